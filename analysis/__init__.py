@@ -1,0 +1,1 @@
+"""What the results mean. Reads Parquet only: imports no torch, no ray, no trainables, no study."""

@@ -1,0 +1,1 @@
+"""What one cell's training is. Imports neither study nor analysis."""
