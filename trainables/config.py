@@ -1,0 +1,58 @@
+"""CellConfig: the frozen, validated, only list of settings of a cell."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _no_negative_zero(value: Any) -> Any:
+    return 0.0 if isinstance(value, float) and value == 0 else value
+
+
+Number = Annotated[float, BeforeValidator(_no_negative_zero), Field(allow_inf_nan=False)]
+
+
+class CellConfig(BaseModel):
+    """One combination of all factors, with the protocol it is trained under.
+
+    The defaults are the report's. Seeds are no setting of a cell: they are its replicates.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Literal["comparator"] = "comparator"
+    sharing: bool = False
+    aux_weight: Number = Field(0.0, ge=0)
+    dropout: Number = Field(0.0, ge=0, lt=1)
+    learning_rate: Number = Field(1e-3, gt=0)
+
+    data: Literal["mnist5k", "mnist"] = "mnist5k"
+    train_pairs: int = Field(1000, ge=2)
+    test_pairs: int = Field(1000, ge=1)
+    validation_share: Number = Field(0.2, gt=0, lt=1)
+    batch_size: int = Field(100, ge=1)
+    max_epochs: int = Field(80, ge=1)
+    plateau_factor: Number = Field(0.2, gt=0, lt=1)
+    plateau_patience: int = Field(7, ge=0)
+    stop_patience: int = Field(10, ge=1)
+
+    @model_validator(mode="after")
+    def _validation_holds_a_pair(self) -> "CellConfig":
+        if not 0 < round(self.train_pairs * self.validation_share) < self.train_pairs:
+            raise ValueError(
+                f"validation_share {self.validation_share} of {self.train_pairs} train_pairs leaves no pair "
+                "to train on or none to validate on"
+            )
+        return self
+
+    @property
+    def cell_id(self) -> str:
+        """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def trial_id(self, seed: int) -> str:
+        """Name the training of this cell with one seed."""
+        return f"{self.cell_id}-{seed:04d}"

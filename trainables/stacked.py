@@ -1,0 +1,193 @@
+"""Layers, optimiser, plateau schedule and patience over a replicate axis K.
+
+The parameters of K replicates of a model are one matrix ``[K, P]``, a row a replicate. Layers read it as views; one
+backward pass fills one gradient matrix; Adam is one fused call; dropping a finished replicate is dropping a row.
+A layer that both images share has one tower, a layer that each image has for itself has two, and is otherwise the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.streams import random_bits, stream_keys, uniform
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it."""
+
+    name: str
+    weight: tuple[int, ...]
+    towers: int = 1
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of weights and biases of a replicate, all towers together."""
+        return self.towers * math.prod(self.weight), self.towers * self.weight[0]
+
+
+class StackedModel(Protocol):
+    """What the training loop asks of a model. G = 2K is the number of images in a stacked pair."""
+
+    layers: tuple[Layer, ...]
+    mask_units: int  # dropout units of one pair
+
+    def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Any:
+        """Map ``[K, P]``, images ``[B, G, 14, 14]`` in channels_last and masks ``[K, B * mask_units]`` to outputs."""
+
+    def losses(self, outputs: Any, digits: Tensor) -> Tensor:
+        """Return the mean loss ``[K]`` over the batch, for the true digits ``[K, B, 2]``."""
+
+    def correct(self, outputs: Any, digits: Tensor) -> tuple[Tensor, Tensor]:
+        """Count right answers ``[K]`` on the target (0 to B) and on the digits (0 to 2B)."""
+
+
+def parameter_count(layers: Sequence[Layer]) -> int:
+    """Parameters of one replicate, P."""
+    return sum(sum(layer.sizes) for layer in layers)
+
+
+def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: torch.device) -> Tensor:
+    """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for convolutions and linear layers.
+
+    Every tower has a stream of its own, so a shared layer starts as the left tower of its unshared twin does.
+    """
+    blocks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+    columns: list[Tensor] = []
+    for layer in layers:
+        bound = 1 / math.sqrt(math.prod(layer.weight[1:]))
+        n_weights, n_biases = math.prod(layer.weight), layer.weight[0]
+        for tower in range(layer.towers):
+            keys = stream_keys(seeds, f"init/{layer.name}/{tower}", device)
+            values = (uniform(keys, n_weights + n_biases) * 2 - 1) * bound
+            blocks[layer.name, tower] = (values[:, :n_weights], values[:, n_weights:])
+        towers = [blocks[layer.name, tower] for tower in range(layer.towers)]
+        columns += [weights for weights, _ in towers] + [biases for _, biases in towers]
+    return torch.cat(columns, dim=1)
+
+
+def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
+    """View ``[K, P]`` as each layer's weights ``[K, towers, *weight]`` and biases ``[K, towers, out]``."""
+    pieces = iter(parameters.split([size for layer in layers for size in layer.sizes], dim=1))
+    return {
+        layer.name: (
+            next(pieces).unflatten(1, (layer.towers, *layer.weight)),
+            next(pieces).unflatten(1, (layer.towers, layer.weight[0])),
+        )
+        for layer in layers
+    }
+
+
+def conv(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, each image by its own tower."""
+    groups = 2 * len(weight)
+    return F.conv2d(images, per_image(weight).flatten(0, 1), per_image(bias).flatten(), groups=groups)
+
+
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Multiply ``[N, B, in]`` by N matrices ``[N, out, in]`` and add ``[N, out]``."""
+    return torch.baddbmm(bias.unsqueeze(1), inputs, weight.mT)
+
+
+def per_image(parameter: Tensor) -> Tensor:
+    """Give each of the G images its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
+    return parameter.expand(-1, 2, *parameter.shape[2:]).flatten(0, 1)
+
+
+def dropout_masks(keys: Tensor, count: int, probability: float) -> Tensor:
+    """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability)."""
+    kept = random_bits(keys, count) >= round(probability * 2**32) - 2**31
+    return kept.float().mul_(1 / (1 - probability))
+
+
+class StackedAdam:
+    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]`` with a learning rate a replicate.
+
+    The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel computes the step at rate 1
+    into ``unit_step``, which then is scaled by row.
+    """
+
+    def __init__(self, parameters: Tensor) -> None:
+        self.unit_step = torch.zeros_like(parameters, requires_grad=False)
+        self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True)
+
+    def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
+        """Move ``parameters`` in place along ``parameters.grad``, and clear the gradient; rates are ``[K]``."""
+        self.unit_step.zero_()
+        self.unit_step.grad, parameters.grad = parameters.grad, None
+        self._adam.step()
+        with torch.no_grad():
+            parameters.addcmul_(self.unit_step, learning_rates[:, None])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the step count and both moments ``[K, P]``, or nothing before the first step."""
+        return dict(self._adam.state[self.unit_step])
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state that ``state_dict`` returned."""
+        self._adam.state[self.unit_step] = dict(state)
+
+
+@dataclass
+class Plateau:
+    """Learning rates ``[K]`` that fall on a plateau, as ``torch.optim.lr_scheduler.ReduceLROnPlateau`` has it.
+
+    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``; after more than ``patience`` bad ones in a row the
+    rate is multiplied by ``factor`` (unless that would change it by less than 1e-8) and counting starts anew.
+    """
+
+    learning_rate: Tensor
+    best: Tensor
+    bad_epochs: Tensor
+
+    @classmethod
+    def start(cls, learning_rate: float, replicates: int) -> Self:
+        """Begin with one rate for all; the state is float64 on the CPU, as the ordinary scheduler's is."""
+        return cls(
+            torch.full((replicates,), learning_rate, dtype=torch.float64),
+            torch.full((replicates,), math.inf, dtype=torch.float64),
+            torch.zeros(replicates, dtype=torch.int64),
+        )
+
+    def update(self, losses: Tensor, factor: float, patience: int) -> None:
+        """Take in the validation losses ``[K]`` (float64) of an epoch."""
+        better = losses < self.best * (1 - 1e-4)
+        self.best = torch.where(better, losses, self.best)
+        self.bad_epochs = torch.where(better, 0, self.bad_epochs + 1)
+        due = self.bad_epochs > patience
+        lower = self.learning_rate * factor
+        self.learning_rate = torch.where(due & (self.learning_rate - lower > 1e-8), lower, self.learning_rate)
+        self.bad_epochs = torch.where(due, 0, self.bad_epochs)
+
+
+@dataclass
+class Patience:
+    """Early stopping ``[K]``: stop when the loss has not fallen below its minimum for ``patience`` epochs."""
+
+    best: Tensor
+    waited: Tensor
+
+    @classmethod
+    def start(cls, replicates: int) -> Self:
+        """Begin with no loss seen; the state is float64 on the CPU."""
+        return cls(
+            torch.full((replicates,), math.inf, dtype=torch.float64),
+            torch.zeros(replicates, dtype=torch.int64),
+        )
+
+    def update(self, losses: Tensor, patience: int) -> Tensor:
+        """Take in the validation losses ``[K]`` of an epoch; return which replicates stop, ``[K]`` bool."""
+        better = losses < self.best
+        self.best = torch.where(better, losses, self.best)
+        self.waited = torch.where(better, 0, self.waited + 1)
+        return self.waited >= patience
+
+
+def tensors_of(state: Plateau | Patience) -> dict[str, Tensor]:
+    """Return the ``[K]`` tensors of a schedule's state by name."""
+    return {field.name: getattr(state, field.name) for field in fields(state)}

@@ -1,0 +1,56 @@
+"""Counter-based random streams: bits as a pure function of (seed, purpose, counter).
+
+No generator carries state, so a seed's numbers cannot depend on which other seeds share its stack, on the cell, the
+worker or the device, and a resumed training needs no generator state to go on with the same bits. The idea is that of
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011); the mixing function is lowbias32 of Wellons's
+"Prospecting for hash functions" (2018), applied twice with one 32-bit word of the key before each round. Everything is
+int32 arithmetic modulo 2**32, which every device does alike.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str = "cpu") -> Tensor:
+    """Return the keys ``[K, 2]`` (int32) of one stream for each of K seeds; ``purpose`` names the stream."""
+    digests = [hashlib.blake2b(f"{purpose}/{seed}".encode(), digest_size=8).digest() for seed in seeds]
+    words = [[int.from_bytes(d[i : i + 4], "little", signed=True) for i in (0, 4)] for d in digests]
+    return torch.tensor(words, dtype=torch.int32, device=device).reshape(-1, 2)
+
+
+def fold(keys: Tensor, counter: int) -> Tensor:
+    """Derive the keys ``[K, 2]`` of sub-stream number ``counter`` (an epoch, a step) of each key."""
+    first, second = keys.unbind(1)
+    counters = torch.arange(2 * counter, 2 * counter + 2, dtype=torch.int32, device=keys.device)
+    return _mix(_mix(counters ^ first[:, None]) + second[:, None])
+
+
+def random_bits(keys: Tensor, count: int) -> Tensor:
+    """Return ``[K, count]`` uniform int32: value i of row k depends on keys[k] and i alone."""
+    counters = torch.arange(count, dtype=torch.int32, device=keys.device)
+    return _mix(_mix(counters ^ keys[:, :1]).add_(keys[:, 1:]))
+
+
+def uniform(keys: Tensor, count: int) -> Tensor:
+    """Return ``[K, count]`` float32, uniform on the multiples of 2**-24 in [0, 1)."""
+    return ((random_bits(keys, count) >> 8) & 0xFFFFFF).float() * 2.0**-24
+
+
+def permutations(keys: Tensor, count: int) -> Tensor:
+    """Return ``[K, count]`` int64, a random order of range(count) in each row.
+
+    For one key the mixing is a bijection of the counter, so no two values tie and the order is the same on any device.
+    """
+    return random_bits(keys, count).argsort(dim=1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = x ^ ((x >> 16) & 0xFFFF)  # int32 >> copies the sign bit; the mask makes the shift a logical one
+    x *= 0x7FEB352D
+    x ^= (x >> 15) & 0x1FFFF
+    x *= 0x846CA68B - 2**32
+    x ^= (x >> 16) & 0xFFFF
+    return x
