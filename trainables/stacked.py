@@ -7,14 +7,18 @@ A layer that both images share has one tower, a layer that each image has for it
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.pairs import Pairs
 from trainables.streams import random_bits, stream_keys, uniform
+
+
+Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,41 @@ class StackedModel(Protocol):
 
     def correct(self, outputs: Any, digits: Tensor) -> tuple[Tensor, Tensor]:
         """Count right answers ``[K]`` on the target (0 to B) and on the digits (0 to 2B)."""
+
+
+@dataclass(frozen=True)
+class StackedPairs:
+    """The pairs of K replicates: images ``[K, n, 2, 14, 14]``, digits ``[K, n, 2]``."""
+
+    images: Tensor
+    digits: Tensor
+
+    @classmethod
+    def of(cls, replicates: Sequence[Pairs], device: torch.device) -> Self:
+        """Stack the pairs of each replicate; all have the same number."""
+        images = torch.stack([pairs.images for pairs in replicates])
+        return cls(images.to(device), torch.stack([pairs.digits for pairs in replicates]).to(device))
+
+    def __len__(self) -> int:
+        return self.digits.shape[1]
+
+    def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Gather the pairs at ``order`` ``[K, B]``: images ``[B, 2K, 14, 14]`` in channels_last, digits ``[K, B, 2]``."""
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return _interleave(self.images[rows, order]), self.digits[rows, order]
+
+    def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the pairs from start to stop in their own order, shaped as a batch."""
+        return _interleave(self.images[:, start:stop]), self.digits[:, start:stop]
+
+    def keep(self, rows: Tensor) -> Self:
+        """Drop all replicates but those at ``rows`` (int64)."""
+        return replace(self, images=self.images[rows], digits=self.digits[rows])
+
+
+def _interleave(images: Tensor) -> Tensor:
+    """Turn ``[K, B, 2, 14, 14]`` into ``[B, 2K, 14, 14]`` in channels_last."""
+    return images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def parameter_count(layers: Sequence[Layer]) -> int:
@@ -132,6 +171,12 @@ class StackedAdam:
         """Go on from a state that ``state_dict`` returned."""
         self._adam.state[self.unit_step] = dict(state)
 
+    def keep(self, rows: Tensor) -> Self:
+        """Drop all replicates but those at ``rows`` (int64)."""
+        kept = type(self)(self.unit_step[rows])
+        kept.load_state_dict({name: x[rows] if x.dim() else x for name, x in self.state_dict().items()})
+        return kept
+
 
 @dataclass
 class Plateau:
@@ -186,6 +231,11 @@ class Patience:
         self.best = torch.where(better, losses, self.best)
         self.waited = torch.where(better, 0, self.waited + 1)
         return self.waited >= patience
+
+
+def keep(state: Schedule, rows: Tensor) -> Schedule:
+    """Drop all replicates but those at ``rows`` (int64)."""
+    return replace(state, **{name: value[rows] for name, value in tensors_of(state).items()})
 
 
 def tensors_of(state: Plateau | Patience) -> dict[str, Tensor]:

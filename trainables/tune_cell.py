@@ -1,0 +1,63 @@
+"""The Tune Trainable around training.py: one Tune trial trains all seeds of a cell, one step an epoch."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.config import CellConfig
+from trainables.pairs import load_pool
+from trainables.training import EpochRecord, Training
+
+
+class CellTrainable(tune.Trainable):
+    """Trains a cell. Its Tune config holds:
+
+    ``cell`` (settings of a CellConfig), ``seeds`` (list of int), ``device`` ("cpu" or "cuda"), ``threads`` (of the
+    CPU) and ``data_dir`` (folder of the MNIST files, or None). Resources are the caller's to set, by
+    ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds of the cell (one that has
+    ended counts with its last value), and ``records``, the epoch's records as plain dictionaries.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Build the training; see the class for the config."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another cell in the same process, so that Python, PyTorch and the digits are loaded only once."""
+        torch.set_num_threads(new_config["threads"])
+        cell = CellConfig.model_validate(new_config["cell"])
+        pool = load_pool(cell.data, new_config["data_dir"])
+        self._training = Training(cell, new_config["seeds"], pool, new_config["device"])
+        self._val_accuracy: dict[int, float] = {}
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; ``done`` when the last seed has ended."""
+        records = next(self._training)
+        self._val_accuracy.update({record.seed: record.val_accuracy for record in records})
+        return {
+            "epoch": self._training.epoch,
+            "val_accuracy": sum(self._val_accuracy.values()) / len(self._val_accuracy),
+            "records": [_as_dict(record) for record in records],
+            "done": not self._training.seeds,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the state of the training, tensors and plain numbers only."""
+        state = {"training": self._training.state_dict(), "val_accuracy": self._val_accuracy}
+        torch.save(state, Path(checkpoint_dir, "training.pt"))
+
+    def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
+        """Go on from a checkpoint with the bits of a training that never stopped."""
+        if not isinstance(checkpoint, str):
+            raise TypeError(f"expected the checkpoint's folder, got {type(checkpoint).__name__}")
+        state = torch.load(Path(checkpoint, "training.pt"), weights_only=True)
+        self._training.load_state_dict(state["training"])
+        self._val_accuracy = state["val_accuracy"]
+
+
+def _as_dict(record: EpochRecord) -> dict[str, Any]:
+    return {**dataclasses.asdict(record), "error": record.error}
