@@ -17,7 +17,6 @@ from torch import Tensor
 from trainables.pairs import Pairs
 from trainables.streams import random_bits, stream_keys, uniform
 
-
 Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
@@ -38,8 +37,13 @@ class Layer:
 class StackedModel(Protocol):
     """What the training loop asks of a model. G = 2K is the number of images in a stacked pair."""
 
-    layers: tuple[Layer, ...]
-    mask_units: int  # dropout units of one pair
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers, in the order of their parameters."""
+
+    @property
+    def mask_units(self) -> int:
+        """Dropout units of one pair."""
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Any:
         """Map ``[K, P]``, images ``[B, G, 14, 14]`` in channels_last and masks ``[K, B * mask_units]`` to outputs."""
@@ -68,7 +72,7 @@ class StackedPairs:
         return self.digits.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather the pairs at ``order`` ``[K, B]``: images ``[B, 2K, 14, 14]`` in channels_last, digits ``[K, B, 2]``."""
+        """Gather pairs by ``order`` ``[K, B]``: images ``[B, 2K, 14, 14]`` in channels_last, digits ``[K, B, 2]``."""
         rows = torch.arange(len(order), device=order.device)[:, None]
         return _interleave(self.images[rows, order]), self.digits[rows, order]
 

@@ -103,7 +103,7 @@ class Training(Iterator[list[EpochRecord]]):
         columns = (rates, train_loss, val_loss, val_accuracy, test_accuracy, test_digit_accuracy)
         time_s = (time.perf_counter() - started) / len(self.seeds)
         records = [
-            EpochRecord(seed, self.epoch, *values, time_s, status)
+            EpochRecord(seed, self.epoch, *values, time_s, status)  # type: ignore[call-arg]
             for seed, values, status in zip(
                 self.seeds, zip(*(column.tolist() for column in columns), strict=True), statuses, strict=True
             )
@@ -121,7 +121,7 @@ class Training(Iterator[list[EpochRecord]]):
             images, digits = self._train.batch(batch)
             outputs = self.model.forward(self.parameters, images, self._masks(step, batch.shape[1]))
             losses = self.model.losses(outputs, digits)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses.sum().backward()
             self.adam.step(self.parameters, rates)
             total += losses.detach() * batch.shape[1]
         return (total / len(self._train)).cpu()

@@ -1,0 +1,155 @@
+"""The command line: ``study run``, ``plan``, ``grids``, ``list`` and ``analyze``."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="What do weight sharing, an auxiliary loss and dropout each buy? An ablation study on Ray Tune.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+class Scheduler(StrEnum):
+    """How cells are stopped early."""
+
+    asha = "asha"
+    none = "none"
+
+
+class Source(StrEnum):
+    """Where the digits come from."""
+
+    mnist5k = "mnist5k"
+    mnist = "mnist"
+
+
+GridOption = Annotated[str, typer.Option("--grid", help="A shipped grid (see `study grids`) or a .yaml file.")]
+Name = Annotated[
+    str | None, typer.Option(help="The study's name; by default the grid's, and the data's if not mnist5k.")
+]
+Storage = Annotated[
+    str,
+    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
+]
+Seeds = Annotated[int | None, typer.Option(help="How many seeds a cell has; by default the grid's.")]
+SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are stopped; by default the grid's.")]
+Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
+
+
+@app.command()
+def run(
+    grid: GridOption,
+    name: Name = None,
+    storage: Storage = "studies",
+    seeds: Seeds = None,
+    scheduler: SchedulerOption = None,
+    data: Data = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR"),
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="Cores, and threads, of a cell.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(help="GPUs of a cell, fractions allowed; by default 0.25 where there is one."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
+    ] = None,
+) -> None:
+    """Train what the study does not have yet. The same command again goes on where it was interrupted."""
+    from study.commands import Request, run_study
+    from study.launch import resources_for
+
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir)
+    request = Request(grid, storage, name, seeds, scheduler, data)
+    command = shlex.join(["study", *sys.argv[1:]])
+    raise typer.Exit(run_study(request, resources, Console(), command))
+
+
+@app.command()
+def plan(
+    grid: GridOption,
+    name: Name = None,
+    storage: Storage = "studies",
+    seeds: Seeds = None,
+    scheduler: SchedulerOption = None,
+    data: Data = None,
+) -> None:
+    """Show what a run would train and what the study already has; trains nothing."""
+    from study.commands import Request, show_plan
+
+    show_plan(Request(grid, storage, name, seeds, scheduler, data), Console())
+
+
+@app.command()
+def grids() -> None:
+    """List the shipped grids."""
+    from study.commands import show_grids
+
+    show_grids(Console())
+
+
+@app.command("list")
+def list_studies(storage: Storage = "studies") -> None:
+    """List the studies of a storage, with their progress."""
+    from study.commands import show_studies
+
+    show_studies(storage, Console())
+
+
+@app.command()
+def analyze(
+    name: Annotated[str | None, typer.Argument(help="The study; by default the one that ran last.")] = None,
+    storage: Storage = "studies",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; by default reports/NAME.")] = None,
+) -> None:
+    """Print Table I, and write it with the figures and a report."""
+    from analysis.report import write_report
+    from analysis.tables import table1_data, table1_rich
+
+    from analysis.load import latest_study, load_study
+
+    data = load_study(storage, name or latest_study(storage))
+    folder = out or Path("reports", data.name)
+    written = write_report(data, folder)
+    console = Console()
+    console.print(table1_rich(table1_data(data)))
+    for file in data.unreadable:
+        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+    console.print(f"Report: {written[-1]}", soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend ends it with one line and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on with what is missing", 130)
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True).print(f"study: {message}", style="red", soft_wrap=True, highlight=False, markup=False)
+    sys.exit(code)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from analysis.load import AnalysisError
+    from study.grid import GridError
+    from study.launch import LaunchError
+    from study.store import StoreError
+    from trainables.pairs import DataError
+
+    return AnalysisError, DataError, GridError, LaunchError, StoreError

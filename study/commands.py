@@ -1,0 +1,135 @@
+"""What the commands do: a request for a grid becomes a plan, a run, and lines on the screen."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from study.grid import Grid, GridError, format_value, grid_names, load_grid
+from study.planning import Plan, plan_run, study_info
+from study.store import FINISHED, Store, study_names
+from trainables.config import CellConfig
+
+if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
+    from study.launch import Resources
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; None stands for the grid's own choice."""
+
+    grid: str
+    storage: str
+    name: str | None = None
+    seeds: int | None = None
+    scheduler: str | None = None
+    data: str | None = None
+
+    def resolve(self) -> tuple[Grid, list[CellConfig], range, str, Store]:
+        """Return the grid, its cells, the seeds, the scheduler and the study's store; raise for what is not valid."""
+        grid = load_grid(self.grid)
+        if self.seeds is not None and self.seeds < 1:
+            raise GridError(f"--seeds {self.seeds}: expected at least 1")
+        cells = grid.cells(self.data)
+        data = cells[0].data
+        name = self.name or (grid.name if data == "mnist5k" else f"{grid.name}-{data}")
+        scheduler = self.scheduler or grid.stopping.scheduler
+        return grid, cells, range(self.seeds or grid.seeds), scheduler, Store(self.storage, name)
+
+
+def show_grids(console: Console) -> None:
+    """List the shipped grids."""
+    table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
+    for grid in map(load_grid, grid_names()):
+        cells = len(grid.cells())
+        table.add_row(grid.name, str(cells), str(grid.seeds), str(cells * grid.seeds), grid.description)
+    console.print(table)
+
+
+def show_studies(storage: str, console: Console) -> None:
+    """List the studies of a storage with their trials by status."""
+    names = study_names(storage)
+    if not names:
+        console.print(f"No study in {storage}; begin one with: study run --grid table1", soft_wrap=True)
+        return
+    table = Table("study", "grid", "cells", "finished", "pruned", "failed", "missing", box=None, header_style="bold")
+    for name in names:
+        store = Store(storage, name)
+        info = store.read_info() or {}
+        rows, unreadable = store.read_trials()
+        status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
+        missing = len(info["cells"]) * len(info["seeds"]) - len(rows)
+        counts = [status["finished"], status["pruned"], status["failed"], missing]
+        table.add_row(name, info["grid"], str(len(info["cells"])), *map(str, counts))
+        for file in unreadable:
+            console.print(f"{name}: {file} cannot be read; run the study again to restore it", style="red")
+    console.print(table)
+
+
+def show_plan(request: Request, console: Console) -> None:
+    """List the cells of a grid with what the study has of each, and what a run would train."""
+    grid, cells, seeds, scheduler, store = request.resolve()
+    study_info(grid, cells, seeds, store.read_info())
+    rows, unreadable = store.read_trials()
+    plan = plan_run(cells, seeds, rows, scheduler)
+    to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
+    table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
+    for cell in cells:
+        wanted = {cell.trial_id(seed) for seed in seeds}
+        held = Counter(row["status"] for row in rows if row["trial_id"] in wanted)
+        has = ", ".join(f"{count} {status}" for status, count in sorted(held.items())) or "none"
+        settings = [format_value(getattr(cell, name)) for name in grid.roles]
+        table.add_row(cell.cell_id, *settings, has, str(to_train.get(cell.cell_id, 0)))
+    console.print(table)
+    for file in unreadable:
+        console.print(f"{file} cannot be read; a run restores it", style="red")
+    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+
+
+def describe_plan(plan: Plan, cells: Sequence[CellConfig], seeds: Sequence[int]) -> str:
+    """Say in a line what a run trains and what it leaves alone."""
+    asked = f"{len(cells)} cells x {len(seeds)} seeds = {len(cells) * len(seeds)} trials"
+    settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
+    pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
+    to_do = f"{plan.trials} in {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"
+    return f"{asked}; in the store: {settled}{pruned}; {to_do}"
+
+
+def run_study(request: Request, resources: "Resources", console: Console, command: str) -> int:
+    """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
+    from study.launch import run_jobs
+    from study.progress import Progress
+    from study.provenance import describe_run
+    from trainables.pairs import draw_split, load_pool
+
+    grid, cells, seeds, scheduler, store = request.resolve()
+    info = study_info(grid, cells, seeds, store.read_info()) | {"study": store.study}
+    pool = load_pool(cells[0].data, resources.data_dir)
+    for cell in cells:  # too many pairs for the pool is told here, not by a worker
+        draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
+    store.write_info(info)
+    for file in store.repair():
+        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
+    plan = plan_run(cells, seeds, store.read_trials()[0], scheduler)
+    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    if not plan.jobs:
+        return 0
+    run = describe_run(cells[0].data) | {"device": resources.device, "scheduler": scheduler}
+    store.write_info(info | {"runs": [*info["runs"], run]})
+    with Progress(len(plan.jobs), plan.trials, console) as progress:
+        outcome = run_jobs(grid, plan.jobs, store, scheduler, resources, progress)
+    for cell_name, error in outcome.errors.items():
+        console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
+    if len(outcome.ended) < len(plan.jobs):
+        left = len(plan.jobs) - len(outcome.ended)
+        console.print(
+            f"Interrupted: {len(outcome.ended)} cells of this run are kept, {left} are not trained. "
+            f"Go on with: {command}",
+            soft_wrap=True,
+        )
+        return 130
+    console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
+    return 1 if outcome.count("failed") else 0

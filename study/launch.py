@@ -1,0 +1,212 @@
+"""Trains the jobs of a plan on Ray Tune: one Tune trial a cell, rows stored as soon as a cell ends."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import ray
+import torch
+from ray import tune
+from ray.tune.experiment import Trial
+
+from study.grid import Grid
+from study.planning import Job
+from study.progress import Progress
+from study.stopping import StratifiedASHA
+from study.store import CellResult, Store, mean_curves
+from trainables.config import CellConfig
+from trainables.tune_cell import CellTrainable
+
+CHECKPOINT_EVERY = 10  # epochs
+
+
+class LaunchError(Exception):
+    """A run that cannot start: the message names the value, what was expected and the fix."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cell gets, and where: ``address`` is a Ray cluster's, or None for this machine alone."""
+
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+    address: str | None = None
+    data_dir: str | None = None
+
+    @property
+    def device(self) -> str:
+        """Where PyTorch computes."""
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+
+@dataclass
+class Outcome:
+    """How many cells of a run ended in which way; ``errors`` are those of the failed ones, by cell."""
+
+    ended: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def count(self, how: str) -> int:
+        """Count the cells that ended so."""
+        return list(self.ended.values()).count(how)
+
+
+def resources_for(
+    cpus_per_trial: float, gpus_per_trial: float | None, address: str | None, data_dir: str | None
+) -> Resources:
+    """Fill in what the user left open, and refuse what this machine cannot give; a cluster may still grow.
+
+    Without ``gpus_per_trial``, four cells share a GPU where this machine has one.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
+    if gpus_per_trial is None:
+        gpus_per_trial = 0.25 if gpus and not address else 0
+    if cpus_per_trial < 1:
+        raise LaunchError(f"--cpus-per-trial {cpus_per_trial:g}: expected at least 1, a core for each cell")
+    if gpus_per_trial < 0 or (gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial)):
+        raise LaunchError(
+            f"--gpus-per-trial {gpus_per_trial:g}: expected 0, a fraction below 1, or a whole number of GPUs"
+        )
+    for what, wanted, there in (("cpus", cpus_per_trial, cpus), ("gpus", gpus_per_trial, gpus)):
+        if wanted > there and not address:
+            raise LaunchError(
+                f"--{what}-per-trial {wanted:g}: this machine has {there} {what[:-1].upper()}s; ask for at most "
+                "that, or join a cluster with --address"
+            )
+    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir)
+
+
+def run_jobs(
+    grid: Grid, jobs: Sequence[Job], store: Store, scheduler: str, resources: Resources, progress: Progress
+) -> Outcome:
+    """Train all jobs; return when all have ended, or when the user interrupted (then some are not in the outcome)."""
+    outcome = Outcome()
+    asha = StratifiedASHA(grid, jobs) if scheduler == "asha" else None
+    if asha:
+        ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
+        curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
+        for cell in grid.cells(jobs[0].cell.data):
+            if cell.cell_id in curves:
+                asha.remember(cell, curves[cell.cell_id])
+    seeds = {job.cell.cell_id: list(job.seeds) for job in jobs}
+    trainable = tune.with_resources(CellTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial})
+    with _ray(resources.address), store.scratch() as (filesystem, folder):
+        tune.Tuner(
+            trainable,
+            param_space={
+                "cell": tune.grid_search([job.cell.model_dump() for job in jobs]),
+                "seeds": tune.sample_from(lambda config: seeds[_cell_of(config).cell_id]),
+                "device": resources.device,
+                "threads": max(1, int(resources.cpus_per_trial)),
+                "data_dir": resources.data_dir,
+            },
+            tune_config=tune.TuneConfig(
+                scheduler=asha,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: _cell_of(trial.config).cell_id,
+                trial_dirname_creator=lambda trial: _cell_of(trial.config).cell_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                storage_filesystem=filesystem,
+                verbose=0,
+                callbacks=[_Keeper(grid, store, resources.device, progress, outcome)],
+                failure_config=tune.FailureConfig(max_failures=1),
+                checkpoint_config=tune.CheckpointConfig(
+                    num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
+                ),
+            ),
+        ).fit()
+    return outcome
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[None]:
+    """Start Ray on this machine, or join a cluster; leave it when done."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
+    local: dict[str, Any] = {} if address else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    try:
+        context = ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    with context:
+        yield
+
+
+class _Keeper(tune.Callback):
+    """Collects the epoch records of every running cell, and stores the rows of one that ends."""
+
+    def __init__(self, grid: Grid, store: Store, device: str, progress: Progress, outcome: Outcome) -> None:
+        self._grid, self._store, self._device = grid, store, device
+        self._progress, self._outcome = progress, outcome
+        self._started: dict[str, datetime] = {}
+        # By seed and epoch: a cell that goes on from a checkpoint reports some epochs again, with the same bits.
+        self._records: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks to resume an experiment; here the store is what a run resumes from
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        cell = _cell_of(trial.config)
+        self._started.setdefault(trial.trial_id, datetime.now(UTC))
+        self._records.setdefault(trial.trial_id, {})
+        seeds = len(trial.config["seeds"])
+        self._progress.cell_started(trial.trial_id, self._grid.describe(cell), seeds, cell.max_epochs)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        records = result["records"]
+        self._records[trial.trial_id].update({(r["seed"], r["epoch"]): r for r in records})
+        self._progress.cell_advanced(trial.trial_id, result["epoch"], result["val_accuracy"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._keep(trial, "pruned", None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._keep(trial, "failed", _reason(trial.get_error()))
+
+    def _keep(self, trial: Trial, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
+        """Store the rows; seeds whose records do not say how they ended were pruned or failed."""
+        cell = _cell_of(trial.config)
+        records = list(self._records.pop(trial.trial_id, {}).values())
+        result = CellResult(
+            cell=cell,
+            seeds=tuple(trial.config["seeds"]),
+            records=tuple(records),
+            ended=otherwise,
+            error=error,
+            device=self._device,
+            started_at=self._started.get(trial.trial_id, datetime.now(UTC)),
+            finished_at=datetime.now(UTC),
+        )
+        rows = self._store.write(result)
+        statuses = {row["status"] for row in rows}
+        how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
+        self._outcome.ended[cell.cell_id] = how
+        if how == "failed":
+            errors = {f"seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"}
+            self._outcome.errors[self._grid.describe(cell)] = error or "; ".join(sorted(errors))
+        self._progress.cell_ended(trial.trial_id, how)
+
+
+def _cell_of(config: dict[str, Any]) -> CellConfig:
+    return CellConfig.model_validate(config["cell"])
+
+
+def _reason(error: Exception | None) -> str:
+    """Put what a worker died of into one line."""
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[-1] if lines else 'no message'}"

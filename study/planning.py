@@ -1,0 +1,89 @@
+"""What a run has to train: the cells of the grid, less what the store already has."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.grid import Grid
+from study.store import FINISHED, StoreError
+from trainables.config import CellConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """Seeds of a cell that are still to be trained; ``whole`` when no other seed of the cell has been."""
+
+    cell: CellConfig
+    seeds: tuple[int, ...]
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a run, and the trials that it leaves alone, counted by status."""
+
+    jobs: tuple[Job, ...]
+    settled: Mapping[str, int]
+
+    @property
+    def trials(self) -> int:
+        """How many trainings the run has to do."""
+        return sum(len(job.seeds) for job in self.jobs)
+
+
+def plan_run(
+    cells: Iterable[CellConfig], seeds: Sequence[int], trials: Iterable[Mapping[str, Any]], scheduler: str
+) -> Plan:
+    """Compare the cells and seeds asked for with the store's trials.
+
+    Failed trials are trained again. Pruned ones are left alone under asha, with all other seeds of their cell, since
+    the seeds of a cell live or die together; without a scheduler they are trained again.
+    """
+    status = {row["trial_id"]: row["status"] for row in trials}
+    pruned_cells = {row["cell_id"] for row in trials if row["status"] == "pruned"}
+    jobs, settled = [], Counter[str]()
+    for cell in cells:
+        held = {seed: status.get(cell.trial_id(seed)) for seed in seeds}
+        keep = scheduler != "none" and cell.cell_id in pruned_cells
+        missing = [seed for seed in seeds if held[seed] not in FINISHED and not keep]
+        settled.update(held[seed] or "pruned" for seed in seeds if seed not in missing)
+        if missing:
+            jobs.append(Job(cell, tuple(missing), whole=len(missing) == len(seeds)))
+    return Plan(tuple(jobs), settled)
+
+
+def study_info(
+    grid: Grid, cells: Sequence[CellConfig], seeds: Sequence[int], earlier: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the content of study.json after the cells and seeds have joined what the study had before.
+
+    Raises StoreError where the study was run with other settings outside the factors: its rows would not compare.
+    """
+    protocol = {k: v for k, v in cells[0].model_dump().items() if k not in grid.roles}
+    described = {cell.cell_id: {"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells}
+    info = {
+        "study": None,
+        "grid": grid.name,
+        "roles": grid.roles,
+        "cells": list(described.values()),
+        "seeds": list(seeds),
+        "protocol": protocol,
+        "runs": [],
+    }
+    if earlier is None:
+        return info
+    for name, value in protocol.items():
+        before = earlier["protocol"].get(name, value)
+        if before != value:
+            raise StoreError(
+                f"the study {earlier['study']} was run with {name} {before}, now it is {value}: rows of both would "
+                "not compare; give the new one another --name"
+            )
+    described = {cell["cell_id"]: cell for cell in earlier["cells"]} | described
+    return info | {
+        "roles": earlier["roles"] | grid.roles,
+        "cells": list(described.values()),
+        "seeds": sorted({*earlier["seeds"], *seeds}),
+        "runs": earlier["runs"],
+    }

@@ -1,0 +1,47 @@
+"""Where results come from: code, packages, data and machine of a run."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from trainables.pairs import data_sha256
+
+PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarrow", "mlxtend")
+
+
+def describe_run(data: str) -> dict[str, Any]:
+    """Describe a run that starts now, on the data source named, as plain JSON values."""
+    return {
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit_of(Path(__file__).parents[1]),
+        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "data_sha256": data_sha256(data),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+    }
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a git work tree, ``-dirty`` added when it has changes; None where it is none."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (
+        OSError,
+        subprocess.CalledProcessError,
+    ):  # no git here, or not its work tree: the commit is unknown
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,340 @@
+"""What is kept: a study's Parquet rows and its study.json, in any storage that pyarrow.fs can reach.
+
+A *part* is the rows of one ended Tune trial with the same kind of status: one file in ``epochs/`` and, written after
+it, one of the same name in ``trials/``. A part counts once its trials file is there, so a crash between the two leaves
+nothing but an epochs file that no one reads. Files are never changed; finished rows supersede those of a failed or
+pruned try, whose part is then removed.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from trainables.config import CellConfig
+
+SCHEMA_VERSION = 1
+FINISHED = ("completed", "converged")
+# Where a trial has rows in several parts, the one with the lowest rank counts.
+RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
+
+_text, _real, _count, _time = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us", tz="UTC")
+TRIALS = pa.schema(
+    {
+        **dict.fromkeys(("study", "cell_id", "trial_id", "model"), _text),
+        "sharing": pa.bool_(),
+        **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), _real),
+        "seed": pa.int64(),
+        "status": _text,
+        **dict.fromkeys(("epochs", "best_epoch"), _count),
+        **dict.fromkeys(("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"), _real),
+        **dict.fromkeys(("best_test_accuracy", "best_test_digit_accuracy", "train_time_s"), _real),
+        **dict.fromkeys(("device", "error"), _text),
+        **dict.fromkeys(("started_at", "finished_at"), _time),
+    }
+)
+EPOCHS = pa.schema(
+    {
+        **dict.fromkeys(("cell_id", "trial_id"), _text),
+        "seed": pa.int64(),
+        "epoch": _count,
+        **dict.fromkeys(("learning_rate", "train_loss", "val_loss"), _real),
+        **dict.fromkeys(("val_accuracy", "test_accuracy", "test_digit_accuracy"), _real),
+    }
+)
+LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
+
+
+class StoreError(Exception):
+    """A storage that cannot be used as asked: the message names it, says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How the training of some seeds of a cell ended.
+
+    ``records`` are EpochRecords as dictionaries, of all seeds. ``ended`` is what befell the seeds that no record says
+    have ended: nothing is known of how they would have gone on.
+    """
+
+    cell: CellConfig
+    seeds: tuple[int, ...]
+    records: tuple[dict[str, Any], ...]
+    ended: Literal["pruned", "failed"]
+    error: str | None
+    device: str
+    started_at: datetime
+    finished_at: datetime
+
+
+class Store:
+    """The folder of one study in a storage: a path or a URI such as ``s3://bucket/studies``."""
+
+    def __init__(self, storage: str, study: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study):
+            raise StoreError(
+                f"study name {study!r}: expected up to 100 letters, digits, '.', '_' or '-', "
+                "the first a letter or digit"
+            )
+        self.storage, self.study = storage, study
+        self._filesystem, root = filesystem_of(storage)
+        self._folder = f"{root}/{study}"
+
+    def read_info(self) -> dict[str, Any] | None:
+        """Return the content of study.json, or None where there is no such study."""
+        path = f"{self._folder}/study.json"
+        with self._explained("read"):
+            if self._filesystem.get_file_info(path).type == pafs.FileType.NotFound:
+                return None
+            with self._filesystem.open_input_stream(path) as stream:
+                text = stream.read()
+        try:
+            info = json.loads(text)
+            version = info["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is not a study's: {error}; restore it or use another --name") from None
+        if version != SCHEMA_VERSION:
+            raise StoreError(f"{path} has schema {version}, expected {SCHEMA_VERSION}; use another --name")
+        return dict(info)
+
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace study.json; the folders are made where missing."""
+        with self._explained("write to"):
+            for folder in ("trials", "epochs"):
+                self._filesystem.create_dir(f"{self._folder}/{folder}", recursive=True)
+        self._put("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
+
+    def read_trials(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return one row a trial, the one that counts, and the names of files that cannot be read."""
+        rows: dict[str, dict[str, Any]] = {}
+        unreadable = []
+        for name in self._names("trials"):
+            table = self._read(f"trials/{name}")
+            if table is None:
+                unreadable.append(f"trials/{name}")
+                continue
+            for row in table.to_pylist():
+                held = rows.get(row["trial_id"])
+                if held is None or RANK[row["status"]] < RANK[held["status"]]:
+                    rows[row["trial_id"]] = row
+        return list(rows.values()), unreadable
+
+    def read_epochs(self) -> pa.Table:
+        """Return all rows of ``epochs`` whose part counts."""
+        tables = [self._read(f"epochs/{name}") for name in self._names("trials")]
+        return pa.concat_tables([EPOCHS.empty_table(), *(table for table in tables if table is not None)])
+
+    def write(self, result: CellResult) -> list[dict[str, Any]]:
+        """Keep the rows of a result, then remove the parts of earlier tries that they supersede; return the trials."""
+        trials, epochs = _rows(self.study, result)
+        metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
+        earlier = [name for name in self._names("trials") if name.startswith(result.cell.cell_id)]
+        written = []
+        for suffix, statuses in (("", FINISHED), ("-pruned", ("pruned",)), ("-failed", ("failed",))):
+            part = [row for row in trials if row["status"] in statuses]
+            if not part:
+                continue
+            ids = {row["trial_id"] for row in part}
+            digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:8]
+            name = f"{result.cell.cell_id}-{digest}{suffix}.parquet"
+            self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
+            self._put_table(f"trials/{name}", part, TRIALS, metadata)
+            written.append(name)
+        now_known = {row["trial_id"] for row in trials}
+        for name in earlier:
+            if name not in written and _is_provisional(name) and self._trial_ids(name) <= now_known:
+                self._remove(name)
+        return trials
+
+    @contextmanager
+    def scratch(self) -> Iterator[tuple[pafs.FileSystem, str]]:
+        """Give a filesystem and an empty folder in it, for Tune's checkpoints, that is removed at the end."""
+        folder = f"{self._folder}/scratch"
+        with self._explained("write to"):
+            self._filesystem.create_dir(folder)
+            self._filesystem.delete_dir_contents(folder)
+        try:
+            yield self._filesystem, folder
+        finally:
+            with self._explained("write to"):
+                self._filesystem.delete_dir(folder)
+
+    def repair(self) -> list[str]:
+        """Clear what a crash left behind, and set damaged files aside; return the names of those.
+
+        The trials of a damaged part count as missing afterwards. Nothing that can be read is lost.
+        """
+        trials, epochs = set(self._names("trials")), set(self._names("epochs"))
+        with self._explained("write to"):
+            for name in epochs - trials:
+                self._filesystem.delete_file(f"{self._folder}/epochs/{name}")
+        damaged = []
+        finished: set[str] = set()
+        for name in sorted(trials):
+            bad = [f"{kind}/{name}" for kind in ("trials", "epochs") if self._read(f"{kind}/{name}") is None]
+            if bad:
+                damaged += bad
+                self._set_aside(name)
+            elif not _is_provisional(name):
+                finished |= self._trial_ids(name)
+        for name in self._names("trials"):
+            if _is_provisional(name) and self._trial_ids(name) <= finished:
+                self._remove(name)
+        return damaged
+
+    def _names(self, kind: Literal["trials", "epochs"]) -> list[str]:
+        selector = pafs.FileSelector(f"{self._folder}/{kind}", allow_not_found=True)
+        with self._explained("read"):
+            names = [info.base_name for info in self._filesystem.get_file_info(selector)]
+        return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
+
+    def _read(self, path: str) -> pa.Table | None:
+        """Return a file's table, or None if it is missing or damaged."""
+        try:
+            return pq.read_table(f"{self._folder}/{path}", filesystem=self._filesystem, partitioning=None)
+        except (pa.ArrowInvalid, FileNotFoundError):
+            return None
+        except OSError as error:
+            if "Couldn't deserialize thrift" in str(error) or "Corrupt" in str(error):
+                return None
+            raise StoreError(f"cannot read {self._folder}/{path}: {error}") from None
+
+    def _trial_ids(self, name: str) -> set[str]:
+        table = self._read(f"trials/{name}")
+        return set() if table is None else set(table["trial_id"].to_pylist())
+
+    def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> None:
+        buffer = io.BytesIO()
+        table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
+        pq.write_table(table, buffer, compression="zstd")
+        self._put(path, buffer.getvalue())
+
+    def _put(self, path: str, content: bytes) -> None:
+        """Write a file whole: under another name first where files are renamed, as one object where they are put."""
+        folder, _, name = f"{self._folder}/{path}".rpartition("/")
+        renames = isinstance(self._filesystem, pafs.LocalFileSystem)
+        first = f"{folder}/.{name}.tmp" if renames else f"{folder}/{name}"
+        with self._explained("write to"):
+            with self._filesystem.open_output_stream(first) as stream:
+                stream.write(content)
+            if renames:
+                self._filesystem.move(first, f"{folder}/{name}")
+
+    def _remove(self, name: str) -> None:
+        with self._explained("write to"):
+            for kind in ("trials", "epochs"):
+                self._filesystem.delete_file(f"{self._folder}/{kind}/{name}")
+
+    def _set_aside(self, name: str) -> None:
+        with self._explained("write to"):
+            self._filesystem.create_dir(f"{self._folder}/damaged")
+            for kind in ("trials", "epochs"):
+                path = f"{self._folder}/{kind}/{name}"
+                if self._filesystem.get_file_info(path).type != pafs.FileType.NotFound:
+                    self._filesystem.move(path, f"{self._folder}/damaged/{kind}-{name}")
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"cannot {what} the storage {self.storage}: {error}; give one that you can use with --storage"
+            ) from None
+
+
+def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem of a path or URI, and the path in it; raise StoreError."""
+    if "://" not in storage:
+        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(storage)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"storage {storage}: {error}; expected a folder, or a URI such as s3://bucket/dir") from None
+    return filesystem, str(path).rstrip("/")
+
+
+def study_names(storage: str) -> list[str]:
+    """Return the names of the studies in a storage, in alphabetical order."""
+    filesystem, root = filesystem_of(storage)
+    folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+    infos = filesystem.get_file_info([f"{folder.path}/study.json" for folder in folders])
+    return sorted(
+        folder.base_name for folder, info in zip(folders, infos, strict=True) if info.type == pafs.FileType.File
+    )
+
+
+def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:
+    """Return for each cell the mean validation accuracy over its seeds by epoch; an ended seed keeps its last."""
+    frame = epochs.select(["cell_id", "seed", "epoch", "val_accuracy"]).to_pandas()
+    curves = {}
+    for cell_id in cell_ids:
+        rows = frame[frame["cell_id"] == cell_id]
+        if len(rows):
+            by_seed = rows.pivot_table(index="epoch", columns="seed", values="val_accuracy").ffill()
+            curves[cell_id] = {int(str(epoch)): float(mean) for epoch, mean in by_seed.mean(axis=1).items()}
+    return curves
+
+
+def _is_provisional(name: str) -> bool:
+    return name.endswith(("-failed.parquet", "-pruned.parquet"))
+
+
+def _rows(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Build the rows of both datasets from a result."""
+    trials = [_trial_row(study, result, seed) for seed in result.seeds]
+    names = {"cell_id": result.cell.cell_id}
+    epochs = [
+        {name: record[name] for name in EPOCHS.names if name in record}
+        | names
+        | {"trial_id": result.cell.trial_id(record["seed"])}
+        for record in result.records
+    ]
+    return trials, [{name: _null_if_nan(value) for name, value in row.items()} for row in epochs]
+
+
+def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
+    records = sorted((r for r in result.records if r["seed"] == seed), key=lambda record: record["epoch"])
+    status = records[-1]["status"] if records else "running"
+    error = records[-1]["error"] if records else None
+    if status == "running":
+        status, error = result.ended, result.error
+    cell = result.cell
+    row = {
+        "study": study,
+        "cell_id": cell.cell_id,
+        "trial_id": cell.trial_id(seed),
+        **{name: getattr(cell, name) for name in ("model", "sharing", "aux_weight", "dropout", "learning_rate")},
+        "seed": seed,
+        "status": status,
+        "epochs": len(records),
+        "train_time_s": sum(record["train_time_s"] for record in records),
+        "device": result.device,
+        "error": error,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
+    return row if status == "failed" else row | _metrics(records)
+
+
+def _metrics(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    best = min(records, key=lambda record: record["val_loss"])
+    return {name: records[-1][name] for name in LAST_EPOCH} | {
+        "best_epoch": best["epoch"],
+        "best_test_accuracy": best["test_accuracy"],
+        "best_test_digit_accuracy": best["test_digit_accuracy"],
+    }
+
+
+def _null_if_nan(value: Any) -> Any:
+    return None if value != value else value
