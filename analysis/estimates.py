@@ -1,65 +1,66 @@
-"""Cells summed up over their seeds: mean, standard deviation, n, and what is missing."""
+"""A row for each planned cell: its mean and standard deviation over seeds, or why it has none."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.load import ACCURACIES, FINISHED, SETTINGS, StudyData
+from analysis.load import FINISHED, StudyData
+
+METRICS = ("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy")
 
 
 def summarise_cells(data: StudyData) -> pd.DataFrame:
-    """Return one row a cell of study.json, in its order.
+    """Return a row a planned cell, in the order of study.json: all its settings, and
 
-    Columns: ``cell_id``, the settings (and any further factor of the grid), ``n`` (finished seeds),
-    ``n_planned``, ``n_failed``, ``pruned_epoch`` (nullable), ``state``, and for each accuracy ``<name>_mean``
-    and ``<name>_std`` (fractions; unbiased standard deviation over seeds). ``state`` is ``complete``,
-    ``pruned``, ``failed``, ``short`` or ``missing``; means and deviations are NaN unless it is ``complete``,
-    so that no unfinished cell is ever averaged in.
+    - ``n``, ``n_planned``, ``n_failed``: finished, planned and failed seeds; ``error``: of the first failed one;
+    - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, or ``missing``;
+    - for each of METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the seeds, in the
+      metric's unit, NaN unless all planned seeds have finished: the mean of some seeds is not the cell's.
     """
-    n_planned = len(data.info["seeds"])
-    columns = ("cell_id", *dict.fromkeys((*SETTINGS, *data.info["roles"])))
-    rows_of = dict(list(data.trials.groupby("cell_id")))
-    nothing = data.trials.iloc[:0]
-    summaries = [
-        {name: cell.get(name) for name in columns} | _summary(rows_of.get(cell["cell_id"], nothing), n_planned)
-        for cell in data.info["cells"]
-    ]
-    return pd.DataFrame(summaries).astype({"pruned_epoch": "Int64"})
+    cells = pd.DataFrame(data.info["cells"]).set_index("cell_id")
+    planned = len(data.info["seeds"])
+    rows = data.trials[data.trials["seed"].isin(data.info["seeds"])]
+    finished = rows[rows["status"].isin(FINISHED)].groupby("cell_id")
+    failed = rows[rows["status"] == "failed"].groupby("cell_id")
+    cells["n"] = finished.size().reindex(cells.index, fill_value=0)
+    cells["n_planned"] = planned
+    cells["n_failed"] = failed.size().reindex(cells.index, fill_value=0)
+    cells["error"] = failed["error"].first()
+    cells["pruned_epoch"] = rows[rows["status"] == "pruned"].groupby("cell_id")["epochs"].max()
+    states = {
+        "complete": cells["n"] == planned,
+        "pruned": cells["pruned_epoch"].notna(),
+        "failed": cells["n_failed"] > 0,
+        "short": cells["n"] > 0,
+    }
+    cells["state"] = np.select(list(states.values()), list(states), "missing")
+    for metric in METRICS:
+        whole = finished[metric].count() == planned
+        cells[f"{metric}_mean"] = finished[metric].mean().where(whole)
+        cells[f"{metric}_std"] = finished[metric].std(ddof=1).where(whole)
+    return cells.reset_index()
 
 
-def _summary(trials: pd.DataFrame, n_planned: int) -> dict[str, Any]:
-    """Sum up the trials of one cell."""
-    finished = trials[trials["status"].isin(FINISHED)]
-    pruned = trials.loc[trials["status"] == "pruned", "epochs"]
-    n, n_failed = len(finished), int((trials["status"] == "failed").sum())
-    if n and n >= n_planned:
-        state = "complete"
-    elif len(pruned):
-        state = "pruned"
-    elif n_failed:
-        state = "failed"
-    else:
-        state = "short" if n else "missing"
-    counts = {"n": n, "n_planned": n_planned, "n_failed": n_failed, "state": state}
-    estimates = {}
-    for name in ACCURACIES:
-        values = finished[name].astype(float) if state == "complete" else pd.Series(dtype=float)
-        estimates[f"{name}_mean"] = values.mean(skipna=False)
-        estimates[f"{name}_std"] = values.std(ddof=1, skipna=False)
-    return counts | {"pruned_epoch": int(pruned.max()) if len(pruned) else pd.NA} | estimates
+def describe_state(cell: Mapping[Any, Any]) -> str:
+    """Say in words how far a cell (a row of ``summarise_cells``) has come."""
+    words = {
+        "complete": "{n:.0f} seeds",
+        "pruned": "pruned at epoch {pruned_epoch:.0f}",
+        "failed": "failed: {n_failed:.0f} of {n_planned:.0f}",
+        "short": "{n:.0f} of {n_planned:.0f} seeds",
+        "missing": "not run",
+    }
+    return words[cell["state"]].format_map(cell)
 
 
-def describe_state(row: "pd.Series[Any]") -> str:
-    """Say in words how far the cell of a row of ``summarise_cells`` has come, such as ``7 of 10 seeds``."""
-    n, n_planned = int(row["n"]), int(row["n_planned"])
-    match row["state"]:
-        case "pruned":
-            return f"pruned at epoch {row['pruned_epoch']}"
-        case "failed":
-            return f"{row['n_failed']} of {n_planned} seeds failed"
-        case "missing":
-            return "not trained"
-        case "short":
-            return f"{n} of {n_planned} seeds"
-        case _:
-            return f"{n} seeds"
+def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:
+    """Write the named settings of a cell as a grid file does: off and on, and no needless decimals."""
+    return ", ".join(f"{name.replace('_', ' ')} {_format(cell[name])}" for name in names)
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)

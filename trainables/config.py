@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-
-def _no_negative_zero(value: Any) -> Any:
-    return 0.0 if isinstance(value, float) and value == 0 else value
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
-Number = Annotated[float, BeforeValidator(_no_negative_zero), Field(allow_inf_nan=False)]
+def _no_negative_zero(value: float) -> float:
+    return value + 0.0  # -0.0 + 0.0 is 0.0
+
+
+Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
 
 
 class CellConfig(BaseModel):

@@ -144,7 +144,8 @@ def per_image(parameter: Tensor) -> Tensor:
 
 def dropout_masks(keys: Tensor, count: int, probability: float) -> Tensor:
     """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability)."""
-    kept = random_bits(keys, count) >= round(probability * 2**32) - 2**31
+    dropped = min(round(probability * 2**32), 2**32 - 1)  # of 2**32 values; all of them would not fit an int32
+    kept = random_bits(keys, count) >= dropped - 2**31
     return kept.float().mul_(1 / (1 - probability))
 
 

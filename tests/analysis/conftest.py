@@ -31,7 +31,6 @@ EPOCH_TYPES = {
     **dict.fromkeys(("learning_rate", "train_loss", "val_loss"), pa.float64()),
     **dict.fromkeys(("val_accuracy", "test_accuracy", "test_digit_accuracy"), pa.float64()),
 }
-METRICS = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy", "best_test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,14 @@ class StudyBuilder:
 
     storage: Path
 
-    def __call__(self, cells: Sequence[Cell], name: str = "test-study", seeds: int = 2, **info: Any) -> tuple[str, str]:
-        """Write a study with one part a cell that has trials; return what ``load_study`` takes."""
+    def __call__(
+        self, cells: Sequence[dict[str, Any]], name: str = "test-study", seeds: int = 2, **info: Any
+    ) -> tuple[str, str]:
+        """Write a study of cells, given as Cell's arguments, with one part a cell that has trials.
+
+        Return what ``load_study`` takes. ``info`` replaces keys of study.json.
+        """
+        planned = [Cell(**cell) for cell in cells]
         folder = self.storage / name
         for kind in ("trials", "epochs"):
             (folder / kind).mkdir(parents=True)
@@ -81,19 +86,20 @@ class StudyBuilder:
             "study": name,
             "grid": "table1",
             "roles": ROLES,
-            "cells": [{"cell_id": cell.cell_id, **cell.settings, **PROTOCOL} for cell in cells],
+            "cells": [{"cell_id": cell.cell_id, **cell.settings, **PROTOCOL} for cell in planned],
             "seeds": list(range(seeds)),
             "protocol": PROTOCOL,
             "runs": [RUN],
         }
         (folder / "study.json").write_text(json.dumps(content | info))
-        for cell in cells:
+        for cell, arguments in zip(planned, cells, strict=True):
             if cell.test:
-                self.add_part(name, cell)
+                self.add_part(name, **arguments)
         return str(self.storage), name
 
-    def add_part(self, name: str, cell: Cell, part: str = "") -> str:
+    def add_part(self, name: str, part: str = "", **arguments: Any) -> str:
         """Write the trials of a cell as one part of a study; return the name of its files."""
+        cell = Cell(**arguments)
         part = part or f"{cell.cell_id}.parquet"
         trials = [trial_row(name, cell, index) for index in range(len(cell.test))]
         epochs = [row for index in range(len(cell.test)) for row in epoch_rows(cell, index)]
@@ -161,5 +167,5 @@ def epoch_rows(cell: Cell, index: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> StudyBuilder:
-    """Return a builder; ``make_study([Cell(...)], seeds=2)`` gives ``(storage, name)``."""
+    """Return a builder; ``make_study([{"test": [0.8, 0.9]}], seeds=2)`` gives ``(storage, name)``."""
     return StudyBuilder(tmp_path / "results")

@@ -1,0 +1,226 @@
+"""Table I of the report from a study's rows, and the same table for the screen and for files."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from analysis.estimates import describe_settings, describe_state, summarise_cells
+from analysis.load import StudyData
+from analysis.reported import AUXILIARY_AND_DROPOUT, AUXILIARY_OFF, AUXILIARY_ON, ROWS, TABLE1, Reported
+
+CAPTION = "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds."
+SELECTION = "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
+
+
+@dataclass(frozen=True)
+class Table1Entry:
+    """One of the six entries. Accuracies are fractions in [0, 1].
+
+    ``chosen`` holds the settings that name the chosen cell, and its ``cell_id``. Where no candidate is complete it is
+    empty, ``mean`` and ``std`` are None, and ``state`` says why; else ``state`` is ``complete``. ``std`` is None for
+    one seed. ``competed`` and ``weights`` count the complete candidate cells and their different auxiliary weights.
+    """
+
+    row: str
+    sharing: bool
+    state: str
+    mean: float | None
+    std: float | None
+    n: int
+    chosen: Mapping[str, Any]
+    competed: int
+    weights: int
+    reported: Reported
+
+
+@dataclass(frozen=True)
+class Table1:
+    """Table I of a study: six entries, row by row, sharing off before on; ``notes`` are its footnotes."""
+
+    study: str
+    entries: tuple[Table1Entry, ...]
+    notes: tuple[str, ...]
+
+
+def table1_data(data: StudyData) -> Table1:
+    """Choose a cell for each entry and return its estimates.
+
+    The complete cells of an entry, which differ in auxiliary weight and perhaps in further settings, compete by mean
+    validation accuracy; of equals, the smaller weight wins. Test accuracy has no part in it.
+    """
+    cells = summarise_cells(data)
+    cells = cells[cells["model"] == "comparator"]
+    conditions = {
+        AUXILIARY_OFF: (cells["aux_weight"] == 0) & (cells["dropout"] == 0),
+        AUXILIARY_ON: (cells["aux_weight"] > 0) & (cells["dropout"] == 0),
+        AUXILIARY_AND_DROPOUT: (cells["aux_weight"] > 0) & (cells["dropout"] > 0),
+    }
+    notes = [SELECTION]
+    entries = []
+    for row in ROWS:
+        for sharing in (False, True):
+            candidates = cells[conditions[row] & (cells["sharing"] == sharing)]
+            entries.append(_entry(row, sharing, candidates, [*data.info["roles"]]))
+            absent = candidates[candidates["state"] != "complete"].to_dict("records")
+            if len(candidates) > 1 and absent:
+                names = _naming(row, candidates, [*data.info["roles"]])
+                listed = "; ".join(f"{describe_settings(cell, names)} ({describe_state(cell)})" for cell in absent)
+                notes.append(f"{row}, sharing {'on' if sharing else 'off'}: did not compete: {listed}.")
+    return Table1(data.name, tuple(entries), tuple(notes))
+
+
+def _entry(row: str, sharing: bool, candidates: pd.DataFrame, factors: list[str]) -> Table1Entry:
+    complete = candidates[candidates["state"] == "complete"]
+    if complete.empty:
+        states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
+        state = "; ".join(states) or "not in this study"
+        return Table1Entry(row, sharing, state, None, None, 0, {}, 0, 0, TABLE1[row, sharing])
+    # Rounded, since the same accuracies in another order of seeds may differ in the last bit of their mean.
+    order = complete.assign(val_accuracy_mean=complete["val_accuracy_mean"].round(12)).sort_values(
+        ["val_accuracy_mean", "aux_weight"], ascending=[False, True], kind="stable"
+    )
+    best = order.to_dict("records")[0]
+    return Table1Entry(
+        row=row,
+        sharing=sharing,
+        state="complete",
+        mean=best["test_accuracy_mean"],
+        std=None if pd.isna(best["test_accuracy_std"]) else best["test_accuracy_std"],
+        n=best["n"],
+        chosen={name: best[name] for name in ["cell_id", *_naming(row, candidates, factors)]},
+        competed=len(complete),
+        weights=complete["aux_weight"].nunique(),
+        reported=TABLE1[row, sharing],
+    )
+
+
+def _naming(row: str, candidates: pd.DataFrame, factors: list[str]) -> list[str]:
+    """Return the settings that name a cell of an entry: the row's own, and all in which its candidates differ."""
+    own = {AUXILIARY_OFF: [], AUXILIARY_ON: ["aux_weight"], AUXILIARY_AND_DROPOUT: ["aux_weight", "dropout"]}[row]
+    differ = [name for name in factors if candidates[name].nunique() > 1]
+    return list(dict.fromkeys([*own, "learning_rate", *differ]))
+
+
+def _numbers(entry: Table1Entry) -> str:
+    """Write the entry's estimate in percent, or its state."""
+    if entry.mean is None:
+        return entry.state
+    spread = "" if entry.std is None else f" ± {100 * entry.std:.1f}"
+    return f"{100 * entry.mean:.1f}{spread} (n {entry.n})"
+
+
+def _reported(entry: Table1Entry) -> str:
+    return f"{entry.reported.mean:.1f} ± {entry.reported.std:.1f} (n {entry.reported.n})"
+
+
+def _settings(entry: Table1Entry) -> str:
+    """Name the chosen cell and how many it was the best of; empty where there is none."""
+    text = describe_settings(entry.chosen, [name for name in entry.chosen if name != "cell_id"])
+    if entry.competed > 1:
+        kind = "weights" if entry.competed == entry.weights else "cells"
+        text += f"; best of {entry.competed} {kind}"
+    return text
+
+
+def _by_row(table: Table1) -> list[tuple[Table1Entry, Table1Entry]]:
+    return list(zip(table.entries[::2], table.entries[1::2], strict=True))
+
+
+def table1_rich(table: Table1) -> Table:
+    """Draw the table for the screen; it fits 80 columns."""
+    caption = Text("\n".join([CAPTION, *table.notes]))
+    drawn = Table(
+        title=Text(f"Table I of {table.study}"), caption=caption, caption_justify="left", show_lines=True
+    )
+    for heading in ("", "sharing off", "sharing on"):
+        drawn.add_column(heading)
+    for entries in _by_row(table):
+        texts = [
+            Text("\n".join(filter(None, (_numbers(e), f"report {_reported(e)}", _settings(e))))) for e in entries
+        ]
+        drawn.add_row(entries[0].row, *texts)
+    return drawn
+
+
+def table1_markdown(table: Table1) -> str:
+    """Write the table as GitHub Markdown, its notes below."""
+    headers = ["", "sharing off", "report", "sharing on", "report"]
+    rows = [
+        [off.row, *(f"{text}" for e in (off, on) for text in (_with_settings(e), _reported(e)))]
+        for off, on in _by_row(table)
+    ]
+    lines = [tabulate(rows, headers, tablefmt="github"), "", CAPTION, "", *(f"- {note}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _with_settings(entry: Table1Entry) -> str:
+    return "<br>".join(filter(None, (_numbers(entry), _settings(entry))))
+
+
+def table1_csv(table: Table1) -> str:
+    """Write a line an entry for programs: accuracies are fractions in [0, 1] at full precision, empty if unknown."""
+    lines = [
+        {
+            "row": entry.row,
+            "sharing": entry.sharing,
+            "state": entry.state,
+            "n": entry.n,
+            "test_accuracy_mean": entry.mean,
+            "test_accuracy_std": entry.std,
+            "reported_mean": round(entry.reported.mean / 100, 4),
+            "reported_std": round(entry.reported.std / 100, 4),
+            "reported_n": entry.reported.n,
+            "cells_competed": entry.competed,
+            "weights_competed": entry.weights,
+            **entry.chosen,
+        }
+        for entry in table.entries
+    ]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def table1_latex(table: Table1) -> str:
+    """Write the table as LaTeX; it needs the package booktabs."""
+    body = []
+    for entries in _by_row(table):
+        numbers = [text for entry in entries for text in (_numbers(entry), _reported(entry))]
+        body.append(" & ".join(_latex(text) for text in (entries[0].row, *numbers)) + r" \\")
+        if any(entry.chosen for entry in entries):
+            settings = (rf"\multicolumn{{2}}{{l}}{{\footnotesize {_latex(_settings(entry))}}}" for entry in entries)
+            body.append(" & ".join(("", *settings)) + r" \\")
+    notes = "\n\n".join(rf"\footnotesize {_latex(note)}" for note in table.notes)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{Study {_latex(table.study)}. {_latex(CAPTION)}}}",
+            r"\begin{tabular}{lllll}",
+            r"\toprule",
+            r" & sharing off & report & sharing on & report \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+            notes,
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    escapes = {character: f"\\{character}" for character in "&%$#_{}"}
+    escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    return text.translate(str.maketrans(escapes))

@@ -1,0 +1,162 @@
+import pytest
+import yaml
+
+from study.grid import GridError, format_value, grid_names, load_grid
+from trainables.config import CellConfig
+
+WEIGHTS = [0, 0.1, 0.5, 1, 3, 10, 100, 1000]
+SMALL = {
+    "name": "small",
+    "description": "A grid of the tests.",
+    "factors": {
+        "sharing": {"role": "scientific", "values": [False, True]},
+        "aux_weight": {"role": "tuned", "values": [0, 10]},
+    },
+}
+
+
+@pytest.fixture
+def grid_file(tmp_path):
+    def write(changes):
+        path = tmp_path / "small.yaml"
+        path.write_text(changes if isinstance(changes, str) else yaml.safe_dump(SMALL | changes, sort_keys=False))
+        return str(path)
+
+    return write
+
+
+def factor(values, role="tuned", name="aux_weight"):
+    return {"factors": SMALL["factors"] | {name: {"role": role, "values": values}}}
+
+
+def test_full_grid_is_the_whole_product():
+    grid = load_grid("full")
+    cells = grid.cells()
+    wanted = {(s, w, d) for s in (False, True) for w in WEIGHTS for d in (0, 0.5)}
+    assert len(cells) == 32
+    assert {(cell.sharing, cell.aux_weight, cell.dropout) for cell in cells} == wanted
+    assert grid.seeds == 10
+    assert grid.roles == {
+        "sharing": "scientific",
+        "aux_weight": "tuned",
+        "dropout": "scientific",
+        "learning_rate": "fixed",
+    }
+
+
+def test_table1_has_just_the_cells_of_the_table():
+    cells = load_grid("table1").cells()
+    assert {(cell.sharing, cell.aux_weight, cell.dropout) for cell in cells} == {
+        (sharing, *rest) for sharing in (False, True) for rest in ((0, 0), (10, 0), (1, 0.5), (10, 0.5))
+    }
+    assert load_grid("table1").seeds == 10
+
+
+def test_table1_is_part_of_full():
+    assert set(load_grid("table1").cells()) <= set(load_grid("full").cells())
+
+
+def test_smoke_is_small():
+    grid = load_grid("smoke")
+    assert (len(grid.cells()), grid.seeds, {cell.max_epochs for cell in grid.cells()}) == (4, 2, {3})
+
+
+@pytest.mark.parametrize("name", ["full", "table1"])
+def test_learning_rate_depends_on_dropout(name):
+    for cell in load_grid(name).cells():
+        assert cell.learning_rate == (1e-2 if cell.dropout else 1e-3)
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_cells_of_shipped_grids_otherwise_follow_the_report(name):
+    report = CellConfig()
+    varied = {"sharing", "aux_weight", "dropout", "learning_rate"} | ({"max_epochs"} if name == "smoke" else set())
+    for cell in load_grid(name).cells():
+        assert cell.model_dump(exclude=varied) == report.model_dump(exclude=varied)
+
+
+def test_full_protects_references_and_the_weights_of_the_report():
+    grid = load_grid("full")
+    protected = {(cell.aux_weight, cell.dropout) for cell in grid.cells() if grid.protects(cell)}
+    assert protected == {(0, 0), (0, 0.5), (10, 0), (1, 0.5)}
+
+
+def test_a_stratum_has_the_same_scientific_factors():
+    grid = load_grid("full")
+    strata = {}
+    for cell in grid.cells():
+        strata.setdefault(grid.stratum(cell), []).append(cell.aux_weight)
+    assert len(strata) == 4
+    assert all(sorted(weights) == WEIGHTS for weights in strata.values())
+
+
+def test_data_overrides_the_protocol_and_changes_every_cell_id():
+    grid = load_grid("smoke")
+    embedded, full = grid.cells(), grid.cells("mnist")
+    assert {cell.data for cell in full} == {"mnist"}
+    assert not {cell.cell_id for cell in embedded} & {cell.cell_id for cell in full}
+
+
+def test_own_grid_file(grid_file):
+    path = grid_file({"protocol": {"max_epochs": 5}, "skip": [{"sharing": True, "aux_weight": 10}]})
+    cells = load_grid(path).cells()
+    assert [(cell.sharing, cell.aux_weight, cell.max_epochs) for cell in cells] == [
+        (False, 0, 5),
+        (False, 10, 5),
+        (True, 0, 5),
+    ]
+
+
+def test_yaml_off_and_on_are_booleans(grid_file):
+    text = yaml.safe_dump(SMALL, sort_keys=False).replace("false", "off").replace("true", "on")
+    assert "off" in text
+    assert {cell.sharing for cell in load_grid(grid_file(text)).cells()} == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("name: [unclosed", "malformed YAML in line"),
+        ("just a text", "expected keys such as name and factors, got str"),
+        ({"sede": 3}, "unknown key sede"),
+        ({"factors": {}}, "factors is {}: dictionary should have at least 1 item"),
+        (factor([]), r"factors.aux_weight.values is \[\]: list should have at least 1 item"),
+        (factor([-1]), "aux_weight is -1: input should be greater than or equal to 0"),
+        (factor([1.5], name="dropout"), "dropout is 1.5: input should be less than 1"),
+        (factor([float("nan")]), "aux_weight is nan"),
+        (factor([1, 1.0]), "duplicate cell sharing off, aux_weight 1"),
+        (factor([1], role="nuisance"), "factors.aux_weight.role is 'nuisance'"),
+        (factor([1], name="aux_wieght"), "unknown setting 'aux_wieght' in factors: expected one of .*aux_weight"),
+        ({"seeds": 0}, "seeds is 0: input should be greater than or equal to 1"),
+        ({"protocol": {"epochs": 3}}, "unknown setting 'epochs' in protocol"),
+        ({"protocol": {"sharing": True}}, "unknown setting 'sharing' in protocol"),
+        ({"protocol": {"max_epochs": 0}}, "max_epochs is 0"),
+        ({"skip": [{"dropout": 0}]}, "unknown setting 'dropout' in a condition"),
+        ({"skip": [{"aux_weight": 0}, {"aux_weight": 10}]}, "skip leaves no cell"),
+        ({"rules": [{"when": {"sharing": True}, "set": {"aux_weight": 3}}]}, "unknown setting 'aux_weight' in rules"),
+        ({"stopping": {"protect": [{}]}}, "stopping.protect.0 is {}"),
+        ({"stopping": {"reduction_factor": 1}}, "stopping.reduction_factor is 1"),
+    ],
+)
+def test_bad_grid_is_refused_in_one_line(grid_file, changes, message):
+    with pytest.raises(GridError, match=message) as error:
+        load_grid(grid_file(changes))
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_grid_names_the_known_ones():
+    with pytest.raises(GridError, match="unknown grid 'fulll': expected one of smoke, table1, full"):
+        load_grid("fulll")
+    with pytest.raises(GridError, match=r"no grid file missing\.yaml"):
+        load_grid("missing.yaml")
+
+
+def test_values_are_written_as_grid_files_write_them():
+    assert [format_value(value) for value in (False, True, 0.1, 1000.0, 3, "mnist")] == [
+        "off",
+        "on",
+        "0.1",
+        "1000",
+        "3",
+        "mnist",
+    ]

@@ -1,0 +1,32 @@
+import platform
+import subprocess
+from importlib.metadata import version
+
+from study.provenance import commit_of, describe_run
+from trainables.pairs import data_sha256
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_commit_of_a_work_tree_says_when_it_has_changes(tmp_path):
+    assert commit_of(tmp_path) is None
+    git(tmp_path, "init")
+    (tmp_path / "file").write_text("one")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "-m", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert commit_of(tmp_path) == head
+    (tmp_path / "file").write_text("two")
+    assert commit_of(tmp_path) == f"{head}-dirty"
+
+
+def test_a_run_is_described_by_packages_data_and_machine():
+    run = describe_run("mnist5k")
+    assert run["packages"]["python"] == platform.python_version()
+    assert {name: run["packages"][name] for name in ("torch", "ray")} == {n: version(n) for n in ("torch", "ray")}
+    assert run["data_sha256"] == data_sha256("mnist5k")
+    assert run["machine"]["cpus"] >= 1
