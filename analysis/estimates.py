@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.load import FINISHED, StudyData
 
+SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
 METRICS = ("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy")
 
 
@@ -22,7 +23,7 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
     cells = pd.DataFrame(data.info["cells"]).set_index("cell_id")
     planned = len(data.info["seeds"])
     rows = data.trials[data.trials["seed"].isin(data.info["seeds"])]
-    finished = rows[rows["status"].isin(FINISHED)].groupby("cell_id")
+    finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(SELECTING)).groupby("cell_id")
     failed = rows[rows["status"] == "failed"].groupby("cell_id")
     cells["n"] = finished.size().reindex(cells.index, fill_value=0)
     cells["n_planned"] = planned

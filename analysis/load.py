@@ -17,6 +17,12 @@ SCHEMA_VERSION = 1
 FINISHED = ("completed", "converged")
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
+SETTINGS = ("model", "sharing", "aux_weight", "dropout", "learning_rate")
+# What the analysis cannot do without.
+COLUMNS = {
+    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
+    "epochs": {"trial_id", "epoch"},
+}
 READERS = 16  # parts are small files: reading them is waiting, above all for an object store
 
 
@@ -113,21 +119,25 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
     with filesystem.open_input_stream(path) as stream:
         text = stream.read()
     try:
-        info = dict(json.loads(text))
+        info = json.loads(text)
         if info["schema"] != SCHEMA_VERSION:
             raise AnalysisError(
                 f"{path} has schema {info['schema']!r}, expected {SCHEMA_VERSION}; "
                 "analyse it with the version of this program that wrote it"
             )
-        missing = {"grid", "roles", "cells", "seeds", "protocol", "runs"} - set(info)
-        if missing:
-            raise KeyError(*sorted(missing))
+        kinds = {"grid": str, "roles": dict, "cells": list, "seeds": list, "protocol": dict, "runs": list}
+        for key, kind in kinds.items():
+            if not isinstance(info[key], kind):
+                raise TypeError(f"{key} is {info[key]!r}, expected a {kind.__name__}")
+        for cell in info["cells"]:
+            for setting in ("cell_id", *SETTINGS, *info["roles"]):
+                cell[setting]
     except (ValueError, KeyError, TypeError) as error:
         raise AnalysisError(
             f"{path} is not a study's ({type(error).__name__}: {error}), expected what a run writes; "
             "restore it, or run the study under another --name"
         ) from None
-    return info
+    return dict(info)
 
 
 def _read_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
@@ -145,8 +155,8 @@ def _read_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[pd.DataFrame,
     epochs, unreadable_epochs = _read_files(filesystem, folder, "epochs", readable)
     # The epochs of a superseded try are in another part than the trial's row.
     epochs = epochs.merge(trials[["part", "trial_id"]])
-    without_part = (frame.drop(columns="part").reset_index(drop=True) for frame in (trials, epochs))
-    return *without_part, (*unreadable_trials, *unreadable_epochs)
+    unreadable = (*unreadable_trials, *unreadable_epochs)
+    return trials.drop(columns="part").reset_index(drop=True), epochs.drop(columns="part"), unreadable
 
 
 def _read_files(
@@ -160,11 +170,18 @@ def _read_files(
                 table = file.read(use_threads=False)
         except (pa.ArrowException, OSError):
             return None
+        if not COLUMNS[kind] <= set(table.column_names):
+            return None
         return table.append_column("part", pa.array([name] * len(table), pa.string()))
 
     with ThreadPoolExecutor(READERS) as pool:
         tables = list(pool.map(read, names))
     none = pa.schema(dict.fromkeys(("trial_id", "status", "part"), pa.string())).empty_table()
     read_tables = [table for table in tables if table is not None]
-    rows = pa.concat_tables([*read_tables, none], promote_options="default").to_pandas(ignore_metadata=True)
-    return rows, tuple(f"{kind}/{name}" for name, table in zip(names, tables, strict=True) if table is None)
+    try:
+        rows = pa.concat_tables([*read_tables, none], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise AnalysisError(f"the files of {folder}/{kind} disagree: {error}; keep one layout in a study") from None
+    return rows.to_pandas(ignore_metadata=True), tuple(
+        f"{kind}/{name}" for name, table in zip(names, tables, strict=True) if table is None
+    )

@@ -13,19 +13,26 @@ from tabulate import tabulate
 
 from analysis.estimates import describe_settings, describe_state, summarise_cells
 from analysis.load import StudyData
-from analysis.reported import AUXILIARY_AND_DROPOUT, AUXILIARY_OFF, AUXILIARY_ON, ROWS, TABLE1, Reported
+from analysis.reported import AUXILIARY_AND_DROPOUT, AUXILIARY_OFF, AUXILIARY_ON, ROUNDS, ROWS, TABLE1, Reported
 
-CAPTION = "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds."
-SELECTION = "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
+CAPTION = (
+    "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds; "
+    f"the report's over {ROUNDS} rounds."
+)
+SETTINGS = ("aux_weight", "dropout", "learning_rate")
+SELECTION = (
+    "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
+)
 
 
 @dataclass(frozen=True)
 class Table1Entry:
     """One of the six entries. Accuracies are fractions in [0, 1].
 
-    ``chosen`` holds the settings that name the chosen cell, and its ``cell_id``. Where no candidate is complete it is
-    empty, ``mean`` and ``std`` are None, and ``state`` says why; else ``state`` is ``complete``. ``std`` is None for
-    one seed. ``competed`` and ``weights`` count the complete candidate cells and their different auxiliary weights.
+    ``chosen`` holds the chosen cell's ``cell_id``, SETTINGS, and every other factor in which the candidates differ.
+    Where no candidate is complete it is empty, ``mean`` and ``std`` are None, ``n`` is 0, and ``state`` says why; else
+    ``state`` is ``complete``. ``std`` is None for one seed. ``competed`` and ``weights`` count the complete candidate
+    cells and their different auxiliary weights.
     """
 
     row: str
@@ -62,21 +69,22 @@ def table1_data(data: StudyData) -> Table1:
         AUXILIARY_ON: (cells["aux_weight"] > 0) & (cells["dropout"] == 0),
         AUXILIARY_AND_DROPOUT: (cells["aux_weight"] > 0) & (cells["dropout"] > 0),
     }
+    factors = list(dict.fromkeys([*SETTINGS, *data.info["roles"]]))
     notes = [SELECTION]
     entries = []
     for row in ROWS:
         for sharing in (False, True):
             candidates = cells[conditions[row] & (cells["sharing"] == sharing)]
-            entries.append(_entry(row, sharing, candidates, [*data.info["roles"]]))
+            differ = [name for name in factors if candidates[name].nunique() > 1]
+            entries.append(_entry(row, sharing, candidates, differ))
             absent = candidates[candidates["state"] != "complete"].to_dict("records")
             if len(candidates) > 1 and absent:
-                names = _naming(row, candidates, [*data.info["roles"]])
-                listed = "; ".join(f"{describe_settings(cell, names)} ({describe_state(cell)})" for cell in absent)
-                notes.append(f"{row}, sharing {'on' if sharing else 'off'}: did not compete: {listed}.")
+                listed = "; ".join(f"{describe_settings(cell, differ)} ({describe_state(cell)})" for cell in absent)
+                notes.append(f"Did not compete for {_place(entries[-1])}: {listed}.")
     return Table1(data.name, tuple(entries), tuple(notes))
 
 
-def _entry(row: str, sharing: bool, candidates: pd.DataFrame, factors: list[str]) -> Table1Entry:
+def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
     complete = candidates[candidates["state"] == "complete"]
     if complete.empty:
         states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
@@ -94,18 +102,15 @@ def _entry(row: str, sharing: bool, candidates: pd.DataFrame, factors: list[str]
         mean=best["test_accuracy_mean"],
         std=None if pd.isna(best["test_accuracy_std"]) else best["test_accuracy_std"],
         n=best["n"],
-        chosen={name: best[name] for name in ["cell_id", *_naming(row, candidates, factors)]},
+        chosen={name: best[name] for name in ("cell_id", *SETTINGS, *differ)},
         competed=len(complete),
         weights=complete["aux_weight"].nunique(),
         reported=TABLE1[row, sharing],
     )
 
 
-def _naming(row: str, candidates: pd.DataFrame, factors: list[str]) -> list[str]:
-    """Return the settings that name a cell of an entry: the row's own, and all in which its candidates differ."""
-    own = {AUXILIARY_OFF: [], AUXILIARY_ON: ["aux_weight"], AUXILIARY_AND_DROPOUT: ["aux_weight", "dropout"]}[row]
-    differ = [name for name in factors if candidates[name].nunique() > 1]
-    return list(dict.fromkeys([*own, "learning_rate", *differ]))
+def _place(entry: Table1Entry) -> str:
+    return f"{entry.row}, sharing {'on' if entry.sharing else 'off'}"
 
 
 def _numbers(entry: Table1Entry) -> str:
@@ -113,16 +118,17 @@ def _numbers(entry: Table1Entry) -> str:
     if entry.mean is None:
         return entry.state
     spread = "" if entry.std is None else f" ± {100 * entry.std:.1f}"
-    return f"{100 * entry.mean:.1f}{spread} (n {entry.n})"
+    return f"{100 * entry.mean:.1f}{spread} (n = {entry.n})"
 
 
 def _reported(entry: Table1Entry) -> str:
-    return f"{entry.reported.mean:.1f} ± {entry.reported.std:.1f} (n {entry.reported.n})"
+    return f"{entry.reported.mean:.1f} ± {entry.reported.std:.1f}"
 
 
 def _settings(entry: Table1Entry) -> str:
-    """Name the chosen cell and how many it was the best of; empty where there is none."""
-    text = describe_settings(entry.chosen, [name for name in entry.chosen if name != "cell_id"])
+    """Name the chosen cell by what is not off, and how many it was the best of; empty where there is none."""
+    off = {name for name in ("aux_weight", "dropout") if entry.chosen.get(name) == 0}
+    text = describe_settings(entry.chosen, [name for name in entry.chosen if name not in {"cell_id", *off}])
     if entry.competed > 1:
         kind = "weights" if entry.competed == entry.weights else "cells"
         text += f"; best of {entry.competed} {kind}"
@@ -136,15 +142,11 @@ def _by_row(table: Table1) -> list[tuple[Table1Entry, Table1Entry]]:
 def table1_rich(table: Table1) -> Table:
     """Draw the table for the screen; it fits 80 columns."""
     caption = Text("\n".join([CAPTION, *table.notes]))
-    drawn = Table(
-        title=Text(f"Table I of {table.study}"), caption=caption, caption_justify="left", show_lines=True
-    )
+    drawn = Table(title=Text(f"Table I of {table.study}"), caption=caption, caption_justify="left", show_lines=True)
     for heading in ("", "sharing off", "sharing on"):
         drawn.add_column(heading)
     for entries in _by_row(table):
-        texts = [
-            Text("\n".join(filter(None, (_numbers(e), f"report {_reported(e)}", _settings(e))))) for e in entries
-        ]
+        texts = [Text("\n".join(filter(None, (_numbers(e), f"report {_reported(e)}", _settings(e))))) for e in entries]
         drawn.add_row(entries[0].row, *texts)
     return drawn
 
@@ -153,8 +155,8 @@ def table1_markdown(table: Table1) -> str:
     """Write the table as GitHub Markdown, its notes below."""
     headers = ["", "sharing off", "report", "sharing on", "report"]
     rows = [
-        [off.row, *(f"{text}" for e in (off, on) for text in (_with_settings(e), _reported(e)))]
-        for off, on in _by_row(table)
+        [entries[0].row, *(text for e in entries for text in (_with_settings(e), _reported(e)))]
+        for entries in _by_row(table)
     ]
     lines = [tabulate(rows, headers, tablefmt="github"), "", CAPTION, "", *(f"- {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -179,6 +181,7 @@ def table1_csv(table: Table1) -> str:
             "reported_n": entry.reported.n,
             "cells_competed": entry.competed,
             "weights_competed": entry.weights,
+            **dict.fromkeys(("cell_id", *SETTINGS)),
             **entry.chosen,
         }
         for entry in table.entries
@@ -196,10 +199,8 @@ def table1_latex(table: Table1) -> str:
     for entries in _by_row(table):
         numbers = [text for entry in entries for text in (_numbers(entry), _reported(entry))]
         body.append(" & ".join(_latex(text) for text in (entries[0].row, *numbers)) + r" \\")
-        if any(entry.chosen for entry in entries):
-            settings = (rf"\multicolumn{{2}}{{l}}{{\footnotesize {_latex(_settings(entry))}}}" for entry in entries)
-            body.append(" & ".join(("", *settings)) + r" \\")
-    notes = "\n\n".join(rf"\footnotesize {_latex(note)}" for note in table.notes)
+    chosen = [f"{_place(entry)}: {_settings(entry)}." for entry in table.entries if entry.chosen]
+    notes = (rf"\par\footnotesize {_latex(note)}" for note in (*chosen, *table.notes))
     return "\n".join(
         [
             r"\begin{table}",
@@ -212,8 +213,7 @@ def table1_latex(table: Table1) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            "",
-            notes,
+            *notes,
             r"\end{table}",
             "",
         ]
@@ -221,6 +221,6 @@ def table1_latex(table: Table1) -> str:
 
 
 def _latex(text: str) -> str:
-    escapes = {character: f"\\{character}" for character in "&%$#_{}"}
+    escapes: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
     escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
     return text.translate(str.maketrans(escapes))

@@ -47,7 +47,7 @@ class Stopping(_Strict):
     """
 
     scheduler: Literal["asha", "none"] = "asha"
-    grace_period: int = Field(20, ge=1)
+    grace_period: int = Field(10, ge=1)
     reduction_factor: int = Field(2, ge=2)
     protect: list[Condition] = []
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import ray
 import torch
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
 from study.grid import Grid
@@ -175,7 +176,7 @@ class _Keeper(tune.Callback):
         self._keep(trial, "pruned", None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._keep(trial, "failed", _reason(trial.get_error()))
+        self._keep(trial, "failed", _reason(trial))
 
     def _keep(self, trial: Trial, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows; seeds whose records do not say how they ended were pruned or failed."""
@@ -205,8 +206,12 @@ def _cell_of(config: dict[str, Any]) -> CellConfig:
     return CellConfig.model_validate(config["cell"])
 
 
-def _reason(error: Exception | None) -> str:
-    """Put what a worker died of into one line."""
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[-1] if lines else 'no message'}"
+def _reason(trial: Trial) -> str:
+    """Put what a Tune trial last died of into one line; Tune leaves it in a file of this machine."""
+    if trial.pickled_error_file is None:
+        return Path(trial.error_file).read_text().strip().splitlines()[-1]
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    cause = getattr(error, "cause", None)  # of a lost worker, a text; of a task that raised, the exception
+    shown = cause if isinstance(cause, Exception) else error
+    lines = str(shown).strip().splitlines()
+    return f"{type(shown).__name__}: {lines[0] if lines else 'no message'}"

@@ -293,6 +293,10 @@ def _is_provisional(name: str) -> bool:
 def _rows(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Build the rows of both datasets from a result."""
     trials = [_trial_row(study, result, seed) for seed in result.seeds]
+    if any(row["status"] == "pruned" for row in trials):
+        # The seeds of a cell live or die together: one that converged before the cell was pruned has no mean to join.
+        for row in trials:
+            row["status"] = "failed" if row["status"] == "failed" else "pruned"
     names = {"cell_id": result.cell.cell_id}
     epochs = [
         {name: record[name] for name in EPOCHS.names if name in record}

@@ -74,7 +74,7 @@ class Comparator:
         return Outputs(target, digits)
 
     def losses(self, outputs: Outputs, digits: Tensor) -> Tensor:
-        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits are ``[K, B, 2]``."""
+        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
         on_target = _cross_entropy(outputs.target, _target(digits)).mean(1)
         on_digits = _cross_entropy(outputs.digits, digits.mT).mean((1, 2))
         return on_target + self.aux_weight * on_digits

@@ -65,6 +65,8 @@ class StackedPairs:
     @classmethod
     def of(cls, replicates: Sequence[Pairs], device: torch.device) -> Self:
         """Stack the pairs of each replicate; all have the same number."""
+        if not replicates:  # all have ended
+            return cls(torch.empty(0, 0, 2, 14, 14), torch.empty(0, 0, 2))
         images = torch.stack([pairs.images for pairs in replicates])
         return cls(images.to(device), torch.stack([pairs.digits for pairs in replicates]).to(device))
 
@@ -169,12 +171,13 @@ class StackedAdam:
             parameters.addcmul_(self.unit_step, learning_rates[:, None])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the step count and both moments ``[K, P]``, or nothing before the first step."""
-        return dict(self._adam.state[self.unit_step])
+        """Return a copy of the step count and both moments ``[K, P]``, or nothing before the first step."""
+        return {name: value.clone() for name, value in self._adam.state[self.unit_step].items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state that ``state_dict`` returned."""
-        self._adam.state[self.unit_step] = dict(state)
+        device = self.unit_step.device
+        self._adam.state[self.unit_step] = {name: x.to(device, copy=True) for name, x in state.items()}
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates but those at ``rows`` (int64)."""

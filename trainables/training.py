@@ -171,11 +171,11 @@ class Training(Iterator[list[EpochRecord]]):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that ``load_state_dict`` needs to go on with the same bits: tensors, numbers and lists only."""
+        """Return a copy of all that it takes to go on with the same bits: tensors, numbers and lists only."""
         return {
             "epoch": self.epoch,
             "seeds": list(self.seeds),
-            "parameters": self.parameters.detach(),
+            "parameters": self.parameters.detach().clone(),
             "adam": self.adam.state_dict(),
             "plateau": tensors_of(self.plateau),
             "patience": tensors_of(self.patience),

@@ -1,113 +1,89 @@
 import math
 
-import pandas as pd
 import pytest
 
-from analysis.estimates import describe_state, summarise_cells
-from analysis.load import load_study
-
-ESTIMATES = [
-    f"{name}_{what}"
-    for name in ("val_accuracy", "test_accuracy", "test_digit_accuracy", "best_test_accuracy")
-    for what in ("mean", "std")
-]
+from analysis.estimates import describe_settings, describe_state, summarise_cells
+from tests.analysis.conftest import StoreBuilder
 
 
-def summary(make_study, cell, seeds=3):
-    cells = summarise_cells(load_study(*make_study([cell, {"sharing": True, "test": [0.5]}], seeds=seeds)))
-    return cells.iloc[0]
-
-
-def test_mean_and_unbiased_deviation_over_seeds(make_study):
-    row = summary(make_study, {"test": [0.80, 0.84, 0.88], "val": [0.7, 0.7, 0.7]})
+def test_means_and_unbiased_deviations_over_the_seeds(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.87], [0.70, 0.70, 0.76], aux_weight=3, sharing=True)
+    (row,) = summarise_cells(store.load()).to_dict("records")
+    assert (row["cell_id"], row["aux_weight"], row["sharing"], row["max_epochs"]) == ("cell00", 3, True, 80)
     assert (row["state"], row["n"], row["n_planned"], row["n_failed"]) == ("complete", 3, 3, 0)
-    assert row["test_accuracy_mean"] == pytest.approx(0.84)
-    # sqrt((0.04^2 + 0 + 0.04^2) / (3 - 1)) = 0.04
-    assert row["test_accuracy_std"] == pytest.approx(0.04)
-    assert row["best_test_accuracy_std"] == pytest.approx(0.04)
-    assert (row["val_accuracy_mean"], row["val_accuracy_std"]) == (pytest.approx(0.7), pytest.approx(0))
-    assert row["test_digit_accuracy_mean"] == pytest.approx(0.95)
-    assert row["pruned_epoch"] is pd.NA
+    assert describe_state(row) == "3 seeds"
+    assert row["test_accuracy_mean"] == pytest.approx(0.83)
+    assert row["test_accuracy_std"] == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))
+    assert row["val_accuracy_mean"] == pytest.approx(0.72)
+    assert row["val_accuracy_std"] == pytest.approx(math.sqrt((0.02**2 + 0.02**2 + 0.04**2) / 2))
+    for metric in ("test_digit_accuracy", "best_test_accuracy"):
+        assert row[f"{metric}_mean"] == pytest.approx(0.83)
 
 
-def test_converged_seeds_are_finished(make_study):
-    row = summary(make_study, {"test": [0.8, 0.9, 1.0], "status": ["completed", "converged", "converged"]})
-    assert (row["state"], row["n"]) == ("complete", 3)
-    assert row["test_accuracy_mean"] == pytest.approx(0.9)
+def test_completed_and_converged_seeds_count_alike(store: StoreBuilder) -> None:
+    cell = store.cell([0.8])
+    store.part(cell, [0.9, 1.0], status="converged", first_seed=1)
+    (row,) = summarise_cells(store.load()).to_dict("records")
+    assert (row["state"], row["n"], row["test_accuracy_mean"]) == ("complete", 3, pytest.approx(0.9))
 
 
-@pytest.mark.parametrize(
-    ("cell", "state", "n", "n_failed", "words"),
-    [
-        ({"test": [0.8] * 3, "status": "pruned", "epochs": 20}, "pruned", 0, 0, "pruned at epoch 20"),
-        (
-            {"test": [0.8] * 3, "status": ["converged", "pruned", "pruned"], "epochs": 7},
-            "pruned",
-            1,
-            0,
-            "pruned at epoch 7",
-        ),
-        (
-            {"test": [0.8] * 3, "status": ["completed", "failed", "failed"]},
-            "failed",
-            1,
-            2,
-            "2 of 3 seeds failed",
-        ),
-        ({"test": [0.8] * 2}, "short", 2, 0, "2 of 3 seeds"),
-        ({}, "missing", 0, 0, "not trained"),
-    ],
-)
-def test_an_unfinished_cell_has_a_state_and_no_estimate(make_study, cell, state, n, n_failed, words):
-    row = summary(make_study, cell)
-    assert (row["state"], row["n"], row["n_failed"]) == (state, n, n_failed)
-    assert row[ESTIMATES].isna().all()
-    assert describe_state(row) == words
-
-
-def test_seeds_beyond_those_planned_count(make_study):
-    row = summary(make_study, {"test": [0.8, 0.9, 0.8, 0.9]})
-    assert (row["state"], row["n"], describe_state(row)) == ("complete", 4, "4 seeds")
-    assert row["test_accuracy_mean"] == pytest.approx(0.85)
-
-
-def test_a_failed_seed_beyond_enough_finished_ones_does_no_harm(make_study):
-    row = summary(make_study, {"test": [0.8, 0.9, 0.7, 0.1], "status": ["completed"] * 3 + ["failed"]})
-    assert (row["state"], row["n"], row["n_failed"]) == ("complete", 3, 1)
-    assert row["test_accuracy_mean"] == pytest.approx(0.8)
-
-
-def test_one_seed_has_a_mean_and_no_deviation(make_study):
-    row = summary(make_study, {"test": [0.8]}, seeds=1)
-    assert (row["state"], row["test_accuracy_mean"]) == ("complete", 0.8)
-    assert math.isnan(row["test_accuracy_std"])
-
-
-def test_a_finished_trial_without_a_value_is_not_averaged_away(make_study):
-    row = summary(make_study, {"test": [0.8, math.nan, 0.9]})
-    assert row["state"] == "complete"
-    assert math.isnan(row["test_accuracy_mean"])
-    assert math.isnan(row["test_accuracy_std"])
-
-
-def test_a_failed_try_that_was_repeated_is_complete(make_study):
-    storage, name = make_study([{"test": [0.8, 0.9], "status": "failed"}])
-    make_study.add_part(name, "again.parquet", test=[0.8, 0.9])
-    row = summarise_cells(load_study(storage, name)).iloc[0]
-    assert (row["state"], row["n"], row["n_failed"]) == ("complete", 2, 0)
-
-
-def test_rows_follow_study_json_and_carry_its_factors(make_study):
-    roles = {"sharing": "scientific", "width": "scientific"}
-    cells = [
-        {"aux_weight": 10.0, "test": [0.8, 0.9], "further": {"width": 64}},
-        {"aux_weight": 1.0, "sharing": True, "further": {"width": 16}},
-        {"aux_weight": 0.1, "test": [0.7, 0.7], "further": {"width": 32}},
+def test_a_cell_that_is_not_complete_has_a_state_and_no_mean(store: StoreBuilder) -> None:
+    store.cell([0.9] * 3)
+    store.part(store.plan(), [0.4] * 3, status="pruned", epochs=20)
+    # A seed may have converged before its cell was pruned.
+    partly = store.plan()
+    store.part(partly, [0.4], status="converged", epochs=12)
+    store.part(partly, [0.4] * 2, status="pruned", first_seed=1, epochs=20)
+    store.cell([0.9] * 2)
+    failed = store.cell([0.9])
+    store.part(failed, [None] * 2, status="failed", first_seed=1)
+    store.plan()
+    cells = summarise_cells(store.load())
+    assert cells["state"].tolist() == ["complete", "pruned", "pruned", "short", "failed", "missing"]
+    assert cells["n"].tolist() == [3, 0, 1, 2, 1, 0]
+    assert [describe_state(row) for row in cells.to_dict("records")] == [
+        "3 seeds",
+        "pruned at epoch 20",
+        "pruned at epoch 20",
+        "2 of 3 seeds",
+        "failed: 2 of 3",
+        "not run",
     ]
-    table = summarise_cells(load_study(*make_study(cells, roles=roles)))
-    assert list(table["aux_weight"]) == [10.0, 1.0, 0.1]
-    assert list(table["width"]) == [64, 16, 32]
-    assert list(table["state"]) == ["complete", "missing", "complete"]
-    assert list(table["sharing"]) == [False, True, False]
-    assert table["pruned_epoch"].dtype == "Int64"
-    assert [name for name in table if name.endswith(("_mean", "_std"))] == ESTIMATES
+    assert cells["error"].tolist()[4] == "RuntimeError: worker lost"
+    estimates = cells.filter(regex="_(mean|std)$")
+    assert estimates.shape[1] == 8
+    assert estimates.notna().all(axis=1).tolist() == [True] + [False] * 5
+    assert estimates[1:].isna().all(axis=None)
+
+
+def test_one_seed_has_a_mean_and_no_deviation(store: StoreBuilder) -> None:
+    store.seeds = 1
+    store.cell([0.8])
+    (row,) = summarise_cells(store.load()).to_dict("records")
+    assert row["test_accuracy_mean"] == 0.8
+    assert math.isnan(row["test_accuracy_std"])
+
+
+def test_a_finished_seed_without_an_accuracy_leaves_the_cell_short(store: StoreBuilder) -> None:
+    store.cell([0.8, 0.9, None])
+    (row,) = summarise_cells(store.load()).to_dict("records")
+    assert (row["state"], row["n"]) == ("short", 2)
+    assert math.isnan(row["test_accuracy_mean"])
+
+
+def test_seeds_and_cells_outside_the_plan_do_not_count(store: StoreBuilder) -> None:
+    store.cell([0.8, 0.8, 0.8, 0.0])
+    store.part("stranger", [0.1] * 3)
+    cells = summarise_cells(store.load())
+    assert cells["cell_id"].tolist() == ["cell00"]
+    assert cells["n"].tolist() == [3]
+    assert cells["test_accuracy_mean"].tolist() == [pytest.approx(0.8)]
+
+
+def test_settings_are_written_as_in_a_grid_file() -> None:
+    cell = {"sharing": True, "aux_weight": 1000.0, "dropout": 0.5, "data": "mnist5k", "other": 1}
+    assert (
+        describe_settings(cell, ["sharing", "aux_weight", "dropout", "data"])
+        == "sharing on, aux weight 1000, dropout 0.5, data mnist5k"
+    )
+    assert describe_settings({"sharing": False}, ["sharing"]) == "sharing off"

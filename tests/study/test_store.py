@@ -11,43 +11,14 @@ from tests.study.conftest import record
 from trainables.config import CellConfig
 
 # The names and their order are DESIGN's; whoever reads a store relies on them.
+LAST_EPOCH = ["val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
+SETTINGS = ["model", "sharing", "aux_weight", "dropout", "learning_rate"]
 TRIAL_COLUMNS = [
-    "study",
-    "cell_id",
-    "trial_id",
-    "model",
-    "sharing",
-    "aux_weight",
-    "dropout",
-    "learning_rate",
-    "seed",
-    "status",
-    "epochs",
-    "best_epoch",
-    "val_loss",
-    "val_accuracy",
-    "test_accuracy",
-    "test_digit_accuracy",
-    "best_test_accuracy",
-    "best_test_digit_accuracy",
-    "train_time_s",
-    "device",
-    "error",
-    "started_at",
-    "finished_at",
+    *["study", "cell_id", "trial_id", *SETTINGS, "seed", "status", "epochs", "best_epoch", *LAST_EPOCH],
+    *["best_test_accuracy", "best_test_digit_accuracy", "train_time_s", "device", "error"],
+    *["started_at", "finished_at"],
 ]
-EPOCH_COLUMNS = [
-    "cell_id",
-    "trial_id",
-    "seed",
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-    "test_accuracy",
-    "test_digit_accuracy",
-]
+EPOCH_COLUMNS = ["cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *LAST_EPOCH]
 
 
 @pytest.fixture
@@ -112,6 +83,11 @@ def test_seeds_that_had_not_ended_are_pruned_with_their_last_epoch(store, make_r
     rows, _ = store.read_trials()
     assert [(row["status"], row["epochs"]) for row in rows] == [("pruned", 2)] * 2
     assert rows[0]["val_accuracy"] == 0.6
+
+
+def test_all_seeds_of_a_pruned_cell_are_pruned(store, make_result):
+    store.write(make_result([*finished(0), record(1, 1), record(1, 2), record(1, 3)], ended="pruned"))
+    assert [row["status"] for row in store.read_trials()[0]] == ["pruned", "pruned"]
 
 
 def test_failed_trial_is_a_row_with_nulls_and_its_error(store, make_result):

@@ -124,7 +124,7 @@ def test_a_wrong_setting_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize(("pairs", "share"), [(2, 0.2), (2, 0.9), (100, 0.001), (100, 0.999)])
 def test_a_share_that_leaves_no_pair_is_refused(pairs, share):
-    with pytest.raises(ValidationError, match="validation_share .* leaves no pair"):
+    with pytest.raises(ValidationError, match=r"validation_share .* leaves no pair"):
         CellConfig(train_pairs=pairs, validation_share=share)
 
 

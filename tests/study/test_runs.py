@@ -1,0 +1,290 @@
+"""Real runs: the command line, Ray, real trainings on real digits, Parquet on disk."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+import torch
+import yaml
+from ray.cluster_utils import Cluster
+
+from study.grid import load_grid
+from trainables.pairs import load_pool
+from trainables.training import Training
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+STUDY = str(Path(sys.executable).with_name("study"))
+WEIGHTS = [0, 1, 3, 10, 30, 100]
+METRICS = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray of two cores that all runs of this module join, so that it starts once."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def six_cells(tmp_path):
+    """A grid of six cells that train some seconds each."""
+    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=12)
+
+
+def write_grid(folder, factors, max_epochs, **more):
+    grid = {"name": "own", "description": "Of a test.", "seeds": 2, "factors": factors}
+    grid |= {"protocol": {"max_epochs": max_epochs}, "stopping": {"scheduler": "none"}} | more
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(grid, sort_keys=False))
+    return str(path)
+
+
+def environment(address):
+    names = {"RAY_ADDRESS", "STUDY_STORAGE", "STUDY_DATA_DIR"}
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    return clean | ({"RAY_ADDRESS": address} if address else {})
+
+
+def study(*arguments, address=None, cwd=None):
+    command = [STUDY, *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment(address), cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def start():
+    """Start runs in process groups of their own, as a shell does; what still runs at the end is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def launch(*arguments, address=None):
+            process = subprocess.Popen(
+                [STUDY, *map(str, arguments)],
+                env=environment(address),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield launch
+
+
+def wait_for_line(process, pattern):
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if re.search(pattern, line):
+            return "".join(seen)
+    raise AssertionError(f"no line with {pattern!r} in:\n{''.join(seen)}")
+
+
+@lru_cache
+def directly_trained(cell, seeds):
+    """Epoch rows of a cell trained without Ray, indexed by seed and epoch."""
+    torch.set_num_threads(1)
+    records = [record for epoch in Training(cell, seeds, load_pool(cell.data)) for record in epoch]
+    rows = pd.DataFrame([vars(record) for record in records])
+    return rows.set_index(["seed", "epoch"])[METRICS].sort_index()
+
+
+def assert_store_is_as_trained_directly(folder, cells, seeds):
+    """Each trial once, and each number the bits of a training without Ray, store or disturbance."""
+    trials = pd.read_parquet(folder / "trials")
+    epochs = pd.read_parquet(folder / "epochs").astype({"epoch": "int64"})
+    assert sorted(trials["trial_id"]) == sorted(cell.trial_id(seed) for cell in cells for seed in seeds)
+    for cell in cells:
+        rows = epochs[epochs["cell_id"] == cell.cell_id].set_index(["seed", "epoch"])[METRICS].sort_index()
+        pd.testing.assert_frame_equal(rows, directly_trained(cell, tuple(seeds)), check_exact=True, check_dtype=False)
+
+
+def test_smoke_on_this_machine_alone(tmp_path):
+    """Run, run again, look, grow by a seed, analyse: the whole way of a user, with a Ray of its own."""
+    first = study("run", "--grid", "smoke", cwd=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "8 in 4 cells to train" in first.stdout
+    assert "4 of 4 cells done" in first.stdout
+    assert "Search algorithm" not in first.stdout  # Tune's own chatter
+    folder = tmp_path / "studies" / "smoke"
+    assert_store_is_as_trained_directly(folder, load_grid("smoke").cells(), range(2))
+    assert set(pd.read_parquet(folder / "trials")["status"]) == {"completed"}
+    assert not (folder / "scratch").exists()
+
+    before = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+    again = study("run", "--grid", "smoke", cwd=tmp_path)
+    assert (again.returncode, "nothing to train" in again.stdout) == (0, True)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+
+    planned = study("plan", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
+    assert "in the store: 8 completed; 4 in 4 cells to train" in planned.stdout
+    grown = study("run", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
+    assert "in the store: 8 completed; 4 in 4 cells to train" in grown.stdout
+    assert len(pd.read_parquet(folder / "trials")) == 12
+    assert before.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
+
+    listed = study("list", cwd=tmp_path).stdout.splitlines()[-1].split()
+    assert listed == ["smoke", "smoke", "4", "12", "0", "0", "0"]
+    analyzed = study("analyze", cwd=tmp_path)
+    assert analyzed.returncode == 0, analyzed.stderr
+    assert {path.name for path in (tmp_path / "reports" / "smoke").iterdir()} >= {
+        "table1.md",
+        "table1.csv",
+        "table1.tex",
+        "figure2.svg",
+        "figure2.png",
+        "figure3.svg",
+        "figure3.png",
+    }
+
+
+def test_driver_killed_in_mid_run_loses_only_cells_in_flight(tmp_path, cluster, six_cells, start):
+    process = start("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address)
+    wait_for_line(process, "1 of 6 cells done")
+    process.kill()
+    process.wait()
+    folder = tmp_path / "own"
+    kept = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+    assert 2 <= len(pd.read_parquet(folder / "trials")) < 12
+
+    again = study("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address)
+    assert again.returncode == 0, again.stderr
+    assert kept.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
+    assert_store_is_as_trained_directly(folder, load_grid(six_cells).cells(), range(2))
+
+
+def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, six_cells, start):
+    command = ["run", "--grid", six_cells, "--storage", str(tmp_path)]
+    process = start(*command)
+    text = wait_for_line(process, "1 of 6 cells done")
+    os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the whole group
+    text += process.communicate(timeout=60)[0]
+    assert process.returncode == 130, text
+    assert "Traceback" not in text
+    kept = len(pd.read_parquet(tmp_path / "own" / "trials")) // 2
+    assert 1 <= kept < 6
+    assert f"Interrupted: {kept} cells of this run are kept, {6 - kept} are not trained." in text
+    assert f"Go on with: study {' '.join(command)}" in text
+    assert not (tmp_path / "own" / "scratch").exists()
+
+
+def test_cell_whose_loss_is_not_finite_fails_and_the_others_go_on(tmp_path, cluster):
+    grid = write_grid(tmp_path, {"learning_rate": {"role": "tuned", "values": [1e30, 1e-3]}}, max_epochs=2)
+    run = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
+    assert run.returncode == 1, run.stderr
+    assert "failed: learning_rate 1e+30: " in run.stdout
+    trials = pd.read_parquet(tmp_path / "own" / "trials").set_index("learning_rate")
+    assert trials.loc[1e30, "status"].tolist() == ["failed", "failed"]
+    assert trials.loc[1e30, "error"].str.startswith("the validation loss is nan after epoch 1").all()
+    assert trials.loc[1e30, "test_accuracy"].isna().all()
+    assert trials.loc[1e-3, "status"].tolist() == ["completed", "completed"]
+    again = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
+    assert (again.returncode, "2 in 1 cells to train" in again.stdout) == (1, True)
+    assert len(pd.read_parquet(tmp_path / "own" / "trials")) == 4
+
+
+def workers_in_training(raylet):
+    """Process ids of a raylet's workers that train a cell."""
+    pids = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended in the meantime
+            continue
+        if parent == raylet and title.startswith(b"ray::ResourceTrainable.train"):
+            pids.add(int(folder.name))
+    return pids
+
+
+def kill_a_worker_in_training(raylet, but):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if pids := workers_in_training(raylet) - set(but):
+            os.kill(pid := pids.pop(), signal.SIGKILL)
+            return pid
+        time.sleep(0.01)
+    raise AssertionError("no worker has begun to train")
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_lost_worker_is_tried_again_once(tmp_path, cluster, start, kills):
+    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1]}}, max_epochs=60)
+    process = start("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
+    killed = []
+    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
+    for _ in range(kills):
+        killed.append(kill_a_worker_in_training(raylet, killed))
+    text, _ = process.communicate(timeout=120)
+    trials = pd.read_parquet(tmp_path / "own" / "trials")
+    if kills == 1:
+        assert process.returncode == 0, text
+        assert_store_is_as_trained_directly(tmp_path / "own", load_grid(grid).cells(), range(2))
+    else:
+        assert process.returncode == 1, text
+        assert trials["status"].tolist() == ["failed", "failed"]
+        expected = "ActorDiedError: The actor died unexpectedly before finishing this task."
+        assert trials["error"].tolist() == [expected] * 2
+
+
+def test_asha_prunes_the_worse_cell_and_the_next_run_leaves_it(tmp_path, cluster):
+    factors = {"learning_rate": {"role": "tuned", "values": [1e-2, 1e-9, 1e-3]}}
+    stopping = {"scheduler": "asha", "grace_period": 8, "reduction_factor": 2}
+    grid = write_grid(tmp_path, factors, max_epochs=10, stopping=stopping)
+    # With two cores a cell, one cell runs at a time: the order in which cells reach the rung is the grid's.
+    command = ["run", "--grid", grid, "--storage", tmp_path, "--cpus-per-trial", 2]
+    run = study(*command, address=cluster.address)
+    assert run.returncode == 0, run.stderr
+    assert "learning_rate 1e-09: pruned at epoch 8" in run.stdout
+    trials = pd.read_parquet(tmp_path / "own" / "trials").set_index("learning_rate")
+    assert trials.loc[1e-9, ["status", "epochs"]].to_numpy().tolist() == [["pruned", 8]] * 2
+    assert set(trials.drop(1e-9)["status"]) <= {"completed", "pruned"}
+    again = study(*command, address=cluster.address)
+    assert (again.returncode, "nothing to train" in again.stdout) == (0, True)
+    unpruned = study(*command, "--scheduler", "none", address=cluster.address)
+    assert unpruned.returncode == 0, unpruned.stderr
+    trials = pd.read_parquet(tmp_path / "own" / "trials")
+    assert (len(trials), set(trials["status"])) == (6, {"completed"})
+
+
+def test_asha_remembers_cells_of_earlier_runs(tmp_path, cluster):
+    stopping = {"scheduler": "asha", "grace_period": 8, "reduction_factor": 2}
+    for values in ([1e-2], [1e-2, 1e-9]):
+        factors = {"learning_rate": {"role": "tuned", "values": values}}
+        grid = write_grid(tmp_path, factors, max_epochs=10, stopping=stopping)
+        run = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
+        assert run.returncode == 0, run.stderr
+    trials = pd.read_parquet(tmp_path / "own" / "trials").set_index("learning_rate")
+    assert trials.loc[1e-9, "status"].tolist() == ["pruned", "pruned"]
+
+
+def test_file_cut_in_half_is_named_everywhere_and_restored_by_a_run(tmp_path, cluster):
+    command = ["run", "--grid", "smoke", "--storage", tmp_path]
+    study(*command, address=cluster.address)
+    (path,) = (tmp_path / "smoke" / "trials").glob(f"{load_grid('smoke').cells()[0].cell_id}*")
+    whole = pd.read_parquet(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for arguments in (["list"], ["plan", "--grid", "smoke"], ["analyze", "smoke", "--out", tmp_path / "report"]):
+        shown = study(*arguments, "--storage", tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        assert path.name in shown.stdout
+    restored = study(*command, address=cluster.address)
+    assert f"trials/{path.name} cannot be read" in restored.stdout
+    assert "2 in 1 cells to train" in restored.stdout
+    times = ["train_time_s", "started_at", "finished_at"]
+    pd.testing.assert_frame_equal(pd.read_parquet(path).drop(columns=times), whole.drop(columns=times))
+    assert_store_is_as_trained_directly(tmp_path / "smoke", load_grid("smoke").cells(), range(2))

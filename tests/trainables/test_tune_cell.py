@@ -1,0 +1,237 @@
+"""The Tune adapter: as an object in this process, and under a real Ray."""
+
+import logging
+import os
+import pickle
+import signal
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from pydantic import ValidationError
+from ray import tune
+
+from trainables.training import Training
+from trainables.tune_cell import CellTrainable
+
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    # Ray leaves sockets and log files to the garbage collector, which may find them during any test.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SEEDS = [4, 0]
+
+
+def config_of(cell, seeds=SEEDS):
+    return {"cell": cell.model_dump(), "seeds": list(seeds), "device": "cpu", "threads": 1, "data_dir": None}
+
+
+def timeless(results):
+    """Results as (epoch, val_accuracy, records), the records without the time that they took."""
+    return [
+        (result["epoch"], result["val_accuracy"], [{**record, "train_time_s": 0} for record in result["records"]])
+        for result in results
+    ]
+
+
+def direct(cell, pool, seeds=SEEDS):
+    """The timeless results that a training of this cell should have, from the training itself."""
+    results, last = [], {}
+    for epoch, records in enumerate(Training(cell, seeds, pool), start=1):
+        last |= {record.seed: record.val_accuracy for record in records}
+        names = ("seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
+        names += ("test_digit_accuracy", "train_time_s", "status", "error")
+        plain = [{name: getattr(record, name) for name in names} for record in records]
+        results.append({"epoch": epoch, "val_accuracy": sum(last.values()) / len(last), "records": plain})
+    return timeless(results)
+
+
+@pytest.fixture
+def cells(small_cell):
+    return [small_cell(sharing=True, aux_weight=1, dropout=0.5, max_epochs=4), small_cell(max_epochs=3)]
+
+
+# As an object
+
+
+@pytest.fixture
+def trainable(tmp_path, monkeypatch):
+    """Make trainables that keep their log folders out of the user's home."""
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
+    made = []
+
+    def make(cell, seeds=SEEDS):
+        made.append(CellTrainable(config=config_of(cell, seeds)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def train_to_the_end(trainable):
+    results = [trainable.train()]
+    while not results[-1]["done"]:
+        results.append(trainable.train())
+    return results
+
+
+def test_its_results_are_those_of_the_training(trainable, cells, pool):
+    results = train_to_the_end(trainable(cells[0]))
+    assert timeless(results) == direct(cells[0], pool)
+    assert [result["done"] for result in results] == [False, False, False, True]
+    assert [result["training_iteration"] for result in results] == [1, 2, 3, 4]
+
+
+def test_a_seed_that_has_ended_counts_with_its_last_value(trainable, small_cell, pool):
+    cell = small_cell(learning_rate=2.0**-6, plateau_patience=0, stop_patience=2, max_epochs=12)
+    results = train_to_the_end(trainable(cell, [4, 0, 11]))
+    assert timeless(results) == direct(cell, pool, [4, 0, 11])
+    sizes = [len(result["records"]) for result in results]
+    assert 0 < sizes[-1] < sizes[0] == 3  # else nothing is tested here
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_restoring_a_checkpoint_gives_the_bits_of_never_stopping(after, trainable, cells, pool, tmp_path):
+    one = trainable(cells[0])
+    for _ in range(after):
+        one.train()
+    saved = one.save(str(tmp_path / "checkpoint"))
+    other = trainable(cells[0])
+    other.restore(saved)
+    assert timeless(train_to_the_end(other)) == direct(cells[0], pool)[after:]
+    one.restore(saved)  # an object that went on and is set back does the same
+    one.train()
+    one.restore(saved)
+    assert timeless(train_to_the_end(one)) == direct(cells[0], pool)[after:]
+
+
+def test_restoring_knows_the_seeds_that_have_ended(trainable, small_cell, pool, tmp_path):
+    cell = small_cell(learning_rate=2.0**-6, plateau_patience=0, stop_patience=2, max_epochs=12)
+    expected = direct(cell, pool, [4, 0, 11])
+    after = next(epoch for epoch, _, records in expected if len(records) < 3)  # one has ended before this epoch
+    assert after < len(expected)
+    one = trainable(cell, [4, 0, 11])
+    for _ in range(after):
+        one.train()
+    other = trainable(cell, [4, 0, 11])
+    other.restore(one.save(str(tmp_path / "checkpoint")))
+    assert timeless(train_to_the_end(other)) == expected[after:]
+
+
+def test_after_a_reset_another_cell_trains_as_in_a_fresh_object(trainable, cells, small_cell, pool):
+    reused = trainable(cells[0], [4, 0, 11])
+    reused.train()
+    for cell in (cells[1], cells[0]):
+        assert reused.reset(config_of(cell))
+        assert timeless(train_to_the_end(reused)) == direct(cell, pool)
+
+
+class Malicious:
+    """Pickles to something that makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self._path),)
+
+
+def plain_pickle(state, path):
+    path.write_bytes(pickle.dumps(state, protocol=2))
+
+
+@pytest.mark.parametrize("write", [torch.save, plain_pickle])
+def test_a_checkpoint_that_would_run_code_is_refused(write, trainable, cells, tmp_path):
+    one, trap = trainable(cells[0]), tmp_path / "trap"
+    one.save(str(tmp_path / "checkpoint"))
+    write({"training": Malicious(trap)}, tmp_path / "checkpoint" / "training.pt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        one.restore(str(tmp_path / "checkpoint"))
+    assert not trap.exists()
+
+
+def test_a_checkpoint_that_is_no_folder_is_refused(trainable, cells):
+    with pytest.raises(TypeError, match="folder, got dict"):
+        trainable(cells[0]).load_checkpoint({"training": {}})
+
+
+def test_a_wrong_setting_is_refused(trainable, cells):
+    config = config_of(cells[0])
+    config["cell"]["dropout"] = 1.5
+    with pytest.raises(ValidationError, match="dropout"):
+        trainable(cells[0]).reset(config)
+
+
+# Under Ray
+
+
+@pytest.fixture(scope="module")
+def _ray():
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        environment.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+        environment.setenv("RAY_AIR_NEW_OUTPUT", "0")  # the old output heeds verbose=0
+        environment.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        yield
+        ray.shutdown()
+
+
+class Results(tune.Callback):
+    """Collects every result by cell; can kill the worker of a cell, once, after a certain epoch."""
+
+    def __init__(self, kill_after=None):
+        self.by_cell, self.pids, self._kill_after = {}, {}, kill_after
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        key = str(trial.config["cell"])
+        self.by_cell.setdefault(key, []).append(result)
+        self.pids.setdefault(key, []).append(result["pid"])
+        if result["epoch"] == self._kill_after:
+            self._kill_after = None
+            os.kill(result["pid"], signal.SIGKILL)
+
+
+def tuned(cells, folder, results, **run_settings):
+    """Train the cells one after another, on both cores each, and return Tune's own summary."""
+    configs = [config_of(cell) for cell in cells]
+    return tune.Tuner(
+        tune.with_resources(CellTrainable, {"cpu": 2}),
+        param_space={**configs[0], "cell": tune.grid_search([config["cell"] for config in configs])},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[results],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=2),
+            **run_settings,
+        ),
+    ).fit()
+
+
+@pytest.mark.usefixtures("_ray")
+def test_under_tune_a_reused_actor_gives_the_results_of_the_training(cells, pool, tmp_path):
+    results = Results()
+    summary = tuned(cells, tmp_path, results)
+    assert summary.num_errors == 0
+    for cell in cells:
+        assert timeless(results.by_cell[str(cell.model_dump())]) == direct(cell, pool)
+    pids = {pid for pids in results.pids.values() for pid in pids}
+    assert len(pids) == 1  # one process trained both cells
+    assert pids != {os.getpid()}
+    assert list(Path(tmp_path).rglob("training.pt"))
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_cell_whose_worker_is_killed_goes_on_with_the_same_bits(cells, pool, tmp_path):
+    cell, results = cells[0], Results(kill_after=3)
+    summary = tuned([cell], tmp_path, results, failure_config=tune.FailureConfig(max_failures=1))
+    key, expected = str(cell.model_dump()), direct(cell, pool)
+    assert summary.num_errors == 0
+    assert len(set(results.pids[key])) == 2
+    found = timeless(results.by_cell[key])
+    assert [epoch for epoch, _, _ in found] == [1, 2, 3, 3, 4]  # from the checkpoint of epoch 2: epoch 3 comes twice
+    assert found == [*expected[:3], *expected[2:]]
