@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,6 +135,8 @@ def _ray(address: str | None) -> Iterator[None]:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
+    if address:
+        _check_reachable(address)
     local: dict[str, Any] = {} if address else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
     try:
         context = ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -143,6 +146,20 @@ def _ray(address: str | None) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with context:
         yield
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse host:port where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:  # "auto" and the like, which Ray resolves
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise LaunchError(
+            f"cannot reach a Ray cluster at {address}: {error}; expected host:port of a running head, or leave "
+            "--address and RAY_ADDRESS out to use this machine alone"
+        ) from None
 
 
 class _Keeper(tune.Callback):

@@ -52,6 +52,7 @@ EPOCHS = pa.schema(
         **dict.fromkeys(("val_accuracy", "test_accuracy", "test_digit_accuracy"), _real),
     }
 )
+INFO_KEYS = {"schema", "study", "grid", "roles", "cells", "seeds", "protocol", "runs"}
 LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
 
 
@@ -99,13 +100,16 @@ class Store:
             with self._filesystem.open_input_stream(path) as stream:
                 text = stream.read()
         try:
-            info = json.loads(text)
-            version = info["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is not a study's: {error}; restore it or use another --name") from None
-        if version != SCHEMA_VERSION:
-            raise StoreError(f"{path} has schema {version}, expected {SCHEMA_VERSION}; use another --name")
-        return dict(info)
+            info = dict(json.loads(text))
+        except (ValueError, TypeError):
+            info = {}
+        if info.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+            raise StoreError(f"{path} has schema {info['schema']}, expected {SCHEMA_VERSION}; use another --name")
+        if missing := INFO_KEYS - info.keys():
+            raise StoreError(
+                f"{path} is not a study's: {', '.join(sorted(missing))} missing; restore it or use another --name"
+            )
+        return info
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace study.json; the folders are made where missing."""

@@ -107,8 +107,8 @@ def test_series_stand_beside_each_other_at_the_same_weight(info: AuxWeightFigure
 def test_marks_of_absent_cells_stand_beside_each_other_too(store: StoreBuilder) -> None:
     store.cell([0.8] * 3, sharing=True)
     for dropout in (0.0, 0.5):
-        store.plan(aux_weight=1, dropout=dropout)
-    marks = [line for line in drawn(aux_weight_data(store.load(), False)).lines if line.get_marker() == "_"]
+        store.cell([0.5] * 3, aux_weight=1, dropout=dropout, status="pruned")
+    marks = [line for line in drawn(aux_weight_data(store.load(), sharing=False)).lines if line.get_marker() == "x"]
     plain, dropout_mark = (line.get_transform().transform(line.get_xydata()[0]) for line in marks)
     assert dropout_mark[0] - plain[0] == pytest.approx(3 / 72 * 100)
     assert dropout_mark[1] - plain[1] > 5

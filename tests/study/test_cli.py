@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from study.cli import main
-from study.grid import grid_names
+from study.grid import grid_names, load_grid
+from study.planning import study_info
 from study.store import Store
 from tests.study.conftest import record
 from trainables.config import CellConfig
@@ -30,6 +31,14 @@ def study(tmp_path, monkeypatch, capsys):
         return (code, *capsys.readouterr())
 
     return run
+
+
+def begin_smoke(name, data=None):
+    """Leave what a run of the grid smoke leaves before its first cell has ended."""
+    grid = load_grid("smoke")
+    store = Store("studies", name)
+    store.write_info(study_info(grid, grid.cells(data), range(2), None) | {"study": name})
+    return store
 
 
 @pytest.mark.parametrize(
@@ -84,16 +93,14 @@ def test_bad_grid_file_leaves_the_storage_alone(study, tmp_path, cut):
 
 
 def test_analyzing_an_unknown_or_empty_study(study, tmp_path):
-    Store(str(tmp_path / "studies"), "begun").write_info(
-        {"study": "begun", "grid": "smoke", "roles": {}, "cells": [{}], "seeds": [0], "protocol": {}, "runs": []}
-    )
+    begin_smoke("begun")
     assert study("analyze", "unknown")[0::2] == (
         2,
         "study: no study 'unknown' in studies: expected one of begun\n",
     )
     code, _, errors = study("analyze")
     assert code == 2
-    assert "study 'begun' in studies has no finished trial of 1; run it on: study run --grid smoke" in errors
+    assert "study 'begun' in studies has no finished trial of 8; run it on: study run --grid smoke" in errors
 
 
 def test_grids_lists_all_with_their_sizes(study):
@@ -110,10 +117,7 @@ def test_plan_and_list_count_what_the_store_has_and_write_nothing(study, tmp_pat
     assert "No study in studies; begin one with: study run --grid table1" in study("list")[1]
 
     cell = CellConfig(sharing=True, max_epochs=3)
-    store = Store("studies", "smoke")
-    store.write_info(
-        {"study": "smoke", "grid": "smoke", "cells": [cell.model_dump()] * 4, "seeds": [0, 1], "protocol": {}}
-    )
+    store = begin_smoke("smoke")
     store.write(make_result([record(0, 3, "completed"), record(1, 1, "failed", error="made")], cell))
     _, text, _ = study("plan", "--grid", "smoke")
     assert "in the store: 1 completed; 7 in 4 cells to train" in text
@@ -129,12 +133,11 @@ def test_more_than_the_pool_has_is_refused_before_ray_starts(study, tmp_path):
     )
     code, _, errors = study("run", "--grid", "big.yaml")
     assert code == 2
-    assert "2400" in errors
+    assert "3,400 train and test pairs: the data source has 5,000 images" in errors
 
 
 def test_another_data_source_under_the_same_name_is_refused(study, tmp_path):
-    info = {"study": "smoke", "grid": "smoke", "roles": {}, "cells": [], "seeds": [0], "runs": []}
-    Store("studies", "smoke").write_info(info | {"protocol": {"data": "mnist"}})
+    begin_smoke("smoke", "mnist")
     before = (tmp_path / "studies/smoke/study.json").read_bytes()
     code, _, errors = study("run", "--grid", "smoke")
     assert code == 2
@@ -143,7 +146,7 @@ def test_another_data_source_under_the_same_name_is_refused(study, tmp_path):
 
 
 def test_a_study_of_a_later_version_is_refused_and_kept(study, tmp_path):
-    Store("studies", "smoke").write_info({})
+    begin_smoke("smoke")
     path = tmp_path / "studies" / "smoke" / "study.json"
     path.write_text(json.dumps({"schema": 2}))
     code, _, errors = study("run", "--grid", "smoke")
@@ -153,7 +156,7 @@ def test_a_study_of_a_later_version_is_refused_and_kept(study, tmp_path):
 
 def test_damaged_study_can_be_removed_by_hand(study, tmp_path):
     """A study is a folder and no more: deleting it forgets it."""
-    Store("studies", "smoke").write_info({"grid": "smoke", "cells": [], "seeds": []})
+    begin_smoke("smoke")
     assert "smoke" in study("list")[1]
     shutil.rmtree(tmp_path / "studies" / "smoke")
     assert "No study in studies" in study("list")[1]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from operator import attrgetter
 from typing import NamedTuple
 
 import pytest
@@ -122,8 +123,8 @@ def plain_from_row(layers, parameters, row, sharing):
     return plain
 
 
-def row_from_plain(plain, value=lambda parameter: parameter.detach()):
-    """Lay out the plain comparator's weights (or another value of each) as a row [P] of a stack."""
+def row_from_plain(plain, value=torch.Tensor.detach):
+    """Lay out the plain comparator's weights, or another value of each, as a row [P] of a stack."""
     return torch.cat(
         [
             value(getattr(module, kind)).flatten()
@@ -132,11 +133,6 @@ def row_from_plain(plain, value=lambda parameter: parameter.detach()):
             for module in modules
         ]
     )
-
-
-def gradient_of(parameter):
-    # With auxiliary weight 0 every parameter still has a gradient: digit logits feed the output layers.
-    return parameter.grad
 
 
 def stack_of(cell):
@@ -172,7 +168,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
         torch.testing.assert_close(outputs.target[row], expected[0], **close)
         torch.testing.assert_close(outputs.digits[row], torch.stack(expected[1:]), **close)
         torch.testing.assert_close(losses[row], loss, **close)
-        torch.testing.assert_close(parameters.grad[row], row_from_plain(plain, gradient_of), **close)
+        torch.testing.assert_close(parameters.grad[row], row_from_plain(plain, attrgetter("grad")), **close)
 
 
 def test_masks_of_one_change_nothing(small_cell):

@@ -233,9 +233,7 @@ def test_the_classes_are_as_frequent_as_they_should_be():
     splits = [draw_split(numbered_pool(5000), seed, 1400, 1000, 0.2) for seed in range(20)]
     parts = [part for split in splits for part in (split.train, split.validation, split.test)]
     share = torch.cat([part.target for part in parts]).double().mean()
-    assert (
-        abs(share - 0.55) < 4 * (0.55 * 0.45 / (20 * 2400)) ** 0.5
-    )  # of 100 equally likely pairs 55 are in order
+    assert abs(share - 0.55) < 4 * (0.55 * 0.45 / (20 * 2400)) ** 0.5  # of 100 equally likely pairs 55 are in order
     counts = torch.bincount(torch.cat([part.digits for part in parts]).flatten(), minlength=10)
     assert (counts / counts.sum() - 0.1).abs().max() < 0.005
 
@@ -302,9 +300,7 @@ def test_a_missing_file_is_named(name, files, tmp_path):
 @pytest.mark.parametrize("name", [TRAIN_LABELS, TEST_IMAGES])
 @pytest.mark.parametrize("harm", ["truncated", "altered"])
 def test_a_harmed_file_is_refused_with_both_hashes(harm, name, files, tmp_path):
-    content = (
-        files[name][:-20] if harm == "truncated" else gzip.compress(gzip.decompress(files[name])[:-1] + b"\7")
-    )
+    content = files[name][:-20] if harm == "truncated" else gzip.compress(gzip.decompress(files[name])[:-1] + b"\7")
     folder = write(tmp_path, {**files, name: content})
     with pytest.raises(DataError) as error:
         load_pool("mnist", folder)

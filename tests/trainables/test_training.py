@@ -108,6 +108,22 @@ def run(training, epochs=None):
     return [timeless(records) for records in itertools.islice(training, epochs)]
 
 
+def assert_metrics(record, expected, accuracies_abs=None, **tolerance):
+    """Compare a record with the dictionary that a plain training yields."""
+    assert record.status == expected["status"]
+    for name in (*METRICS, "learning_rate"):
+        within = {"abs": accuracies_abs} if accuracies_abs and "accuracy" in name else tolerance
+        assert getattr(record, name) == pytest.approx(expected[name], **within), name
+
+
+def assert_alike(records, others, **tolerance):
+    """Compare the losses closely; accuracies may differ by a pair on the boundary between two answers."""
+    assert len(records) == len(others)
+    for record, other in zip(records, others, strict=True):
+        assert (record.seed, record.epoch) == (other.seed, other.epoch)
+        assert_metrics(record, dataclasses.asdict(other), accuracies_abs=1 / 62, **tolerance)
+
+
 # Equivalence. The trainings have one epoch more than is compared: after its last a seed leaves the stack.
 
 
@@ -141,14 +157,6 @@ def test_in_float32_a_stack_is_three_plain_trainings_to_rounding(switches, small
         steps = (training.parameters[row].detach() - row_from_plain(plain)).abs() / cell.learning_rate
         assert steps.mean() < 1e-3
         assert steps.quantile(0.999) < 0.1
-
-
-def assert_metrics(record, expected, accuracies_abs=None, **tolerance):
-    """Compare a record with the dictionary that a plain training yields."""
-    assert record.status == expected["status"]
-    for name in (*METRICS, "learning_rate"):
-        within = {"abs": accuracies_abs} if accuracies_abs and "accuracy" in name else tolerance
-        assert getattr(record, name) == pytest.approx(expected[name], **within), name
 
 
 def test_a_record_a_seed_and_epoch_in_the_order_given(small_cell, pool):
@@ -248,14 +256,6 @@ def test_in_another_stack_a_seed_trains_alike_to_rounding(stack, small_cell, poo
         assert_alike(records[seed], expected[seed], rel=1e-5)
 
 
-def assert_alike(records, others, **tolerance):
-    """Compare the losses closely; accuracies may differ by a pair on the boundary between two answers."""
-    assert len(records) == len(others)
-    for record, other in zip(records, others, strict=True):
-        assert (record.seed, record.epoch) == (other.seed, other.epoch)
-        assert_metrics(record, dataclasses.asdict(other), accuracies_abs=1 / 62, **tolerance)
-
-
 # Stopping
 
 
@@ -299,9 +299,8 @@ def test_ends_are_told_apart(small_cell, double_pool):
 
 
 def test_patience_that_ends_with_the_last_epoch_is_a_completed_training(small_cell, pool):
-    training = Training(small_cell(max_epochs=2, stop_patience=1, learning_rate=1e-12), SEEDS, pool)
+    training = Training(small_cell(max_epochs=2, stop_patience=2), SEEDS, pool)
     training.patience.best.fill_(0)  # no loss is ever better
-    training.config = training.config.model_copy(update={"stop_patience": 2})
     assert [[record.status for record in records] for records in training] == [["running"] * 3, ["completed"] * 3]
 
 
