@@ -36,7 +36,7 @@ class CellTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; ``done`` when the last seed has ended."""
-        records = next(self._training)
+        records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
         self._val_accuracy.update({record.seed: record.val_accuracy for record in records})
         return {
             "epoch": self._training.epoch,
@@ -54,7 +54,7 @@ class CellTrainable(tune.Trainable):
         """Go on from a checkpoint with the bits of a training that never stopped."""
         if not isinstance(checkpoint, str):
             raise TypeError(f"expected the checkpoint's folder, got {type(checkpoint).__name__}")
-        state = torch.load(Path(checkpoint, "training.pt"), weights_only=True)
+        state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])
         self._val_accuracy = state["val_accuracy"]
 
