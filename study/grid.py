@@ -43,11 +43,11 @@ class Stopping(_Strict):
 
     ``grace_period`` is the first epoch at which a cell may be stopped, and of the cells of a stratum that reach it,
     about one in ``reduction_factor`` goes on (Li et al., "A system for massively parallel hyperparameter tuning",
-    MLSys 2020). A cell that matches a condition of ``protect`` is never stopped.
+    MLSys 2020). A cell that matches a condition of ``protect`` takes no part.
     """
 
     scheduler: Literal["asha", "none"] = "asha"
-    grace_period: int = Field(10, ge=1)
+    grace_period: int = Field(20, ge=1)
     reduction_factor: int = Field(2, ge=2)
     protect: list[Condition] = []
 

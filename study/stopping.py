@@ -16,15 +16,16 @@ METRIC, TIME = "val_accuracy", "epoch"
 class StratifiedASHA(FIFOScheduler):
     """Stops cells that fall behind others of their stratum; a Tune trial is a cell.
 
-    A protected cell takes part like any other but is never stopped. A job that adds seeds to a cell which has some
-    already takes no part: its mean is over other seeds than its rivals', and its first seeds have been let live.
+    Two kinds of cells take no part, neither stopped nor a bar to others: protected ones, since a reference that is bad
+    in the end may well lead in the beginning, and those that a job adds seeds to, since their mean is over other seeds
+    than their rivals' and their first seeds have been let live.
     """
 
     def __init__(self, grid: Grid, jobs: Iterable[Job]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._metric = METRIC
         self._grid = grid
-        self._judged = {job.cell.cell_id for job in jobs if job.whole}
+        self._judged = {job.cell.cell_id for job in jobs if job.whole and not grid.protects(job.cell)}
         self._judges: dict[tuple[Any, ...], AsyncHyperBandScheduler] = {}
         self._cells: dict[str, CellConfig] = {}
 
@@ -44,6 +45,8 @@ class StratifiedASHA(FIFOScheduler):
 
     def remember(self, cell: CellConfig, curve: Mapping[int, float]) -> None:
         """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
+        if self._grid.protects(cell):
+            return
         judge = self._judge(cell)
         # All that ASHA reads of a trial is its id, and of the controller nothing.
         controller, stub = cast(Any, None), cast(Any, SimpleNamespace(trial_id=cell.cell_id))
@@ -63,8 +66,7 @@ class StratifiedASHA(FIFOScheduler):
         cell = self._cells.get(trial.trial_id)
         if cell is None:
             return self.CONTINUE
-        decision = self._judge(cell).on_trial_result(tune_controller, trial, result)
-        return self.CONTINUE if self._grid.protects(cell) else decision
+        return self._judge(cell).on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Pass on that the cell has ended."""

@@ -53,16 +53,18 @@ def test_strata_do_not_compete():
     assert race.report(False, 3, 2, 0.2) == "CONTINUE"
 
 
-def test_protected_cells_are_never_stopped_but_set_the_bar():
+def test_protected_cells_are_neither_stopped_nor_a_bar():
     race = Race()
-    race.report(False, 1, 2, 0.8)
-    assert race.report(False, 0, 2, 0.1) == "CONTINUE"
-    # Half of {0.8, 0.1} go on: the bar is their median, 0.45.
-    assert race.report(False, 3, 2, 0.46) == "CONTINUE"
+    assert race.report(False, 0, 2, 0.9) == "CONTINUE"
+    assert race.report(False, 1, 2, 0.5) == "CONTINUE"  # below 0.9, which is no bar
+    assert race.report(False, 0, 4, 0.1) == "CONTINUE"
+    assert race.report(False, 3, 2, 0.49) == "STOP"
+
+
+def test_a_remembered_protected_cell_is_no_bar():
     race = Race()
-    race.report(False, 1, 2, 0.8)
-    race.report(False, 0, 2, 0.1)
-    assert race.report(False, 3, 2, 0.44) == "STOP"
+    race.asha.remember(CELLS[False, 0], {2: 0.9})
+    assert race.report(False, 1, 2, 0.5) == "CONTINUE"
 
 
 def test_a_job_that_only_adds_seeds_takes_no_part():
