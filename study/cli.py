@@ -113,10 +113,9 @@ def analyze(
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default reports/NAME.")] = None,
 ) -> None:
     """Print Table I, and write it with the figures and a report."""
+    from analysis.load import latest_study, load_study
     from analysis.report import write_report
     from analysis.tables import table1_data, table1_rich
-
-    from analysis.load import latest_study, load_study
 
     data = load_study(storage, name or latest_study(storage))
     folder = out or Path("reports", data.name)
