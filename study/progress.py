@@ -30,7 +30,7 @@ class Progress:
     ) -> None:
         self._console, self._clock = console, clock
         self._cells, self._trainings = cells, trainings
-        self._started = clock()
+        self._started: float | None = None  # when the first cell began: starting Ray takes seconds that tell nothing
         self._running: dict[str, RunningCell] = {}
         self._ended: Counter[str] = Counter()
         self._trained, self._epochs_of_ended = 0, 0
@@ -48,6 +48,7 @@ class Progress:
 
     def cell_started(self, key: str, label: str, seeds: int, max_epochs: int) -> None:
         """Note that a cell runs, maybe again after its worker was lost."""
+        self._started = self._clock() if self._started is None else self._started
         self._running[key] = RunningCell(label, seeds, max_epochs)
 
     def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:
@@ -69,7 +70,7 @@ class Progress:
         """Say in a line how far the run is."""
         ended = sum(self._ended.values())
         others = "".join(f", {self._ended[how]} {how}" for how in ("pruned", "failed") if self._ended[how])
-        minutes = (self._clock() - self._started) / 60
+        minutes = self._elapsed_s() / 60
         rate = f"{self._trained / minutes:.1f} trainings/min" if self._trained and minutes else "starting"
         left = self.time_left_s()
         remaining = "" if left is None or ended == self._cells else f", about {_duration(left)} left"
@@ -85,7 +86,10 @@ class Progress:
             done += min(cell.epoch / max(expected, 1), 0.95)
         if not done:
             return None
-        return (self._clock() - self._started) * (self._cells - done) / done
+        return self._elapsed_s() * (self._cells - done) / done
+
+    def _elapsed_s(self) -> float:
+        return 0 if self._started is None else self._clock() - self._started
 
     def render(self) -> RenderableType:
         """Draw the running cells and the summary."""

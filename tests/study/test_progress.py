@@ -41,6 +41,7 @@ def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
 def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock):
     progress = Progress(4, 40, screen(), clock)
     assert progress.time_left_s() is None
+    clock.now += 1000  # Ray starts
     progress.cell_started("a", "a", 10, 80)
     progress.cell_advanced("a", 20, 0.5)
     clock.now += 10
