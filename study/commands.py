@@ -10,7 +10,8 @@ from rich.table import Table
 
 from study.grid import Grid, GridError, format_value, grid_names, load_grid
 from study.planning import Plan, plan_run, study_info
-from study.store import FINISHED, Store, study_names
+from study.rows import FINISHED
+from study.store import Store, study_names
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it

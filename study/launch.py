@@ -18,8 +18,9 @@ from ray.tune.experiment import Trial
 from study.grid import Grid
 from study.planning import Job
 from study.progress import Progress
+from study.rows import CellResult
 from study.stopping import StratifiedASHA
-from study.store import CellResult, Store, mean_curves
+from study.store import Store, mean_curves
 from trainables.config import CellConfig
 from trainables.tune_cell import CellTrainable
 

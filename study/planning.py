@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.grid import Grid
-from study.store import FINISHED, StoreError
+from study.rows import FINISHED
+from study.store import StoreError
 from trainables.config import CellConfig
 
 

@@ -10,10 +10,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,61 +19,16 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from trainables.config import CellConfig
+from study.rows import EPOCHS, FINISHED, TRIALS, CellResult, rows_of
 
 SCHEMA_VERSION = 1
-FINISHED = ("completed", "converged")
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
-
-_text, _real, _count, _time = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us", tz="UTC")
-TRIALS = pa.schema(
-    {
-        **dict.fromkeys(("study", "cell_id", "trial_id", "model"), _text),
-        "sharing": pa.bool_(),
-        **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), _real),
-        "seed": pa.int64(),
-        "status": _text,
-        **dict.fromkeys(("epochs", "best_epoch"), _count),
-        **dict.fromkeys(("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"), _real),
-        **dict.fromkeys(("best_test_accuracy", "best_test_digit_accuracy", "train_time_s"), _real),
-        **dict.fromkeys(("device", "error"), _text),
-        **dict.fromkeys(("started_at", "finished_at"), _time),
-    }
-)
-EPOCHS = pa.schema(
-    {
-        **dict.fromkeys(("cell_id", "trial_id"), _text),
-        "seed": pa.int64(),
-        "epoch": _count,
-        **dict.fromkeys(("learning_rate", "train_loss", "val_loss"), _real),
-        **dict.fromkeys(("val_accuracy", "test_accuracy", "test_digit_accuracy"), _real),
-    }
-)
 INFO_KEYS = {"schema", "study", "grid", "roles", "cells", "seeds", "protocol", "runs"}
-LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
 
 
 class StoreError(Exception):
     """A storage that cannot be used as asked: the message names it, says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """How the training of some seeds of a cell ended.
-
-    ``records`` are EpochRecords as dictionaries, of all seeds. ``ended`` is what befell the seeds that no record says
-    have ended: nothing is known of how they would have gone on.
-    """
-
-    cell: CellConfig
-    seeds: tuple[int, ...]
-    records: tuple[dict[str, Any], ...]
-    ended: Literal["pruned", "failed"]
-    error: str | None
-    device: str
-    started_at: datetime
-    finished_at: datetime
 
 
 class Store:
@@ -140,7 +93,7 @@ class Store:
 
     def write(self, result: CellResult) -> list[dict[str, Any]]:
         """Keep the rows of a result, then remove the parts of earlier tries that they supersede; return the trials."""
-        trials, epochs = _rows(self.study, result)
+        trials, epochs = rows_of(self.study, result)
         metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
         earlier = [name for name in self._names("trials") if name.startswith(result.cell.cell_id)]
         written = []
@@ -292,57 +245,3 @@ def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int
 
 def _is_provisional(name: str) -> bool:
     return name.endswith(("-failed.parquet", "-pruned.parquet"))
-
-
-def _rows(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Build the rows of both datasets from a result."""
-    trials = [_trial_row(study, result, seed) for seed in result.seeds]
-    if any(row["status"] == "pruned" for row in trials):
-        # The seeds of a cell live or die together: one that converged before the cell was pruned has no mean to join.
-        for row in trials:
-            row["status"] = "failed" if row["status"] == "failed" else "pruned"
-    names = {"cell_id": result.cell.cell_id}
-    epochs = [
-        {name: record[name] for name in EPOCHS.names if name in record}
-        | names
-        | {"trial_id": result.cell.trial_id(record["seed"])}
-        for record in result.records
-    ]
-    return trials, [{name: _null_if_nan(value) for name, value in row.items()} for row in epochs]
-
-
-def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
-    records = sorted((r for r in result.records if r["seed"] == seed), key=lambda record: record["epoch"])
-    status = records[-1]["status"] if records else "running"
-    error = records[-1]["error"] if records else None
-    if status == "running":
-        status, error = result.ended, result.error
-    cell = result.cell
-    row = {
-        "study": study,
-        "cell_id": cell.cell_id,
-        "trial_id": cell.trial_id(seed),
-        **{name: getattr(cell, name) for name in ("model", "sharing", "aux_weight", "dropout", "learning_rate")},
-        "seed": seed,
-        "status": status,
-        "epochs": len(records),
-        "train_time_s": sum(record["train_time_s"] for record in records),
-        "device": result.device,
-        "error": error,
-        "started_at": result.started_at,
-        "finished_at": result.finished_at,
-    }
-    return row if status == "failed" else row | _metrics(records)
-
-
-def _metrics(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    best = min(records, key=lambda record: record["val_loss"])
-    return {name: records[-1][name] for name in LAST_EPOCH} | {
-        "best_epoch": best["epoch"],
-        "best_test_accuracy": best["test_accuracy"],
-        "best_test_digit_accuracy": best["test_digit_accuracy"],
-    }
-
-
-def _null_if_nan(value: Any) -> Any:
-    return None if value != value else value

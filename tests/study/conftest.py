@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from study.store import CellResult
+from study.rows import CellResult
 from trainables.config import CellConfig
 
 

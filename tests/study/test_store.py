@@ -6,7 +6,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from study.store import EPOCHS, TRIALS, Store, StoreError, mean_curves, study_names
+from study.rows import EPOCHS, TRIALS
+from study.store import Store, StoreError, mean_curves, study_names
 from tests.study.conftest import record
 from trainables.config import CellConfig
 

@@ -1,0 +1,109 @@
+"""The schema of the store's two datasets, and what the result of a cell becomes in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from trainables.config import CellConfig
+
+LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
+FINISHED = ("completed", "converged")
+
+_text, _real, _count, _time = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us", tz="UTC")
+TRIALS = pa.schema(
+    {
+        **dict.fromkeys(("study", "cell_id", "trial_id", "model"), _text),
+        "sharing": pa.bool_(),
+        **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), _real),
+        "seed": pa.int64(),
+        "status": _text,
+        **dict.fromkeys(("epochs", "best_epoch"), _count),
+        **dict.fromkeys(LAST_EPOCH, _real),
+        **dict.fromkeys(("best_test_accuracy", "best_test_digit_accuracy", "train_time_s"), _real),
+        **dict.fromkeys(("device", "error"), _text),
+        **dict.fromkeys(("started_at", "finished_at"), _time),
+    }
+)
+EPOCHS = pa.schema(
+    {
+        **dict.fromkeys(("cell_id", "trial_id"), _text),
+        "seed": pa.int64(),
+        "epoch": _count,
+        **dict.fromkeys(("learning_rate", "train_loss", *LAST_EPOCH), _real),
+    }
+)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How the training of some seeds of a cell ended.
+
+    ``records`` are EpochRecords as dictionaries, of all seeds. ``ended`` is what befell the seeds that no record says
+    have ended: nothing is known of how they would have gone on.
+    """
+
+    cell: CellConfig
+    seeds: tuple[int, ...]
+    records: tuple[dict[str, Any], ...]
+    ended: Literal["pruned", "failed"]
+    error: str | None
+    device: str
+    started_at: datetime
+    finished_at: datetime
+
+
+def rows_of(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of ``trials`` and of ``epochs`` for a result."""
+    trials = [_trial_row(study, result, seed) for seed in result.seeds]
+    if any(row["status"] == "pruned" for row in trials):
+        # The seeds of a cell live or die together: one that converged before the cell was pruned has no mean to join.
+        for row in trials:
+            row["status"] = "failed" if row["status"] == "failed" else "pruned"
+    names = {"cell_id": result.cell.cell_id}
+    epochs = [
+        {name: record[name] for name in EPOCHS.names if name in record}
+        | names
+        | {"trial_id": result.cell.trial_id(record["seed"])}
+        for record in result.records
+    ]
+    return trials, [{name: _null_if_nan(value) for name, value in row.items()} for row in epochs]
+
+
+def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
+    records = sorted((r for r in result.records if r["seed"] == seed), key=lambda record: record["epoch"])
+    status = records[-1]["status"] if records else "running"
+    error = records[-1]["error"] if records else None
+    if status == "running":
+        status, error = result.ended, result.error
+    cell = result.cell
+    row = {
+        "study": study,
+        "cell_id": cell.cell_id,
+        "trial_id": cell.trial_id(seed),
+        **{name: getattr(cell, name) for name in ("model", "sharing", "aux_weight", "dropout", "learning_rate")},
+        "seed": seed,
+        "status": status,
+        "epochs": len(records),
+        "train_time_s": sum(record["train_time_s"] for record in records),
+        "device": result.device,
+        "error": error,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
+    return row if status == "failed" else row | _metrics(records)
+
+
+def _metrics(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    best = min(records, key=lambda record: record["val_loss"])
+    return {name: records[-1][name] for name in LAST_EPOCH} | {
+        "best_epoch": best["epoch"],
+        "best_test_accuracy": best["test_accuracy"],
+        "best_test_digit_accuracy": best["test_digit_accuracy"],
+    }
+
+
+def _null_if_nan(value: Any) -> Any:
+    return None if value != value else value
