@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ def resources_for(
                 f"--{what}-per-trial {wanted:g}: this machine has {there} {what[:-1].upper()}s; ask for at most "
                 "that, or join a cluster with --address"
             )
+    if data_dir:  # a worker has another working directory
+        data_dir = str(Path(data_dir).expanduser().absolute())
     return Resources(cpus_per_trial, gpus_per_trial, address, data_dir)
 
 
@@ -89,25 +92,13 @@ def run_jobs(
 ) -> Outcome:
     """Train all jobs; return when all have ended, or when the user interrupted (then some are not in the outcome)."""
     outcome = Outcome()
-    asha = StratifiedASHA(grid, jobs) if scheduler == "asha" else None
-    if asha:
-        ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
-        curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
-        for cell in grid.cells(jobs[0].cell.data):
-            if cell.cell_id in curves:
-                asha.remember(cell, curves[cell.cell_id])
-    seeds = {job.cell.cell_id: list(job.seeds) for job in jobs}
+    keeper = _Keeper(grid, store, resources.device, progress, outcome)
+    asha = _asha(grid, jobs, store) if scheduler == "asha" else None
     trainable = tune.with_resources(CellTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial})
     with _ray(resources.address), store.scratch() as (filesystem, folder):
         tune.Tuner(
             trainable,
-            param_space={
-                "cell": tune.grid_search([job.cell.model_dump() for job in jobs]),
-                "seeds": tune.sample_from(lambda config: seeds[_cell_of(config).cell_id]),
-                "device": resources.device,
-                "threads": max(1, int(resources.cpus_per_trial)),
-                "data_dir": resources.data_dir,
-            },
+            param_space=_param_space(jobs, resources),
             tune_config=tune.TuneConfig(
                 scheduler=asha,
                 reuse_actors=True,
@@ -119,7 +110,7 @@ def run_jobs(
                 storage_path=folder,
                 storage_filesystem=filesystem,
                 verbose=0,
-                callbacks=[_Keeper(grid, store, resources.device, progress, outcome)],
+                callbacks=[keeper],
                 failure_config=tune.FailureConfig(max_failures=1),
                 checkpoint_config=tune.CheckpointConfig(
                     num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
@@ -127,6 +118,29 @@ def run_jobs(
             ),
         ).fit()
     return outcome
+
+
+def _asha(grid: Grid, jobs: Sequence[Job], store: Store) -> StratifiedASHA:
+    """Return the scheduler, with the cells that earlier runs have ended in its rungs."""
+    asha = StratifiedASHA(grid, jobs)
+    ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
+    curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
+    for cell in grid.cells(jobs[0].cell.data):
+        if cell.cell_id in curves:
+            asha.remember(cell, curves[cell.cell_id])
+    return asha
+
+
+def _param_space(jobs: Sequence[Job], resources: Resources) -> dict[str, Any]:
+    """Return the Tune configs of CellTrainable, one a job."""
+    seeds = {job.cell.cell_id: list(job.seeds) for job in jobs}
+    return {
+        "cell": tune.grid_search([job.cell.model_dump() for job in jobs]),
+        "seeds": tune.sample_from(lambda config: seeds[_cell_of(config).cell_id]),
+        "device": resources.device,
+        "threads": max(1, int(resources.cpus_per_trial)),
+        "data_dir": resources.data_dir,
+    }
 
 
 @contextmanager
@@ -177,11 +191,7 @@ class _Keeper(tune.Callback):
         return {}  # Tune pickles its callbacks to resume an experiment; here the store is what a run resumes from
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        cell = _cell_of(trial.config)
-        self._started.setdefault(trial.trial_id, datetime.now(UTC))
-        self._records.setdefault(trial.trial_id, {})
-        seeds = len(trial.config["seeds"])
-        self._progress.cell_started(trial.trial_id, self._grid.describe(cell), seeds, cell.max_epochs)
+        self._begin(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -196,18 +206,26 @@ class _Keeper(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._keep(trial, "failed", _reason(trial))
 
+    def _begin(self, trial: Trial) -> None:
+        cell = _cell_of(trial.config)
+        self._started.setdefault(trial.trial_id, datetime.now(UTC))
+        self._records.setdefault(trial.trial_id, {})
+        seeds = len(trial.config["seeds"])
+        self._progress.cell_started(trial.trial_id, self._grid.describe(cell), seeds, cell.max_epochs)
+
     def _keep(self, trial: Trial, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows; seeds whose records do not say how they ended were pruned or failed."""
+        if trial.trial_id not in self._started:  # its worker failed before it could begin
+            self._begin(trial)
         cell = _cell_of(trial.config)
-        records = list(self._records.pop(trial.trial_id, {}).values())
         result = CellResult(
             cell=cell,
             seeds=tuple(trial.config["seeds"]),
-            records=tuple(records),
+            records=tuple(self._records.pop(trial.trial_id).values()),
             ended=otherwise,
             error=error,
             device=self._device,
-            started_at=self._started.get(trial.trial_id, datetime.now(UTC)),
+            started_at=self._started[trial.trial_id],
             finished_at=datetime.now(UTC),
         )
         rows = self._store.write(result)
@@ -231,5 +249,7 @@ def _reason(trial: Trial) -> str:
     error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     cause = getattr(error, "cause", None)  # of a lost worker, a text; of a task that raised, the exception
     shown = cause if isinstance(cause, Exception) else error
-    lines = str(shown).strip().splitlines()
-    return f"{type(shown).__name__}: {lines[0] if lines else 'no message'}"
+    lines = str(shown).strip().splitlines() or ["no message"]
+    if "raised in its creation task" in lines[0]:  # the cell could not begin; a traceback of the worker follows
+        return re.sub(r"^([A-Za-z_]\w*\.)+(?=\w+:)", "", lines[-1])
+    return f"{type(shown).__name__}: {lines[0]}"

@@ -44,7 +44,7 @@ def begin_smoke(name, data=None):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--grid", "fulll"], "unknown grid 'fulll': expected one of smoke, table1, full"),
+        (["run", "--grid", "fulll"], "unknown grid 'fulll': expected one of smoke, table1, dropout-or-rate, full"),
         (["plan", "--grid", "nowhere.yaml"], "no grid file nowhere.yaml"),
         (["run", "--grid", "smoke", "--seeds", "0"], "--seeds 0: expected at least 1"),
         (["run", "--grid", "smoke", "--name", "a/b"], "study name 'a/b': expected up to 100 letters"),
@@ -107,7 +107,12 @@ def test_grids_lists_all_with_their_sizes(study):
     code, text, _ = study("grids")
     sizes = {line.split()[0]: line.split()[1:4] for line in text.splitlines() if line.split()[0] in grid_names()}
     assert code == 0
-    assert sizes == {"smoke": ["4", "2", "8"], "table1": ["8", "10", "80"], "full": ["32", "10", "320"]}
+    assert sizes == {
+        "smoke": ["4", "2", "8"],
+        "table1": ["8", "10", "80"],
+        "dropout-or-rate": ["24", "10", "240"],
+        "full": ["32", "10", "320"],
+    }
 
 
 def test_plan_and_list_count_what_the_store_has_and_write_nothing(study, tmp_path, make_result):

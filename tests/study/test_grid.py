@@ -52,6 +52,14 @@ def test_table1_has_just_the_cells_of_the_table():
     assert load_grid("table1").seeds == 10
 
 
+def test_dropout_or_rate_crosses_both():
+    cells = load_grid("dropout-or-rate").cells()
+    crossed = {(cell.sharing, cell.dropout, cell.learning_rate, cell.aux_weight) for cell in cells}
+    assert len(cells) == len(crossed) == 24
+    assert {len({c[i] for c in crossed}) for i in range(3)} == {2}
+    assert set(load_grid("table1").cells()) <= set(cells)
+
+
 def test_table1_is_part_of_full():
     assert set(load_grid("table1").cells()) <= set(load_grid("full").cells())
 
@@ -145,7 +153,7 @@ def test_bad_grid_is_refused_in_one_line(grid_file, changes, message):
 
 
 def test_unknown_grid_names_the_known_ones():
-    with pytest.raises(GridError, match="unknown grid 'fulll': expected one of smoke, table1, full"):
+    with pytest.raises(GridError, match="unknown grid 'fulll': expected one of smoke, table1, dropout-or-rate, full"):
         load_grid("fulll")
     with pytest.raises(GridError, match=r"no grid file missing\.yaml"):
         load_grid("missing.yaml")

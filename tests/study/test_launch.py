@@ -46,6 +46,11 @@ def test_a_cluster_may_have_more_than_this_machine(monkeypatch):
     assert resources_for(64, 4, None, None).address == "192.0.2.1:6379"
 
 
+def test_the_data_folder_is_absolute_since_workers_run_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert resources_for(1, 0, None, "mnist").data_dir == str(tmp_path / "mnist")
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

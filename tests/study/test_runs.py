@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,6 +196,41 @@ def test_cell_whose_loss_is_not_finite_fails_and_the_others_go_on(tmp_path, clus
     again = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
     assert (again.returncode, "2 in 1 cells to train" in again.stdout) == (1, True)
     assert len(pd.read_parquet(tmp_path / "own" / "trials")) == 4
+
+
+@pytest.fixture
+def mnist_folder(tmp_path):
+    """A folder with the four files of MNIST; its grid trains one cell for an epoch on them."""
+    source = os.environ.get("STUDY_TEST_MNIST_DIR")
+    if not source:
+        pytest.skip("STUDY_TEST_MNIST_DIR does not name a folder with the four files of MNIST")
+    return Path(shutil.copytree(source, tmp_path / "mnist"))
+
+
+ONE_CELL = {"aux_weight": {"role": "tuned", "values": [1]}}
+
+
+def test_workers_find_the_data_in_a_relative_folder(tmp_path, cluster, mnist_folder):
+    grid = write_grid(tmp_path, ONE_CELL, max_epochs=1)
+    command = ["run", "--grid", grid, "--data", "mnist", "--data-dir", mnist_folder.name]
+    run = study(*command, address=cluster.address, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout
+    trials = pd.read_parquet(tmp_path / "studies" / "own-mnist" / "trials")
+    assert trials["status"].tolist() == ["completed", "completed"]
+
+
+def test_cell_that_cannot_begin_is_failed_with_the_reason(tmp_path, cluster, mnist_folder, start):
+    grid = write_grid(tmp_path, ONE_CELL, max_epochs=1)
+    command = ["run", "--grid", grid, "--storage", tmp_path, "--data", "mnist", "--data-dir", mnist_folder]
+    process = start(*command, address=cluster.address)
+    wait_for_line(process, "2 in 1 cells to train")  # the driver has read the data, no worker has
+    shutil.rmtree(mnist_folder)
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, text
+    trials = pd.read_parquet(tmp_path / "own-mnist" / "trials")
+    assert trials["status"].tolist() == ["failed", "failed"]
+    assert trials["error"].str.startswith("DataError: ").all(), trials["error"].tolist()
+    assert "failed: aux_weight 1: DataError: " in text
 
 
 def workers_in_training(raylet):
