@@ -95,7 +95,7 @@ class Training(Iterator[list[EpochRecord]]):
             raise StopIteration
         started = time.perf_counter()
         rates = self.plateau.learning_rate
-        train_loss = self._train_epoch()
+        train_loss = self.train_epoch()
         self.epoch += 1
         val_loss, val_accuracy, _ = self._evaluate(self._validation)
         _, test_accuracy, test_digit_accuracy = self._evaluate(self._test)
@@ -111,7 +111,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._keep([i for i, status in enumerate(statuses) if status == "running"])
         return records
 
-    def _train_epoch(self) -> Tensor:
+    def train_epoch(self) -> Tensor:
         """Take one pass over the training pairs; return the mean loss ``[K]`` (float64, CPU)."""
         order = permutations(fold(self._order_keys, self.epoch), len(self._train))
         batches = order.split(self.config.batch_size, dim=1)

@@ -8,6 +8,7 @@ import torch
 from ray import tune
 
 from trainables.config import CellConfig
+from trainables.memory import keep_freed_memory
 from trainables.pairs import load_pool
 from trainables.training import EpochRecord, Training
 
@@ -23,6 +24,7 @@ class CellTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Build the training; see the class for the config."""
+        keep_freed_memory()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
