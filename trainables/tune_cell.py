@@ -25,6 +25,7 @@ class CellTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Build the training; see the class for the config."""
         keep_freed_memory()
+        torch.backends.cudnn.deterministic = True  # the same stack on the same device gives the same bits
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
