@@ -73,7 +73,7 @@ def show_studies(storage: str, console: Console) -> None:
 def show_plan(request: Request, console: Console) -> None:
     """List the cells of a grid with what the study has of each, and what a run would train."""
     grid, cells, seeds, scheduler, store = request.resolve()
-    study_info(grid, cells, seeds, store.read_info())
+    study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials()
     plan = plan_run(cells, seeds, rows, scheduler)
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
@@ -107,20 +107,19 @@ def run_study(request: Request, resources: "Resources", console: Console, comman
     from trainables.pairs import draw_split, load_pool
 
     grid, cells, seeds, scheduler, store = request.resolve()
-    info = study_info(grid, cells, seeds, store.read_info()) | {"study": store.study}
+    info = study_info(store.study, grid, cells, seeds, store.read_info())
     pool = load_pool(cells[0].data, resources.data_dir)
     for cell in cells:  # too many pairs for the pool is told here, not by a worker
         draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
-    store.write_info(info)
     for file in store.repair():
         console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
     plan = plan_run(cells, seeds, store.read_trials()[0], scheduler)
     console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    run = describe_run(cells[0].data) | {"device": resources.device, "scheduler": scheduler}
+    store.write_info(info | {"runs": [*info["runs"], *([run] if plan.jobs else [])]})
     if not plan.jobs:
         return 0
-    run = describe_run(cells[0].data) | {"device": resources.device, "scheduler": scheduler}
-    store.write_info(info | {"runs": [*info["runs"], run]})
-    with Progress(len(plan.jobs), plan.trials, console) as progress:
+    with Progress(len(plan.jobs), console) as progress:
         outcome = run_jobs(grid, plan.jobs, store, scheduler, resources, progress)
     for cell_name, error in outcome.errors.items():
         console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)

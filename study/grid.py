@@ -1,6 +1,7 @@
 """Grid files: which cells a study has, what role each factor plays, and when a bad cell may be stopped early."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -73,6 +74,9 @@ class Grid(_Strict):
             _check_names("rules.set", rule.set, set(CellConfig.model_fields) - set(self.factors))
         for condition in conditions:
             _check_names("a condition", condition, self.factors)
+            for name, value in condition.items():
+                if value not in self.factors[name].values:
+                    raise ValueError(f"a condition on {name} {value!r} matches no cell: expected a value of the factor")
         return self
 
     def cells(self, data: str | None = None) -> list[CellConfig]:
@@ -85,8 +89,8 @@ class Grid(_Strict):
         ]
         if not cells:
             raise GridError(f"grid {self.name}: skip leaves no cell; remove a condition from skip")
-        for cell in cells:
-            if cells.count(cell) > 1:
+        for cell, count in Counter(cells).items():
+            if count > 1:
                 raise GridError(
                     f"grid {self.name}: duplicate cell {self.describe(cell)}; list every value of a factor once"
                 )
@@ -99,7 +103,7 @@ class Grid(_Strict):
         try:
             return CellConfig.model_validate(settings)
         except ValidationError as error:
-            raise GridError(f"grid {self.name}: {first_error(error)}") from None
+            raise GridError(f"grid {self.name}: {_first_error(error)}") from None
 
     def describe(self, cell: CellConfig) -> str:
         """Name a cell by its factors."""
@@ -138,7 +142,10 @@ def load_grid(name: str) -> Grid:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise GridError(f"no grid file {name}: no such file; give the path of a YAML file")
-        return _parse(name, path.read_text(encoding="utf-8"))
+        try:
+            return _parse(name, path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise GridError(f"grid file {name} cannot be read: {error}; expected YAML in UTF-8") from None
     if name not in grid_names():
         raise GridError(
             f"unknown grid {name!r}: expected one of {', '.join(grid_names())}, or the path of a .yaml file"
@@ -159,12 +166,12 @@ def _parse(name: str, text: str) -> Grid:
     try:
         grid = Grid.model_validate(content)
     except ValidationError as error:
-        raise GridError(f"grid {name}: {first_error(error)}") from None
+        raise GridError(f"grid {name}: {_first_error(error)}") from None
     grid.cells()
     return grid
 
 
-def first_error(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     """Put the first problem that pydantic found into one line, with the value and where it stands."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])

@@ -55,36 +55,29 @@ def plan_run(
 
 
 def study_info(
-    grid: Grid, cells: Sequence[CellConfig], seeds: Sequence[int], earlier: Mapping[str, Any] | None
+    study: str, grid: Grid, cells: Sequence[CellConfig], seeds: Sequence[int], earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the content of study.json after the cells and seeds have joined what the study had before.
 
     Raises StoreError where the study was run with other settings outside the factors: its rows would not compare.
     """
+    earlier = earlier or {"roles": {}, "cells": [], "seeds": [], "protocol": {}, "runs": []}
     protocol = {k: v for k, v in cells[0].model_dump().items() if k not in grid.roles}
-    described = {cell.cell_id: {"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells}
-    info = {
-        "study": None,
-        "grid": grid.name,
-        "roles": grid.roles,
-        "cells": list(described.values()),
-        "seeds": list(seeds),
-        "protocol": protocol,
-        "runs": [],
-    }
-    if earlier is None:
-        return info
     for name, value in protocol.items():
         before = earlier["protocol"].get(name, value)
         if before != value:
             raise StoreError(
-                f"the study {earlier['study']} was run with {name} {before}, now it is {value}: rows of both would "
+                f"the study {study} was run with {name} {before}, now it is {value}: rows of both would "
                 "not compare; give the new one another --name"
             )
-    described = {cell["cell_id"]: cell for cell in earlier["cells"]} | described
-    return info | {
+    described = {cell["cell_id"]: cell for cell in earlier["cells"]}
+    described |= {cell.cell_id: {"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells}
+    return {
+        "study": study,
+        "grid": grid.name,
         "roles": earlier["roles"] | grid.roles,
         "cells": list(described.values()),
         "seeds": sorted({*earlier["seeds"], *seeds}),
+        "protocol": protocol,
         "runs": earlier["runs"],
     }

@@ -25,11 +25,8 @@ class RunningCell:
 class Progress:
     """Follows the cells of a run; use it as a context manager. ``clock`` returns seconds."""
 
-    def __init__(
-        self, cells: int, trainings: int, console: Console, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._console, self._clock = console, clock
-        self._cells, self._trainings = cells, trainings
+    def __init__(self, cells: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cells, self._console, self._clock = cells, console, clock
         self._started: float | None = None  # when the first cell began: starting Ray takes seconds that tell nothing
         self._running: dict[str, RunningCell] = {}
         self._ended: Counter[str] = Counter()

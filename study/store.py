@@ -47,7 +47,7 @@ class Store:
     def read_info(self) -> dict[str, Any] | None:
         """Return the content of study.json, or None where there is no such study."""
         path = f"{self._folder}/study.json"
-        with self._explained("read"):
+        with _explained("read", self.storage):
             if self._filesystem.get_file_info(path).type == pafs.FileType.NotFound:
                 return None
             with self._filesystem.open_input_stream(path) as stream:
@@ -66,7 +66,7 @@ class Store:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace study.json; the folders are made where missing."""
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             for folder in ("trials", "epochs"):
                 self._filesystem.create_dir(f"{self._folder}/{folder}", recursive=True)
         self._put("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
@@ -95,35 +95,54 @@ class Store:
         """Keep the rows of a result, then remove the parts of earlier tries that they supersede; return the trials."""
         trials, epochs = rows_of(self.study, result)
         metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
-        earlier = [name for name in self._names("trials") if name.startswith(result.cell.cell_id)]
-        written = []
+        earlier = {name for name in self._names("trials") if name.startswith(result.cell.cell_id)}
+        written = set()
         for suffix, statuses in (("", FINISHED), ("-pruned", ("pruned",)), ("-failed", ("failed",))):
             part = [row for row in trials if row["status"] in statuses]
             if not part:
                 continue
-            ids = {row["trial_id"] for row in part}
-            digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:8]
-            name = f"{result.cell.cell_id}-{digest}{suffix}.parquet"
-            self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
-            self._put_table(f"trials/{name}", part, TRIALS, metadata)
-            written.append(name)
-        now_known = {row["trial_id"] for row in trials}
-        for name in earlier:
-            if name not in written and _is_provisional(name) and self._trial_ids(name) <= now_known:
-                self._remove(name)
+            written.add(self._write_part(result.cell.cell_id, suffix, part, epochs, metadata))
+        self._supersede(earlier - written, {row["trial_id"] for row in trials})
         return trials
+
+    def _write_part(
+        self,
+        cell_id: str,
+        suffix: str,
+        trials: list[dict[str, Any]],
+        epochs: list[dict[str, Any]],
+        metadata: dict[Any, Any],
+    ) -> str:
+        """Write both files of a part, of ``epochs`` only the rows of its trials; return their name."""
+        ids = {row["trial_id"] for row in trials}
+        digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:8]
+        name = f"{cell_id}-{digest}{suffix}.parquet"
+        self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
+        self._put_table(f"trials/{name}", trials, TRIALS, metadata)
+        return name
+
+    def _supersede(self, names: Iterable[str], ids: set[str]) -> None:
+        """Take trials out of those of the named parts that are of a failed or pruned try."""
+        for name in filter(_is_provisional, names):
+            trials, epochs = self._read(f"trials/{name}"), self._read(f"epochs/{name}")
+            if trials is None or epochs is None or ids.isdisjoint(trials["trial_id"].to_pylist()):
+                continue
+            if rest := [row for row in trials.to_pylist() if row["trial_id"] not in ids]:
+                cell_id, _, suffix = name.removesuffix(".parquet").split("-")
+                self._write_part(cell_id, f"-{suffix}", rest, epochs.to_pylist(), trials.schema.metadata)
+            self._remove(name)
 
     @contextmanager
     def scratch(self) -> Iterator[tuple[pafs.FileSystem, str]]:
         """Give a filesystem and an empty folder in it, for Tune's checkpoints, that is removed at the end."""
         folder = f"{self._folder}/scratch"
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             self._filesystem.create_dir(folder)
             self._filesystem.delete_dir_contents(folder)
         try:
             yield self._filesystem, folder
         finally:
-            with self._explained("write to"):
+            with _explained("write to", self.storage):
                 self._filesystem.delete_dir(folder)
 
     def repair(self) -> list[str]:
@@ -132,7 +151,7 @@ class Store:
         The trials of a damaged part count as missing afterwards. Nothing that can be read is lost.
         """
         trials, epochs = set(self._names("trials")), set(self._names("epochs"))
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             for name in epochs - trials:
                 self._filesystem.delete_file(f"{self._folder}/epochs/{name}")
         damaged = []
@@ -142,16 +161,14 @@ class Store:
             if bad:
                 damaged += bad
                 self._set_aside(name)
-            elif not _is_provisional(name):
-                finished |= self._trial_ids(name)
-        for name in self._names("trials"):
-            if _is_provisional(name) and self._trial_ids(name) <= finished:
-                self._remove(name)
+            elif not _is_provisional(name) and (table := self._read(f"trials/{name}")):
+                finished |= set(table["trial_id"].to_pylist())
+        self._supersede(self._names("trials"), finished)
         return damaged
 
     def _names(self, kind: Literal["trials", "epochs"]) -> list[str]:
         selector = pafs.FileSelector(f"{self._folder}/{kind}", allow_not_found=True)
-        with self._explained("read"):
+        with _explained("read", self.storage):
             names = [info.base_name for info in self._filesystem.get_file_info(selector)]
         return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
 
@@ -166,11 +183,7 @@ class Store:
                 return None
             raise StoreError(f"cannot read {self._folder}/{path}: {error}") from None
 
-    def _trial_ids(self, name: str) -> set[str]:
-        table = self._read(f"trials/{name}")
-        return set() if table is None else set(table["trial_id"].to_pylist())
-
-    def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str]) -> None:
+    def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[Any, Any]) -> None:
         buffer = io.BytesIO()
         table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
         pq.write_table(table, buffer, compression="zstd")
@@ -181,33 +194,34 @@ class Store:
         folder, _, name = f"{self._folder}/{path}".rpartition("/")
         renames = isinstance(self._filesystem, pafs.LocalFileSystem)
         first = f"{folder}/.{name}.tmp" if renames else f"{folder}/{name}"
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             with self._filesystem.open_output_stream(first) as stream:
                 stream.write(content)
             if renames:
                 self._filesystem.move(first, f"{folder}/{name}")
 
     def _remove(self, name: str) -> None:
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             for kind in ("trials", "epochs"):
                 self._filesystem.delete_file(f"{self._folder}/{kind}/{name}")
 
     def _set_aside(self, name: str) -> None:
-        with self._explained("write to"):
+        with _explained("write to", self.storage):
             self._filesystem.create_dir(f"{self._folder}/damaged")
             for kind in ("trials", "epochs"):
                 path = f"{self._folder}/{kind}/{name}"
                 if self._filesystem.get_file_info(path).type != pafs.FileType.NotFound:
                     self._filesystem.move(path, f"{self._folder}/damaged/{kind}-{name}")
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"cannot {what} the storage {self.storage}: {error}; give one that you can use with --storage"
-            ) from None
+
+@contextmanager
+def _explained(what: str, storage: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot {what} the storage {storage}: {error}; give one that you can use with --storage"
+        ) from None
 
 
 def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
@@ -224,8 +238,9 @@ def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
 def study_names(storage: str) -> list[str]:
     """Return the names of the studies in a storage, in alphabetical order."""
     filesystem, root = filesystem_of(storage)
-    folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-    infos = filesystem.get_file_info([f"{folder.path}/study.json" for folder in folders])
+    with _explained("read", storage):
+        folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+        infos = filesystem.get_file_info([f"{folder.path}/study.json" for folder in folders])
     return sorted(
         folder.base_name for folder, info in zip(folders, infos, strict=True) if info.type == pafs.FileType.File
     )

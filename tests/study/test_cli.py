@@ -37,7 +37,7 @@ def begin_smoke(name, data=None):
     """Leave what a run of the grid smoke leaves before its first cell has ended."""
     grid = load_grid("smoke")
     store = Store("studies", name)
-    store.write_info(study_info(grid, grid.cells(data), range(2), None) | {"study": name})
+    store.write_info(study_info(name, grid, grid.cells(data), range(2), None))
     return store
 
 
@@ -53,11 +53,14 @@ def begin_smoke(name, data=None):
         (["run", "--grid", "smoke", "--cpus-per-trial", "0"], "--cpus-per-trial 0: expected at least 1"),
         (["run", "--grid", "smoke", "--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["run", "--grid", "smoke", "--address", "127.0.0.1:1"], "cannot reach a Ray cluster at 127.0.0.1:1"),
+        (["list", "--storage", "bad.yaml"], "cannot read the storage bad.yaml"),
+        (["plan", "--grid", "bad.yaml"], "grid file bad.yaml cannot be read"),
         (["analyze"], "no study in studies: expected what a run leaves there"),
         (["analyze", "unknown"], "no study in studies"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(study, tmp_path, arguments, message):
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
     code, _, errors = study(*arguments)
     assert code == 2
     assert errors.startswith("study: ")

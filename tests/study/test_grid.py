@@ -142,6 +142,7 @@ def test_yaml_off_and_on_are_booleans(grid_file):
         ({"skip": [{"dropout": 0}]}, "unknown setting 'dropout' in a condition"),
         ({"skip": [{"aux_weight": 0}, {"aux_weight": 10}]}, "skip leaves no cell"),
         ({"rules": [{"when": {"sharing": True}, "set": {"aux_weight": 3}}]}, "unknown setting 'aux_weight' in rules"),
+        ({"stopping": {"protect": [{"aux_weight": 11}]}}, "a condition on aux_weight 11 matches no cell"),
         ({"stopping": {"protect": [{}]}}, "stopping.protect.0 is {}"),
         ({"stopping": {"reduction_factor": 1}}, "stopping.reduction_factor is 1"),
     ],

@@ -60,7 +60,7 @@ def test_new_seeds_of_a_pruned_cell_share_its_fate():
 
 
 def test_info_of_a_new_study():
-    info = study_info(GRID, CELLS, range(2), None)
+    info = study_info("smoke", GRID, CELLS, range(2), None)
     assert info["roles"] == {"sharing": "scientific", "aux_weight": "tuned"}
     assert [cell["cell_id"] for cell in info["cells"]] == [cell.cell_id for cell in CELLS]
     assert (info["seeds"], info["protocol"]["max_epochs"], info["protocol"]["learning_rate"]) == ([0, 1], 3, 1e-3)
@@ -68,13 +68,13 @@ def test_info_of_a_new_study():
 
 
 def test_a_study_grows_by_cells_and_seeds():
-    earlier = study_info(GRID, CELLS[:2], range(3), None) | {"study": "smoke", "runs": [{"commit": "x"}]}
-    info = study_info(GRID, CELLS[1:], range(2), earlier)
+    earlier = study_info("smoke", GRID, CELLS[:2], range(3), None) | {"runs": [{"commit": "x"}]}
+    info = study_info("smoke", GRID, CELLS[1:], range(2), earlier)
     assert [cell["cell_id"] for cell in info["cells"]] == [cell.cell_id for cell in CELLS]
     assert (info["seeds"], info["runs"]) == ([0, 1, 2], [{"commit": "x"}])
 
 
 def test_another_protocol_under_the_same_name_is_refused():
-    earlier = study_info(GRID, CELLS, range(2), None) | {"study": "smoke"}
+    earlier = study_info("smoke", GRID, CELLS, range(2), None)
     with pytest.raises(StoreError, match=r"smoke was run with data mnist5k, now it is mnist: .*--name"):
-        study_info(GRID, GRID.cells("mnist"), range(2), earlier)
+        study_info("smoke", GRID, GRID.cells("mnist"), range(2), earlier)

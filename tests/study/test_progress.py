@@ -25,7 +25,7 @@ def screen(terminal=False):
 
 def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
     console = screen()
-    with Progress(4, 40, console, clock) as progress:
+    with Progress(4, console, clock) as progress:
         progress.cell_started("a", "sharing off", 10, 80)
         progress.cell_advanced("a", 60, 0.8125)
         clock.now += 30
@@ -39,7 +39,7 @@ def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
 
 
 def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock):
-    progress = Progress(4, 40, screen(), clock)
+    progress = Progress(4, screen(), clock)
     assert progress.time_left_s() is None
     clock.now += 1000  # Ray starts
     progress.cell_started("a", "a", 10, 80)
@@ -57,7 +57,7 @@ def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock
 
 
 def test_summary_counts_pruned_and_failed(clock):
-    progress = Progress(3, 30, screen(), clock)
+    progress = Progress(3, screen(), clock)
     for key, how in (("a", "finished"), ("b", "pruned"), ("c", "failed")):
         progress.cell_started(key, key, 10, 80)
         clock.now += 20
@@ -67,7 +67,7 @@ def test_summary_counts_pruned_and_failed(clock):
 
 def test_live_table_shows_running_cells_with_epoch_and_accuracy(clock):
     console = screen(terminal=True)
-    with Progress(2, 20, console, clock) as progress:
+    with Progress(2, console, clock) as progress:
         progress.cell_started("a", "sharing on", 10, 80)
         progress.cell_advanced("a", 7, 0.5)
         console.print(progress.render())

@@ -129,6 +129,16 @@ def test_finished_rows_supersede_a_failed_try(store, folder, make_result):
     assert len(pd.read_parquet(folder / "trials")) == 2
 
 
+def test_rows_of_some_seeds_leave_the_others_of_an_earlier_try(store, folder, make_result):
+    store.write(make_result([record(0, 1), record(1, 1), record(1, 2)], ended="pruned"))
+    store.write(make_result(finished(0)))
+    trials, epochs = pd.read_parquet(folder / "trials"), pd.read_parquet(folder / "epochs")
+    assert sorted(zip(trials["seed"], trials["status"], strict=True)) == [(0, "converged"), (1, "pruned")]
+    assert epochs.groupby("seed")["epoch"].max().to_dict() == {0: 3, 1: 2}
+    assert len(epochs) == 5
+    assert len({pq.read_schema(path).metadata[b"cell"] for path in folder.glob("*/*.parquet")}) == 1
+
+
 def test_a_failed_try_never_hides_finished_rows(store, make_result):
     store.write(make_result(finished(0)))
     store.write(make_result([record(0, 1)], ended="failed", error="lost"))
