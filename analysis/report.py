@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.estimates import describe_settings, describe_state, summarise_cells
-from analysis.figures import aux_weight_data, draw_aux_weight
+from analysis.figures.aux_weight import aux_weight_data, draw_aux_weight
 from analysis.load import AnalysisError, StudyData
 from analysis.tables import table1_csv, table1_data, table1_latex, table1_markdown
 

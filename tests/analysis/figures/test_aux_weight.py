@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures import AuxWeightFigure, aux_weight_data, draw_aux_weight
+from analysis.figures.aux_weight import AuxWeightFigure, aux_weight_data, draw_aux_weight
 from tests.analysis.conftest import StoreBuilder
 
 

@@ -1,0 +1,124 @@
+"""A sheet: a plain table with one text a value, written to the screen, Markdown, CSV and LaTeX alike."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of what people read: its heading, and how a row of raw values becomes its text."""
+
+    heading: str
+    text: Callable[[Mapping[str, Any]], str]
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
+
+    ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and points
+    in the texts. An unknown value is None.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """What people read, row by row."""
+        return [[column.text(row) or NONE for column in self.columns] for row in self.rows]
+
+
+def percent(value: float | None, sign: bool = False) -> str:
+    """Write a fraction in percent, or a difference of fractions in points; a dash for None."""
+    return NONE if value is None or value != value else f"{100 * value:{'+' if sign else ''}.1f}"
+
+
+def interval(low: float | None, high: float | None, sign: bool = False) -> str:
+    """Write the ends of an interval of fractions in percent or points; a dash for None."""
+    if low is None or high is None or low != low or high != high:
+        return NONE
+    return f"{percent(low, sign)} to {percent(high, sign)}"
+
+
+def probability(value: float | None) -> str:
+    """Write a p value."""
+    if value is None or value != value:
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def sheet_rich(sheet: Sheet) -> Table:
+    """Draw the sheet for the screen."""
+    caption = Text("\n".join([sheet.caption, *sheet.notes]))
+    drawn = Table(title=Text(sheet.title), caption=caption, caption_justify="left", show_lines=True)
+    for column in sheet.columns:
+        drawn.add_column(column.heading, justify="right" if column.numeric else "left")
+    for row in sheet.texts:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def sheet_markdown(sheet: Sheet) -> str:
+    """Write the sheet as GitHub Markdown, its notes below."""
+    rows = [[text.replace("|", r"\|") for text in row] for row in sheet.texts]
+    align = ["right" if column.numeric else "left" for column in sheet.columns]
+    headers = [column.heading for column in sheet.columns]
+    table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
+    lines = [f"## {sheet.title}", "", table, "", sheet.caption]
+    return "\n".join([*lines, *(["", *(f"- {note}" for note in sheet.notes)] if sheet.notes else [])]) + "\n"
+
+
+def sheet_csv(sheet: Sheet) -> str:
+    """Write the raw values for programs: at full precision, empty if unknown."""
+    stream = io.StringIO()
+    names = list(dict.fromkeys(name for row in sheet.rows for name in row))
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sheet.rows)
+    return stream.getvalue()
+
+
+def sheet_latex(sheet: Sheet) -> str:
+    """Write the sheet as LaTeX; it needs the package booktabs."""
+    rows = [" & ".join(map(latex, row)) + r" \\" for row in sheet.texts]
+    align = "".join("r" if column.numeric else "l" for column in sheet.columns)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
+            rf"\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            " & ".join(latex(column.heading) for column in sheet.columns) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {latex(note)}" for note in sheet.notes),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def latex(text: str) -> str:
+    """Escape a text for LaTeX."""
+    escapes: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
+    escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    escapes |= {"–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}", "≤": r"$\le$", "η": r"$\eta$"}
+    return text.translate(str.maketrans(escapes | {"²": r"$^2$", "−": "$-$"}))
