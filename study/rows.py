@@ -10,6 +10,7 @@ import pyarrow as pa
 from trainables.config import CellConfig
 
 LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
+AT_THE_END = ("train_accuracy", "train_digit_accuracy")  # of a training that was not cut short
 FINISHED = ("completed", "converged")
 
 _text, _real, _count, _time = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us", tz="UTC")
@@ -22,7 +23,8 @@ TRIALS = pa.schema(
         "status": _text,
         **dict.fromkeys(("epochs", "best_epoch"), _count),
         **dict.fromkeys(LAST_EPOCH, _real),
-        **dict.fromkeys(("best_test_accuracy", "best_test_digit_accuracy", "train_time_s"), _real),
+        **dict.fromkeys(("best_test_accuracy", "best_test_digit_accuracy", "test_accuracy_by_probability"), _real),
+        **dict.fromkeys((*AT_THE_END, "train_time_s"), _real),
         **dict.fromkeys(("device", "error"), _text),
         **dict.fromkeys(("started_at", "finished_at"), _time),
     }
@@ -61,7 +63,8 @@ def rows_of(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[
     if any(row["status"] == "pruned" for row in trials):
         # The seeds of a cell live or die together: one that converged before the cell was pruned has no mean to join.
         for row in trials:
-            row["status"] = "failed" if row["status"] == "failed" else "pruned"
+            if row["status"] != "failed":
+                row.update({"status": "pruned"} | dict.fromkeys(AT_THE_END))
     names = {"cell_id": result.cell.cell_id}
     epochs = [
         {name: record[name] for name in EPOCHS.names if name in record}
@@ -98,7 +101,8 @@ def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
 
 def _metrics(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     best = min(records, key=lambda record: record["val_loss"])
-    return {name: records[-1][name] for name in LAST_EPOCH} | {
+    last = {name: records[-1][name] for name in (*LAST_EPOCH, *AT_THE_END, "test_accuracy_by_probability")}
+    return {name: _null_if_nan(value) for name, value in last.items()} | {
         "best_epoch": best["epoch"],
         "best_test_accuracy": best["test_accuracy"],
         "best_test_digit_accuracy": best["test_digit_accuracy"],

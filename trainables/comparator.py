@@ -1,10 +1,10 @@
 """The report's network: it says whether the first of two digits is not the larger.
 
-    per image    conv 1->16, 3x3 | max-pool 2 | conv 16->32, 3x3 | max-pool 2: 128 features | 128->64 | 10 digit logits
+    per image    the classifier's layers: 128 features, 10 digit logits
     both images  256 features -> 64 -> 32 | with the 2 x 10 digit logits, 52 -> 32 | 2 target logits
 
-Leaky ReLU (0.01) after each pooling and each linear layer but the logits. Dropout: of channels after the second
-convolution, of units after the 64-unit digit layer, both comparison layers and the 32-unit output layer.
+Leaky ReLU (0.01) after each layer but the logits. Dropout of units, beside the classifier's: after both comparison
+layers and the 32-unit output layer.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.classifier import (
+    DIGIT_MASK_UNITS,
+    cross_entropy,
+    digit_layers,
+    digit_losses,
+    first_not_larger,
+    read_digits,
+    right_digits,
+)
 from trainables.config import CellConfig
-from trainables.stacked import Layer, conv, linear, per_image, unpack
+from trainables.stacked import Layer, Right, linear, unpack
 
-CHANNELS, DIGIT_UNITS, COMPARE_UNITS, OUTPUT_UNITS = 32, 64, (64, 32), 32
+COMPARE_UNITS, OUTPUT_UNITS = (64, 32), 32
 
 
 class Outputs(NamedTuple):
@@ -29,20 +38,16 @@ class Outputs(NamedTuple):
 class Comparator:
     """K replicates of the comparator with the sharing and auxiliary weight of a cell."""
 
-    mask_units = 2 * (CHANNELS + DIGIT_UNITS) + sum(COMPARE_UNITS) + OUTPUT_UNITS
+    mask_units = DIGIT_MASK_UNITS + sum(COMPARE_UNITS) + OUTPUT_UNITS
 
     def __init__(self, config: CellConfig) -> None:
         self.aux_weight = config.aux_weight
-        towers = 1 if config.sharing else 2
         self.layers = (
-            Layer("conv1", (16, 1, 3, 3), towers),
-            Layer("conv2", (CHANNELS, 16, 3, 3), towers),
-            Layer("digit1", (DIGIT_UNITS, 128), towers),
-            Layer("digit2", (10, DIGIT_UNITS), towers),
-            Layer("compare1", (COMPARE_UNITS[0], 256)),
-            Layer("compare2", (COMPARE_UNITS[1], COMPARE_UNITS[0])),
-            Layer("output1", (OUTPUT_UNITS, COMPARE_UNITS[1] + 2 * 10)),
-            Layer("output2", (2, OUTPUT_UNITS)),
+            *digit_layers(config.sharing),
+            Layer("compare1", (COMPARE_UNITS[0], 256), reads=("conv2",), joint=True),
+            Layer("compare2", (COMPARE_UNITS[1], COMPARE_UNITS[0]), reads=("compare1",), joint=True),
+            Layer("output1", (OUTPUT_UNITS, COMPARE_UNITS[1] + 2 * 10), reads=("compare2", "digit2"), joint=True),
+            Layer("output2", (2, OUTPUT_UNITS), reads=("output1",), joint=True),
         )
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Outputs:
@@ -51,19 +56,10 @@ class Comparator:
         ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out.
         """
         layers = unpack(parameters, self.layers)
-        replicates, batch = len(parameters), len(images)
-        channel, digit, first, second, last = _split_masks(masks, replicates, batch)
+        reading, first, second, last = _split_masks(masks, len(images))
+        features, digits = read_digits(layers, images, reading)
 
-        hidden = F.leaky_relu(F.max_pool2d(conv(images, *layers["conv1"]), 2))
-        # The mask commutes with the pooling that the report has after it, and is four times smaller behind it.
-        hidden = F.leaky_relu(F.max_pool2d(conv(hidden, *layers["conv2"]), 2) * channel)
-        features = hidden.unflatten(1, (2 * replicates, CHANNELS)).transpose(0, 1).flatten(2)  # [G, B, 128]
-
-        digit1, digit2 = ([per_image(p) for p in layers[name]] for name in ("digit1", "digit2"))
-        digits = linear(F.leaky_relu(linear(features, *digit1)) * digit, *digit2)
-        digits = digits.unflatten(0, (replicates, 2))
-
-        both = features.unflatten(0, (replicates, 2)).transpose(1, 2).flatten(2)  # [K, B, 256]
+        both = features.unflatten(0, (len(parameters), 2)).transpose(1, 2).flatten(2)  # [K, B, 256]
         compare1, compare2, output1, output2 = (
             [p.squeeze(1) for p in layers[name]] for name in ("compare1", "compare2", "output1", "output2")
         )
@@ -75,34 +71,21 @@ class Comparator:
 
     def losses(self, outputs: Outputs, digits: Tensor) -> Tensor:
         """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
-        on_target = _cross_entropy(outputs.target, _target(digits)).mean(1)
-        on_digits = _cross_entropy(outputs.digits, digits.mT).mean((1, 2))
-        return on_target + self.aux_weight * on_digits
+        on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
+        return on_target + self.aux_weight * digit_losses(outputs.digits, digits)
 
-    def correct(self, outputs: Outputs, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Count right answers ``[K]`` on the target and on the digits."""
-        right_target = outputs.target.argmax(-1) == _target(digits)
-        right_digits = outputs.digits.argmax(-1) == digits.mT
-        return right_target.sum(1), right_digits.sum((1, 2))
+    def correct(self, outputs: Outputs, digits: Tensor) -> Right:
+        """Count right answers; digits ``[K, B, 2]``."""
+        right_target = outputs.target.argmax(-1) == first_not_larger(digits)
+        return Right(right_target.sum(1), right_digits(outputs.digits, digits))
 
 
-def _target(digits: Tensor) -> Tensor:
-    return (digits[..., 0] <= digits[..., 1]).long()
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
-    return flat.view(labels.shape)
-
-
-def _split_masks(masks: Tensor | None, replicates: int, batch: int) -> tuple[Tensor | float, ...]:
-    """Cut the masks of a batch into the shapes in which the five dropout layers multiply."""
+def _split_masks(
+    masks: Tensor | None, batch: int
+) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
+    """Cut off the masks of the digits, then those of the other three layers in the shapes in which they multiply."""
     if masks is None:
-        return (1.0,) * 5
-    units = [2 * CHANNELS, 2 * DIGIT_UNITS, *COMPARE_UNITS, OUTPUT_UNITS]
-    channel, digit, *rest = masks.split([batch * n for n in units], dim=1)
-    return (
-        channel.unflatten(1, (batch, -1)).transpose(0, 1).reshape(batch, -1, 1, 1),
-        digit.reshape(2 * replicates, batch, DIGIT_UNITS),
-        *(mask.unflatten(1, (batch, -1)) for mask in rest),
-    )
+        return None, 1.0, 1.0, 1.0
+    reading, *rest = masks.split([batch * n for n in (DIGIT_MASK_UNITS, *COMPARE_UNITS, OUTPUT_UNITS)], dim=1)
+    first, second, last = (mask.unflatten(1, (batch, -1)) for mask in rest)
+    return reading, first, second, last

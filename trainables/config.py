@@ -22,7 +22,7 @@ class CellConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Literal["comparator"] = "comparator"
+    model: Literal["comparator", "classifier"] = "comparator"
     sharing: bool = False
     aux_weight: Number = Field(0.0, ge=0)
     dropout: Number = Field(0.0, ge=0, lt=1)
@@ -44,6 +44,19 @@ class CellConfig(BaseModel):
             raise ValueError(
                 f"validation_share {self.validation_share} of {self.train_pairs} train_pairs leaves no pair "
                 "to train on or none to validate on"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_is_one_network_of_digits(self) -> "CellConfig":
+        if self.model == "classifier" and not self.sharing:
+            raise ValueError(
+                "sharing off with model classifier: expected on, since one network reads both images; set sharing: true"
+            )
+        if self.model == "classifier" and self.aux_weight:
+            raise ValueError(
+                f"aux_weight {self.aux_weight} with model classifier: expected 0, since the digits are its only loss; "
+                "set aux_weight: 0"
             )
         return self
 

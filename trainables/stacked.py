@@ -8,7 +8,7 @@ A layer that both images share has one tower, a layer that each image has for it
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,33 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it."""
+    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it.
+
+    ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once for the pair and reads
+    both images' outputs of a layer that is not.
+    """
 
     name: str
     weight: tuple[int, ...]
     towers: int = 1
+    reads: tuple[str, ...] = ("image",)
+    joint: bool = False
 
     @property
     def sizes(self) -> tuple[int, int]:
         """Numbers of weights and biases of a replicate, all towers together."""
         return self.towers * math.prod(self.weight), self.towers * self.weight[0]
+
+
+class Right(NamedTuple):
+    """Right answers ``[K]`` in a batch of B pairs: on the target (0 to B) and on the digits (0 to 2B).
+
+    ``target_by_probability`` counts the target again where the model can also decide it by its digits' probabilities.
+    """
+
+    target: Tensor
+    digits: Tensor
+    target_by_probability: Tensor | None = None
 
 
 class StackedModel(Protocol):
@@ -51,8 +68,8 @@ class StackedModel(Protocol):
     def losses(self, outputs: Any, digits: Tensor) -> Tensor:
         """Return the mean loss ``[K]`` over the batch, for the true digits ``[K, B, 2]``."""
 
-    def correct(self, outputs: Any, digits: Tensor) -> tuple[Tensor, Tensor]:
-        """Count right answers ``[K]`` on the target (0 to B) and on the digits (0 to 2B)."""
+    def correct(self, outputs: Any, digits: Tensor) -> Right:
+        """Count right answers, for the true digits ``[K, B, 2]``."""
 
 
 @dataclass(frozen=True)

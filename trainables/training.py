@@ -1,13 +1,15 @@
 """The loop: a cell's config and seeds in, epoch records out. No Ray, no files, no printing."""
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from trainables.classifier import Classifier
 from trainables.comparator import Comparator
 from trainables.config import CellConfig
 from trainables.pairs import Pool, draw_split
@@ -24,7 +26,7 @@ from trainables.stacked import (
 )
 from trainables.streams import fold, permutations, stream_keys
 
-MODELS = {"comparator": Comparator}
+MODELS: Mapping[str, Callable[[CellConfig], StackedModel]] = {"comparator": Comparator, "classifier": Classifier}
 EVALUATION_CHUNK = 200  # pairs at once: small enough for the activations to stay in cache
 
 Status = Literal["running", "completed", "converged", "failed"]
@@ -32,7 +34,11 @@ Status = Literal["running", "completed", "converged", "failed"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of one seed. Losses are means over pairs, accuracies fractions, times seconds of this seed's share."""
+    """One epoch of one seed. Losses are means over pairs, accuracies fractions, times seconds of this seed's share.
+
+    ``test_accuracy_by_probability`` is NaN where the model does not decide by probability. The accuracies on the
+    training pairs, with dropout off, are taken in the epoch in which the seed ends, and are NaN before.
+    """
 
     seed: int
     epoch: int
@@ -42,6 +48,9 @@ class EpochRecord:
     val_accuracy: float
     test_accuracy: float
     test_digit_accuracy: float
+    test_accuracy_by_probability: float
+    train_accuracy: float
+    train_digit_accuracy: float
     train_time_s: float
     status: Status
 
@@ -51,6 +60,15 @@ class EpochRecord:
         if self.status != "failed":
             return None
         return f"the validation loss is {self.val_loss} after epoch {self.epoch}; a lower learning rate may help"
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and accuracies of K replicates, each ``[K]`` (float64, CPU), as EpochRecord names them."""
+
+    loss: Tensor
+    accuracy: Tensor
+    digit_accuracy: Tensor
+    accuracy_by_probability: Tensor
 
 
 class Training(Iterator[list[EpochRecord]]):
@@ -97,10 +115,10 @@ class Training(Iterator[list[EpochRecord]]):
         rates = self.plateau.learning_rate
         train_loss = self.train_epoch()
         self.epoch += 1
-        val_loss, val_accuracy, _ = self._evaluate(self._validation)
-        _, test_accuracy, test_digit_accuracy = self._evaluate(self._test)
-        statuses = self._judge(val_loss)
-        columns = (rates, train_loss, val_loss, val_accuracy, test_accuracy, test_digit_accuracy)
+        validation = self._evaluate(self._validation, self.parameters)
+        test = self._evaluate(self._test, self.parameters)
+        statuses = self._judge(validation.loss)
+        columns = (rates, train_loss, *validation[:2], *test[1:], *self._evaluate_ends(statuses))
         time_s = (time.perf_counter() - started) / len(self.seeds)
         records = [
             EpochRecord(seed, self.epoch, *values, time_s, status)  # type: ignore[call-arg]
@@ -133,17 +151,29 @@ class Training(Iterator[list[EpochRecord]]):
         return dropout_masks(keys, pairs * self.model.mask_units, self.config.dropout)
 
     @torch.no_grad()
-    def _evaluate(self, pairs: StackedPairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean loss and the accuracies on target and digits, each ``[K]`` (float64, CPU)."""
-        totals = torch.zeros(3, len(self.seeds), dtype=torch.float64, device=self._device)
+    def _evaluate(self, pairs: StackedPairs, parameters: Tensor) -> Evaluation:
+        """Evaluate the replicates with these parameters ``[K, P]`` on their pairs, dropout off."""
+        totals = torch.zeros(4, len(parameters), dtype=torch.float64, device=self._device)
         for start in range(0, len(pairs), EVALUATION_CHUNK):
             images, digits = pairs.chunk(start, start + EVALUATION_CHUNK)
-            outputs = self.model.forward(self.parameters, images, None)
-            right_target, right_digits = self.model.correct(outputs, digits)
+            outputs = self.model.forward(parameters, images, None)
+            right = self.model.correct(outputs, digits)
             loss = self.model.losses(outputs, digits) * len(images)
-            totals += torch.stack([loss, right_target, right_digits / 2])
-        loss, target_accuracy, digit_accuracy = (totals / len(pairs)).cpu()
-        return loss, target_accuracy, digit_accuracy
+            by_probability = right.target_by_probability
+            if by_probability is None:
+                by_probability = torch.full_like(loss, math.nan)
+            totals += torch.stack([loss, right.target, right.digits / 2, by_probability])
+        return Evaluation(*(totals / len(pairs)).cpu())
+
+    def _evaluate_ends(self, statuses: Sequence[Status]) -> Tensor:
+        """Return the accuracies on target and digits of the training pairs, ``[2, K]``: NaN where a seed goes on."""
+        accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
+        rows = torch.tensor([i for i, status in enumerate(statuses) if status != "running"], dtype=torch.int64)
+        if len(rows):
+            index = rows.to(self._device)
+            ends = self._evaluate(self._train.keep(index), self.parameters.detach()[index])
+            accuracies[:, rows] = torch.stack([ends.accuracy, ends.digit_accuracy])
+        return accuracies
 
     def _judge(self, val_loss: Tensor) -> list[Status]:
         """Let schedule and patience take in the validation losses ``[K]``; say how each seed goes on."""

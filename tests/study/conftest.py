@@ -1,5 +1,6 @@
 """Made results for the tests of the store and what reads it; real trainings are in test_runs.py."""
 
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +20,9 @@ def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_a
         "val_accuracy": val_accuracy,
         "test_accuracy": test_accuracy,
         "test_digit_accuracy": 0.25,
+        "test_accuracy_by_probability": math.nan,
+        "train_accuracy": math.nan if status == "running" else 0.875,
+        "train_digit_accuracy": math.nan if status == "running" else 0.9375,
         "train_time_s": 0.5,
         "status": status,
         "error": error,

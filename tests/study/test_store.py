@@ -16,7 +16,8 @@ LAST_EPOCH = ["val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"
 SETTINGS = ["model", "sharing", "aux_weight", "dropout", "learning_rate"]
 TRIAL_COLUMNS = [
     *["study", "cell_id", "trial_id", *SETTINGS, "seed", "status", "epochs", "best_epoch", *LAST_EPOCH],
-    *["best_test_accuracy", "best_test_digit_accuracy", "train_time_s", "device", "error"],
+    *["best_test_accuracy", "best_test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy"],
+    *["train_digit_accuracy", "train_time_s", "device", "error"],
     *["started_at", "finished_at"],
 ]
 EPOCH_COLUMNS = ["cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *LAST_EPOCH]
@@ -64,6 +65,8 @@ def test_rows_of_a_finished_cell(store, folder, make_result):
     assert (first["epochs"], first["best_epoch"]) == (3, 2)
     assert (first["val_loss"], first["val_accuracy"], first["test_accuracy"]) == (0.5, 0.75, 0.7)
     assert (first["best_test_accuracy"], first["train_time_s"]) == (0.8, 1.5)
+    assert (first["train_accuracy"], first["train_digit_accuracy"]) == (0.875, 0.9375)
+    assert [row["test_accuracy_by_probability"] for row in store.read_trials()[0]] == [None] * 2  # never NaN
     assert first["finished_at"] - first["started_at"] == pd.Timedelta(minutes=1)
 
     epochs = pd.read_parquet(folder / "epochs")
@@ -84,11 +87,15 @@ def test_seeds_that_had_not_ended_are_pruned_with_their_last_epoch(store, make_r
     rows, _ = store.read_trials()
     assert [(row["status"], row["epochs"]) for row in rows] == [("pruned", 2)] * 2
     assert rows[0]["val_accuracy"] == 0.6
+    assert rows[0]["train_accuracy"] is None
 
 
 def test_all_seeds_of_a_pruned_cell_are_pruned(store, make_result):
     store.write(make_result([*finished(0), record(1, 1), record(1, 2), record(1, 3)], ended="pruned"))
-    assert [row["status"] for row in store.read_trials()[0]] == ["pruned", "pruned"]
+    rows, _ = store.read_trials()
+    assert [(row["status"], row["train_accuracy"], row["train_digit_accuracy"]) for row in rows] == [
+        ("pruned", None, None)
+    ] * 2
 
 
 def test_failed_trial_is_a_row_with_nulls_and_its_error(store, make_result):
@@ -106,6 +113,9 @@ def test_failed_trial_is_a_row_with_nulls_and_its_error(store, make_result):
         "test_digit_accuracy",
         "best_test_accuracy",
         "best_test_digit_accuracy",
+        "test_accuracy_by_probability",
+        "train_accuracy",
+        "train_digit_accuracy",
     }
     losses = [row["val_loss"] for row in store.read_epochs().to_pylist() if row["seed"] == 1]
     assert losses == [1.0, None]
@@ -137,6 +147,35 @@ def test_rows_of_some_seeds_leave_the_others_of_an_earlier_try(store, folder, ma
     assert epochs.groupby("seed")["epoch"].max().to_dict() == {0: 3, 1: 2}
     assert len(epochs) == 5
     assert len({pq.read_schema(path).metadata[b"cell"] for path in folder.glob("*/*.parquet")}) == 1
+
+
+def test_a_classifiers_rows_have_both_of_its_accuracies(store, make_result):
+    records = [one | {"test_accuracy_by_probability": 0.65 + one["epoch"] / 100} for one in finished(0)]
+    store.write(make_result(records, CellConfig(model="classifier", sharing=True)))
+    (row,) = store.read_trials()[0]
+    assert (row["model"], row["test_accuracy"], row["test_accuracy_by_probability"]) == ("classifier", 0.7, 0.68)
+
+
+def test_parts_written_before_the_new_columns_are_read_and_superseded(store, folder, make_result):
+    def age(path):
+        table = pq.read_table(path)
+        new = ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy"]
+        pq.write_table(table.drop_columns(new), path)
+
+    other = CellConfig(aux_weight=3)
+    store.write(make_result(finished(0), other))
+    store.write(make_result([record(0, 1), record(1, 1)], ended="pruned"))
+    for path in (folder / "trials").iterdir():
+        age(path)
+    store.write(make_result(finished(0)))
+    rows = {row["trial_id"]: row for row in store.read_trials()[0]}
+    found = {trial_id: (row["status"], row.get("train_accuracy")) for trial_id, row in rows.items()}
+    assert found == {
+        other.trial_id(0): ("converged", None),
+        CellConfig().trial_id(0): ("converged", 0.875),
+        CellConfig().trial_id(1): ("pruned", None),
+    }
+    assert store.repair() == []
 
 
 def test_a_failed_try_never_hides_finished_rows(store, make_result):

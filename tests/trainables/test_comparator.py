@@ -93,27 +93,42 @@ class PlainComparator(nn.Module):
         return self.output2(hidden), left_digit, right_digit
 
 
+class PlainClassifier(nn.Module):
+    """The report's digit classifier for one training."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = self.right = Tower()
+
+    def forward(self, images, masks=None):
+        """Map images [B, 2, 14, 14] to the logits of both digits [B, 10]."""
+        sides = [(), ()] if masks is None else zip(masks.channel.unbind(1), masks.digit, strict=True)
+        return tuple(self.left(images[:, i : i + 1], *side)[1] for i, side in enumerate(sides))
+
+
 def plain_loss(outputs, digits, aux_weight):
-    """The report's loss, for the logits of PlainComparator and the true digits [B, 2]."""
-    target, left_digit, right_digit = outputs
+    """The report's loss, for the logits of PlainComparator or PlainClassifier and the true digits [B, 2]."""
+    *target, left_digit, right_digit = outputs
     smaller_or_equal = (digits[:, 0] <= digits[:, 1]).long()
-    on_digits = F.cross_entropy(left_digit, digits[:, 0]) + F.cross_entropy(right_digit, digits[:, 1])
-    return F.cross_entropy(target, smaller_or_equal) + aux_weight * 0.5 * on_digits
+    on_digits = 0.5 * (F.cross_entropy(left_digit, digits[:, 0]) + F.cross_entropy(right_digit, digits[:, 1]))
+    return F.cross_entropy(target[0], smaller_or_equal) + aux_weight * on_digits if target else on_digits
 
 
 def modules_of(plain):
-    """Name the plain comparator's layers as the stacked one does: one module a tower."""
+    """Name the layers of a plain network as the stacked one does: one module a tower."""
+    joint = ("compare1", "compare2", "output1", "output2") if isinstance(plain, PlainComparator) else ()
     towers = [plain.left] if plain.right is plain.left else [plain.left, plain.right]
     return {
         **{name: [getattr(tower, name) for tower in towers] for name in ("conv1", "conv2", "digit1", "digit2")},
-        **{name: [getattr(plain, name)] for name in ("compare1", "compare2", "output1", "output2")},
+        **{name: [getattr(plain, name)] for name in joint},
     }
 
 
 @torch.no_grad()
-def plain_from_row(layers, parameters, row, sharing):
-    """Make the plain comparator whose weights are those of one replicate of a stack."""
-    plain = PlainComparator(sharing).to(parameters.dtype)
+def plain_from_row(layers, parameters, row, cell):
+    """Make the plain network whose weights are those of one replicate of a stack."""
+    plain = PlainClassifier() if cell.model == "classifier" else PlainComparator(cell.sharing)
+    plain.to(parameters.dtype)
     unpacked = unpack(parameters.detach(), layers)
     for name, modules in modules_of(plain).items():
         weight, bias = unpacked[name]
@@ -124,7 +139,7 @@ def plain_from_row(layers, parameters, row, sharing):
 
 
 def row_from_plain(plain, value=torch.Tensor.detach):
-    """Lay out the plain comparator's weights, or another value of each, as a row [P] of a stack."""
+    """Lay out the weights of a plain network, or another value of each, as a row [P] of a stack."""
     return torch.cat(
         [
             value(getattr(module, kind)).flatten()
@@ -160,7 +175,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
     losses = model.losses(outputs, batch_digits)
     losses.sum().backward()
     for row in range(len(SEEDS)):
-        plain = plain_from_row(model.layers, parameters, row, cell.sharing)
+        plain = plain_from_row(model.layers, parameters, row, cell)
         expected = plain(images[row], None if masks is None else cut_masks(masks[row], 9))
         loss = plain_loss(expected, digits[row], cell.aux_weight)
         loss.backward()
@@ -250,8 +265,8 @@ def test_the_loss_by_hand(aux_weight, small_cell):
 def test_right_answers_by_hand(small_cell):
     outputs, digits = outputs_by_hand()
     model = Comparator(small_cell())
-    right_target, right_digits = model.correct(outputs, digits)
-    assert (right_target.tolist(), right_digits.tolist()) == ([1], [1])
+    right = model.correct(outputs, digits)
+    assert (right.target.tolist(), right.digits.tolist(), right.target_by_probability) == ([1], [1], None)
     # All four images look alike to argmax but for their largest logit: it says 3, 0, 0 and 4.
-    right_target, right_digits = model.correct(outputs, torch.tensor([[[3, 3], [0, 4]]]))
-    assert (right_target.tolist(), right_digits.tolist()) == ([2], [3])
+    right = model.correct(outputs, torch.tensor([[[3, 3], [0, 4]]]))
+    assert (right.target.tolist(), right.digits.tolist()) == ([2], [3])

@@ -49,8 +49,7 @@ def test_these_ids_never_change():
 
 
 def test_every_setting_changes_the_id():
-    # A CellConfig takes one model only, so far: the copy goes past its validation.
-    cells = [CellConfig(), CellConfig().model_copy(update={"model": "another"})]
+    cells = [CellConfig(), CellConfig(model="classifier", sharing=True)]
     cells += [CellConfig(**{name: value}) for name, value in OTHER_VALUES.items()]
     assert set(OTHER_VALUES) | {"model"} == set(CellConfig.model_fields)
     assert len({cell.cell_id for cell in cells}) == len(cells)
@@ -120,6 +119,22 @@ def test_a_wrong_setting_is_refused_by_name(name, value):
     with pytest.raises(ValidationError, match=name) as error:
         CellConfig(**{name: value})
     assert error.value.error_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sharing": False}, "sharing off with model classifier: expected on, .*; set sharing: true"),
+        (
+            {"sharing": True, "aux_weight": 2},
+            r"aux_weight 2\.0 with model classifier: expected 0, .*; set aux_weight: 0",
+        ),
+    ],
+)
+def test_a_classifier_shares_and_has_no_auxiliary_loss(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        CellConfig(model="classifier", **settings)
+    CellConfig(**settings)
 
 
 @pytest.mark.parametrize(("pairs", "share"), [(2, 0.2), (2, 0.9), (100, 0.001), (100, 0.999)])

@@ -9,14 +9,20 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.trainables.test_comparator import SWITCHES, cut_masks, plain_from_row, plain_loss, row_from_plain
+from tests.trainables.test_comparator import SWITCHES as COMPARATORS
+from tests.trainables.test_comparator import cut_masks, plain_from_row, plain_loss, row_from_plain
 from trainables.pairs import Digits, Pool, draw_split
 from trainables.stacked import StackedAdam, dropout_masks
 from trainables.streams import fold, permutations, stream_keys
 from trainables.training import Training
 
 SEEDS = (4, 0, 11)
-METRICS = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
+SWITCHES = COMPARATORS + [
+    pytest.param({"model": "classifier", "sharing": True, "dropout": dropout}, id=f"classifier-{dropout}")
+    for dropout in (0, 0.5)
+]
+MAY_BE_MISSING = ("test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
+METRICS = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy", *MAY_BE_MISSING)
 # Both are exact in float32, in which the engine keeps the rates of a step, so that float64 trainings can agree closely.
 RATE, FACTOR = 2.0**-10, 0.25
 
@@ -36,12 +42,18 @@ def plain_masks(cell, seed, step, batch):
 
 @torch.no_grad()
 def plain_evaluation(plain, pairs, aux_weight):
-    """Return loss, target accuracy and digit accuracy over all pairs at once."""
+    """Return loss, accuracies on target and digits, and that by probability or None, over all pairs at once."""
     outputs = plain(pairs.images)
-    said, left, right = (logits.argmax(dim=1) for logits in outputs)
-    target_accuracy = (said == (pairs.digits[:, 0] <= pairs.digits[:, 1]).long()).double().mean().item()
+    *said, left, right = (logits.argmax(dim=1) for logits in outputs)
+    by_probability = None
+    if not said:  # a classifier: its digits say it
+        said = [(left <= right).long()]
+        first, second = (logits.softmax(dim=1) for logits in outputs)
+        not_larger = sum(first[:, i] * second[:, j] for i in range(10) for j in range(i, 10))
+        by_probability = ((not_larger >= 0.5).long() == pairs.target).double().mean().item()
+    target_accuracy = (said[0] == pairs.target).double().mean().item()
     digit_accuracy = (torch.stack([left, right], dim=1) == pairs.digits).double().mean().item()
-    return plain_loss(outputs, pairs.digits, aux_weight).item(), target_accuracy, digit_accuracy
+    return plain_loss(outputs, pairs.digits, aux_weight).item(), target_accuracy, digit_accuracy, by_probability
 
 
 def plain_training(plain, cell, seed, pool):
@@ -61,22 +73,24 @@ def plain_training(plain, cell, seed, pool):
             adam.step()
             total += loss.item() * len(images)
             step += 1
-        val_loss, val_accuracy, _ = plain_evaluation(plain, split.validation, cell.aux_weight)
-        _, test_accuracy, test_digit_accuracy = plain_evaluation(plain, split.test, cell.aux_weight)
+        val_loss, val_accuracy, *_ = plain_evaluation(plain, split.validation, cell.aux_weight)
+        _, *on_test = plain_evaluation(plain, split.test, cell.aux_weight)
         scheduler.step(val_loss)
         best, waited = (val_loss, 0) if val_loss < best else (best, waited + 1)
         stopped = waited >= cell.stop_patience
-        metrics = (total / len(split.train.digits), val_loss, val_accuracy, test_accuracy, test_digit_accuracy)
         status = "completed" if epoch + 1 == cell.max_epochs else "converged" if stopped else "running"
+        _, *at_the_end, _ = plain_evaluation(plain, split.train, cell.aux_weight)
+        at_the_end = (None, None) if status == "running" else at_the_end
+        metrics = (total / len(split.train.digits), val_loss, val_accuracy, *on_test, *at_the_end)
         yield dict(zip(METRICS, metrics, strict=True), learning_rate=learning_rate, status=status)
         if stopped:
             return
 
 
 def plain_twins(training):
-    """Make the plain comparators with the weights that the stack has now."""
+    """Make the plain networks with the weights that the stack has now."""
     rows = range(len(training.seeds))
-    return [plain_from_row(training.model.layers, training.parameters, row, training.config.sharing) for row in rows]
+    return [plain_from_row(training.model.layers, training.parameters, row, training.config) for row in rows]
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +107,14 @@ def double_training(cell, seeds, double_pool):
 
 
 def timeless(records):
-    """Records without the time that they took, the only thing in them that may differ from run to run."""
-    return [dataclasses.replace(record, train_time_s=0.0) for record in records]
+    """Records without the time that they took, the only thing in them that may differ from run to run.
+
+    What is missing is None here: NaN is not even equal to itself.
+    """
+    missing = [{name: None for name in MAY_BE_MISSING if math.isnan(getattr(record, name))} for record in records]
+    return [
+        dataclasses.replace(record, train_time_s=0.0, **none) for record, none in zip(records, missing, strict=True)
+    ]
 
 
 def by_seed(epochs):
@@ -262,6 +282,10 @@ def test_in_another_stack_a_seed_trains_alike_to_rounding(stack, small_cell, poo
 STOPPING = [
     pytest.param({"plateau_patience": 0, "stop_patience": 2}, id="plain"),
     pytest.param({"plateau_patience": 0, "stop_patience": 2, "sharing": True, "dropout": 0.5}, id="dropout"),
+    pytest.param(
+        {"plateau_patience": 0, "stop_patience": 2, "model": "classifier", "sharing": True, "learning_rate": 2.0**-5},
+        id="classifier",
+    ),
     pytest.param({"plateau_patience": 1, "stop_patience": 3, "max_epochs": 6}, id="some completed"),
 ]
 
@@ -288,6 +312,32 @@ def test_seeds_end_when_plain_trainings_would_and_leave_the_others_alone(setting
     for seed, plain in zip(SEEDS, twins, strict=True):
         for record, expected in zip(records[seed], plain_training(plain, cell, seed, double_pool), strict=True):
             assert_metrics(record, expected, abs=1e-6)
+
+
+def test_training_pairs_are_evaluated_for_the_seeds_that_end_and_no_other(small_cell, pool):
+    evaluated = []
+
+    class Counter:
+        def __init__(self, model):
+            self._model = model
+
+        def __getattr__(self, name):
+            return getattr(self._model, name)
+
+        def forward(self, parameters, images, masks):
+            if masks is None:
+                evaluated.append(len(parameters) * len(images))
+            return self._model.forward(parameters, images, masks)
+
+    training = Training(stopping_cell(small_cell, STOPPING[1].values[0]), SEEDS, pool)
+    training.model = Counter(training.model)
+    ends = []
+    for records in training:
+        ends.append(sum(record.status != "running" for record in records))
+        # 62 validation pairs and 250 test pairs of each seed, 248 training pairs of those that end
+        assert sum(evaluated) == (62 + 250) * len(records) + 248 * ends[-1]
+        evaluated.clear()
+    assert {0, 1} <= set(ends)  # else nothing is tested here
 
 
 def test_ends_are_told_apart(small_cell, double_pool):

@@ -29,10 +29,13 @@ def config_of(cell, seeds=SEEDS):
 
 
 def timeless(results):
-    """Results as (epoch, val_accuracy, records), the records without the time that they took."""
+    """Results as (epoch, val_accuracy, records), the records without the time that they took, NaN as None."""
+
+    def plain(record):
+        return {name: None if value != value else value for name, value in record.items()} | {"train_time_s": 0}
+
     return [
-        (result["epoch"], result["val_accuracy"], [{**record, "train_time_s": 0} for record in result["records"]])
-        for result in results
+        (result["epoch"], result["val_accuracy"], [plain(record) for record in result["records"]]) for result in results
     ]
 
 
@@ -42,7 +45,8 @@ def direct(cell, pool, seeds=SEEDS):
     for epoch, records in enumerate(Training(cell, seeds, pool), start=1):
         last |= {record.seed: record.val_accuracy for record in records}
         names = ("seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
-        names += ("test_digit_accuracy", "train_time_s", "status", "error")
+        names += ("test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
+        names += ("train_time_s", "status", "error")
         plain = [{name: getattr(record, name) for name in names} for record in records]
         results.append({"epoch": epoch, "val_accuracy": sum(last.values()) / len(last), "records": plain})
     return timeless(results)
