@@ -67,6 +67,27 @@ def load_study(storage: str, name: str) -> StudyData:
     return StudyData(name, info, trials, epochs, unreadable)
 
 
+def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
+    """Return the studies of the storage that belong to a study's report, where they have a finished trial.
+
+    ``confirmation``, named NAME-confirm, re-trained its chosen cells; ``dropout-or-rate`` is the study of that grid on
+    the same data, by the name that a run gives it.
+    """
+    source = data.info["protocol"].get("data", "mnist5k")
+    crossing = "dropout-or-rate" if source == "mnist5k" else f"dropout-or-rate-{source}"
+    filesystem, root = _filesystem(storage)
+    found = {}
+    with _explained(storage):
+        known = [info.base_name for info in _studies(filesystem, root, storage)]
+        for what, name in (("confirmation", f"{data.name}-confirm"), ("dropout-or-rate", crossing)):
+            if name in known:
+                info = _read_info(filesystem, f"{root}/{name}/study.json")
+                trials, epochs, unreadable = _read_parts(filesystem, f"{root}/{name}")
+                if trials["status"].isin(FINISHED).any():
+                    found[what] = StudyData(name, info, trials, epochs, unreadable)
+    return found
+
+
 def latest_study(storage: str) -> str:
     """Return the name of the study whose study.json changed last; raise AnalysisError where there is none."""
     filesystem, root = _filesystem(storage)

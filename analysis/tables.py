@@ -14,6 +14,7 @@ from tabulate import tabulate
 from analysis.estimates import describe_settings, describe_state, summarise_cells
 from analysis.load import StudyData
 from analysis.reported import AUXILIARY_AND_DROPOUT, AUXILIARY_OFF, AUXILIARY_ON, ROUNDS, ROWS, TABLE1, Reported
+from analysis.selection import best_cell
 
 CAPTION = (
     "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds; "
@@ -85,16 +86,12 @@ def table1_data(data: StudyData) -> Table1:
 
 
 def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
-    complete = candidates[candidates["state"] == "complete"]
-    if complete.empty:
+    best = best_cell(candidates)
+    if best is None:
         states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
         state = "; ".join(states) or "not in this study"
         return Table1Entry(row, sharing, state, None, None, 0, {}, 0, 0, TABLE1[row, sharing])
-    # Rounded, since the same accuracies in another order of seeds may differ in the last bit of their mean.
-    order = complete.assign(val_accuracy_mean=complete["val_accuracy_mean"].round(12)).sort_values(
-        ["val_accuracy_mean", "aux_weight"], ascending=[False, True], kind="stable"
-    )
-    best = order.to_dict("records")[0]
+    complete = candidates[candidates["state"] == "complete"]
     return Table1Entry(
         row=row,
         sharing=sharing,

@@ -1,4 +1,4 @@
-"""The command line: ``study run``, ``plan``, ``grids``, ``list`` and ``analyze``."""
+"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list`` and ``analyze``."""
 
 import shlex
 import sys
@@ -41,6 +41,16 @@ Storage = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds a cell has; by default the grid's.")]
 SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are stopped; by default the grid's.")]
+DataDir = Annotated[
+    str | None, typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR")
+]
+CpusPerTrial = Annotated[float, typer.Option(help="Cores, and threads, of a cell.")]
+GpusPerTrial = Annotated[
+    float | None, typer.Option(help="GPUs of a cell, fractions allowed; by default 0.25 where there is one.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
+]
 Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
 
 
@@ -52,18 +62,10 @@ def run(
     seeds: Seeds = None,
     scheduler: SchedulerOption = None,
     data: Data = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR"),
-    ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="Cores, and threads, of a cell.")] = 1,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(help="GPUs of a cell, fractions allowed; by default 0.25 where there is one."),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
-    ] = None,
+    data_dir: DataDir = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
 ) -> None:
     """Train what the study does not have yet. The same command again goes on where it was interrupted."""
     from study.commands import Request, run_study
@@ -73,6 +75,25 @@ def run(
     request = Request(grid, storage, name, seeds, scheduler, data)
     command = shlex.join(["study", *sys.argv[1:]])
     raise typer.Exit(run_study(request, resources, Console(), command))
+
+
+@app.command()
+def confirm(
+    name: Annotated[str, typer.Argument(help="The study whose chosen cells are trained again.")],
+    seeds: Annotated[int, typer.Option(help="How many fresh seeds a cell gets.")] = 20,
+    storage: Storage = "studies",
+    data_dir: DataDir = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+) -> None:
+    """Train the cells that selection chose again, with fresh seeds; show selection and confirmation side by side."""
+    from study.confirm import run_confirmation
+    from study.launch import resources_for
+
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir)
+    command = shlex.join(["study", *sys.argv[1:]])
+    raise typer.Exit(run_confirmation(storage, name, seeds, resources, Console(), command))
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from study.grid import Grid, GridError, format_value, grid_names, load_grid
+from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, load_grid
 from study.planning import Plan, plan_run, study_info
 from study.rows import FINISHED
 from study.store import Store, study_names
@@ -16,6 +16,8 @@ from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.launch import Resources
+
+INTERRUPTED = 130  # an exit code
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Request:
     def resolve(self) -> tuple[Grid, list[CellConfig], range, str, Store]:
         """Return the grid, its cells, the seeds, the scheduler and the study's store; raise for what is not valid."""
         grid = load_grid(self.grid)
-        if self.seeds is not None and self.seeds < 1:
-            raise GridError(f"--seeds {self.seeds}: expected at least 1")
+        if self.seeds is not None and not 1 <= self.seeds <= MAX_SEEDS:
+            raise GridError(f"--seeds {self.seeds}: expected 1 to {MAX_SEEDS:,}")
         cells = grid.cells(self.data)
         data = cells[0].data
         name = self.name or (grid.name if data == "mnist5k" else f"{grid.name}-{data}")
@@ -101,26 +103,51 @@ def describe_plan(plan: Plan, cells: Sequence[CellConfig], seeds: Sequence[int])
 
 def run_study(request: Request, resources: "Resources", console: Console, command: str) -> int:
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
+    grid, cells, seeds, scheduler, store = request.resolve()
+    info = study_info(store.study, grid, cells, seeds, store.read_info())
+    code = train(Work(grid, cells, seeds, scheduler, store, info), resources, console, command)
+    if code != INTERRUPTED:
+        console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
+    return code
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is to leave in the store: all seeds of all cells; ``info`` is the study.json to write."""
+
+    grid: Grid
+    cells: Sequence[CellConfig]
+    seeds: Sequence[int]
+    scheduler: str
+    store: Store
+    info: dict[str, Any]
+
+
+def train(work: Work, resources: "Resources", console: Console, command: str) -> int:
+    """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import run_jobs
     from study.progress import Progress
     from study.provenance import describe_run
+    from trainables.networks import describe_network
     from trainables.pairs import draw_split, load_pool
 
-    grid, cells, seeds, scheduler, store = request.resolve()
-    info = study_info(store.study, grid, cells, seeds, store.read_info())
-    pool = load_pool(cells[0].data, resources.data_dir)
-    for cell in cells:  # too many pairs for the pool is told here, not by a worker
+    store, data = work.store, work.cells[0].data
+    pool = load_pool(data, resources.data_dir)
+    for cell in work.cells:  # too many pairs for the pool is told here, not by a worker
         draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
     for file in store.repair():
         console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
-    plan = plan_run(cells, seeds, store.read_trials()[0], scheduler)
-    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
-    run = describe_run(cells[0].data) | {"device": resources.device, "scheduler": scheduler}
-    store.write_info(info | {"runs": [*info["runs"], *([run] if plan.jobs else [])]})
+    plan = plan_run(work.cells, work.seeds, store.read_trials()[0], work.scheduler)
+    console.print(f"{store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
+    run = describe_run(data) | {"device": resources.device, "scheduler": work.scheduler}
+    described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
+    networks = {(network["model"], network["sharing"]): network for network in described}
+    runs = [*work.info["runs"], *([run] if plan.jobs else [])]
+    store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
     if not plan.jobs:
         return 0
     with Progress(len(plan.jobs), console) as progress:
-        outcome = run_jobs(grid, plan.jobs, store, scheduler, resources, progress)
+        outcome = run_jobs(work.grid, plan.jobs, store, work.scheduler, resources, progress)
     for cell_name, error in outcome.errors.items():
         console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
     if len(outcome.ended) < len(plan.jobs):
@@ -130,6 +157,5 @@ def run_study(request: Request, resources: "Resources", console: Console, comman
             f"Go on with: {command}",
             soft_wrap=True,
         )
-        return 130
-    console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
+        return INTERRUPTED
     return 1 if outcome.count("failed") else 0

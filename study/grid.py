@@ -16,6 +16,8 @@ Role = Literal["scientific", "tuned", "fixed"]
 Value = bool | int | float | str
 Condition = Annotated[dict[str, Value], Field(min_length=1)]
 
+MAX_SEEDS = 1_000_000  # seeds from here on are those of confirmations
+
 
 class GridError(Exception):
     """A grid that cannot be used: the message names the value, what was expected and the fix."""
@@ -26,10 +28,13 @@ class _Strict(BaseModel):
 
 
 class Factor(_Strict):
-    """What the grid varies: a study compares the values of a scientific factor and picks those of a tuned one."""
+    """What the grid varies: a study compares the values of a scientific factor and picks those of a tuned one.
+
+    Without ``values`` it has no part in the product of all factors and takes them from ``cells``.
+    """
 
     role: Role
-    values: Annotated[list[Value], Field(min_length=1)]
+    values: list[Value] = []
 
 
 class Rule(_Strict):
@@ -37,6 +42,25 @@ class Rule(_Strict):
 
     when: Condition
     set: Condition
+
+
+class Contrast(_Strict):
+    """A comparison named before the run: the sum of the plus cells less that of the minus cells, seed by seed.
+
+    A condition that several cells match stands for the one with the highest mean validation accuracy.
+    """
+
+    name: str
+    plus: Annotated[list[Condition], Field(min_length=1)]
+    minus: Annotated[list[Condition], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _balanced(self) -> "Contrast":
+        if len(self.plus) != len(self.minus):
+            raise ValueError(
+                f"contrast {self.name!r} has {len(self.plus)} plus and {len(self.minus)} minus cells: expected as many"
+            )
+        return self
 
 
 class Stopping(_Strict):
@@ -54,39 +78,53 @@ class Stopping(_Strict):
 
 
 class Grid(_Strict):
-    """A grid file. Cells are the product of all factors' values, less those that match a condition of ``skip``."""
+    """A grid file.
+
+    Cells are the product of all factors' values, less those that match a condition of ``skip``, and after them those
+    of ``cells``, each given by its factors. A factor that is given no value has its default.
+    """
 
     name: str
     description: str
-    seeds: int = Field(10, ge=1)
+    seeds: int = Field(10, ge=1, le=MAX_SEEDS)
     factors: Annotated[dict[str, Factor], Field(min_length=1)]
     rules: list[Rule] = []
     skip: list[Condition] = []
+    explicit_cells: list[Condition] = Field([], alias="cells")
     protocol: dict[str, Value] = {}
     stopping: Stopping = Stopping()
+    contrasts: list[Contrast] = []
 
     @model_validator(mode="after")
     def _only_known_settings(self) -> "Grid":
-        conditions = [*self.skip, *self.stopping.protect, *(rule.when for rule in self.rules)]
         _check_names("factors", self.factors, CellConfig.model_fields)
         _check_names("protocol", self.protocol, set(CellConfig.model_fields) - set(self.factors))
         for rule in self.rules:
             _check_names("rules.set", rule.set, set(CellConfig.model_fields) - set(self.factors))
-        for condition in conditions:
+        for cell in self.explicit_cells:
+            _check_names("cells", cell, self.factors)
+        for contrast in self.contrasts:
+            for condition in (*contrast.plus, *contrast.minus):
+                _check_names(f"contrast {contrast.name!r}", condition, self.roles)
+        for name, factor in self.factors.items():
+            if not factor.values and not any(name in cell for cell in self.explicit_cells):
+                raise ValueError(f"factor {name!r} has no value: give it values, or name it in cells")
+        for condition in [*self.skip, *self.stopping.protect, *(rule.when for rule in self.rules)]:
             _check_names("a condition", condition, self.factors)
             for name, value in condition.items():
-                if value not in self.factors[name].values:
+                if value not in self._values(name):
                     raise ValueError(f"a condition on {name} {value!r} matches no cell: expected a value of the factor")
         return self
+
+    def _values(self, name: str) -> list[Value]:
+        """Return all values of a factor, in the product and in explicit cells."""
+        default = CellConfig.model_fields[name].default
+        return [*self.factors[name].values, *(cell.get(name, default) for cell in self.explicit_cells)]
 
     def cells(self, data: str | None = None) -> list[CellConfig]:
         """Return the cells in the order of the file, ``data`` overriding the protocol's source; raise GridError."""
         chosen = {} if data is None else {"data": data}
-        cells = [
-            self._cell({**self.protocol, **chosen, **dict(zip(self.factors, values, strict=True))})
-            for values in itertools.product(*(factor.values for factor in self.factors.values()))
-            if not _matches_any(dict(zip(self.factors, values, strict=True)), self.skip)
-        ]
+        cells = [self._cell({**self.protocol, **chosen, **settings}) for settings in self._settings()]
         if not cells:
             raise GridError(f"grid {self.name}: skip leaves no cell; remove a condition from skip")
         for cell, count in Counter(cells).items():
@@ -95,6 +133,15 @@ class Grid(_Strict):
                     f"grid {self.name}: duplicate cell {self.describe(cell)}; list every value of a factor once"
                 )
         return cells
+
+    def _settings(self) -> list[dict[str, Value]]:
+        """Return the factors of all cells."""
+        varied = {name: factor.values for name, factor in self.factors.items() if factor.values}
+        combinations = itertools.product(*varied.values()) if varied else ()
+        defaults = {name: CellConfig.model_fields[name].default for name in self.factors}
+        product = [defaults | dict(zip(varied, values, strict=True)) for values in combinations]
+        kept = [settings for settings in product if not _matches_any(settings, self.skip)]
+        return [*kept, *(defaults | cell for cell in self.explicit_cells)]
 
     def _cell(self, settings: dict[str, Value]) -> CellConfig:
         for rule in self.rules:
@@ -167,7 +214,11 @@ def _parse(name: str, text: str) -> Grid:
         grid = Grid.model_validate(content)
     except ValidationError as error:
         raise GridError(f"grid {name}: {_first_error(error)}") from None
-    grid.cells()
+    cells = [cell.model_dump() for cell in grid.cells()]
+    for contrast in grid.contrasts:
+        for condition in (*contrast.plus, *contrast.minus):
+            if not any(_matches_any(cell, [condition]) for cell in cells):
+                raise GridError(f"grid {name}: contrast {contrast.name!r}: no cell matches {condition}")
     return grid
 
 

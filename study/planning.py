@@ -61,7 +61,7 @@ def study_info(
 
     Raises StoreError where the study was run with other settings outside the factors: its rows would not compare.
     """
-    earlier = earlier or {"roles": {}, "cells": [], "seeds": [], "protocol": {}, "runs": []}
+    earlier = earlier or {"roles": {}, "contrasts": [], "cells": [], "seeds": [], "protocol": {}, "runs": []}
     protocol = {k: v for k, v in cells[0].model_dump().items() if k not in grid.roles}
     for name, value in protocol.items():
         before = earlier["protocol"].get(name, value)
@@ -72,12 +72,15 @@ def study_info(
             )
     described = {cell["cell_id"]: cell for cell in earlier["cells"]}
     described |= {cell.cell_id: {"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells}
+    contrasts = {contrast["name"]: contrast for contrast in earlier.get("contrasts", [])}
+    contrasts |= {contrast.name: contrast.model_dump() for contrast in grid.contrasts}
     return {
+        **earlier,
         "study": study,
         "grid": grid.name,
         "roles": earlier["roles"] | grid.roles,
+        "contrasts": list(contrasts.values()),
         "cells": list(described.values()),
         "seeds": sorted({*earlier["seeds"], *seeds}),
         "protocol": protocol,
-        "runs": earlier["runs"],
     }

@@ -46,7 +46,7 @@ def begin_smoke(name, data=None):
     [
         (["run", "--grid", "fulll"], "unknown grid 'fulll': expected one of smoke, table1, dropout-or-rate, full"),
         (["plan", "--grid", "nowhere.yaml"], "no grid file nowhere.yaml"),
-        (["run", "--grid", "smoke", "--seeds", "0"], "--seeds 0: expected at least 1"),
+        (["run", "--grid", "smoke", "--seeds", "0"], "--seeds 0: expected 1 to 1,000,000"),
         (["run", "--grid", "smoke", "--name", "a/b"], "study name 'a/b': expected up to 100 letters"),
         (["run", "--grid", "smoke", "--storage", "/dev/null/x"], "cannot"),
         (["run", "--grid", "smoke", "--gpus-per-trial", "64"], "--gpus-per-trial 64: this machine has"),
@@ -112,9 +112,9 @@ def test_grids_lists_all_with_their_sizes(study):
     assert code == 0
     assert sizes == {
         "smoke": ["4", "2", "8"],
-        "table1": ["8", "10", "80"],
+        "table1": ["9", "10", "90"],
         "dropout-or-rate": ["24", "10", "240"],
-        "full": ["32", "10", "320"],
+        "full": ["33", "10", "330"],
     }
 
 

@@ -5,6 +5,7 @@ from study.grid import GridError, format_value, grid_names, load_grid
 from trainables.config import CellConfig
 
 WEIGHTS = [0, 0.1, 0.5, 1, 3, 10, 100, 1000]
+CLASSIFIER = CellConfig(model="classifier", sharing=True)
 SMALL = {
     "name": "small",
     "description": "A grid of the tests.",
@@ -29,14 +30,17 @@ def factor(values, role="tuned", name="aux_weight"):
     return {"factors": SMALL["factors"] | {name: {"role": role, "values": values}}}
 
 
-def test_full_grid_is_the_whole_product():
+def test_full_grid_is_the_whole_product_and_the_classifier():
     grid = load_grid("full")
     cells = grid.cells()
     wanted = {(s, w, d) for s in (False, True) for w in WEIGHTS for d in (0, 0.5)}
-    assert len(cells) == 32
-    assert {(cell.sharing, cell.aux_weight, cell.dropout) for cell in cells} == wanted
+    assert len(cells) == 33
+    assert {cell.model for cell in cells[:-1]} == {"comparator"}
+    assert {(cell.sharing, cell.aux_weight, cell.dropout) for cell in cells[:-1]} == wanted
+    assert cells[-1] == CLASSIFIER
     assert grid.seeds == 10
     assert grid.roles == {
+        "model": "scientific",
         "sharing": "scientific",
         "aux_weight": "tuned",
         "dropout": "scientific",
@@ -45,7 +49,8 @@ def test_full_grid_is_the_whole_product():
 
 
 def test_table1_has_just_the_cells_of_the_table():
-    cells = load_grid("table1").cells()
+    *cells, classifier = load_grid("table1").cells()
+    assert classifier == CLASSIFIER
     assert {(cell.sharing, cell.aux_weight, cell.dropout) for cell in cells} == {
         (sharing, *rest) for sharing in (False, True) for rest in ((0, 0), (10, 0), (1, 0.5), (10, 0.5))
     }
@@ -57,7 +62,7 @@ def test_dropout_or_rate_crosses_both():
     crossed = {(cell.sharing, cell.dropout, cell.learning_rate, cell.aux_weight) for cell in cells}
     assert len(cells) == len(crossed) == 24
     assert {len({c[i] for c in crossed}) for i in range(3)} == {2}
-    assert set(load_grid("table1").cells()) <= set(cells)
+    assert set(load_grid("table1").cells()) - {CLASSIFIER} <= set(cells)
 
 
 def test_table1_is_part_of_full():
@@ -78,7 +83,9 @@ def test_learning_rate_depends_on_dropout(name):
 @pytest.mark.parametrize("name", grid_names())
 def test_cells_of_shipped_grids_otherwise_follow_the_report(name):
     report = CellConfig()
-    varied = {"sharing", "aux_weight", "dropout", "learning_rate"} | ({"max_epochs"} if name == "smoke" else set())
+    varied = {"model", "sharing", "aux_weight", "dropout", "learning_rate"} | (
+        {"max_epochs"} if name == "smoke" else set()
+    )
     for cell in load_grid(name).cells():
         assert cell.model_dump(exclude=varied) == report.model_dump(exclude=varied)
 
@@ -94,8 +101,7 @@ def test_a_stratum_has_the_same_scientific_factors():
     strata = {}
     for cell in grid.cells():
         strata.setdefault(grid.stratum(cell), []).append(cell.aux_weight)
-    assert len(strata) == 4
-    assert all(sorted(weights) == WEIGHTS for weights in strata.values())
+    assert sorted(map(sorted, strata.values())) == [[0], *[WEIGHTS] * 4]
 
 
 def test_data_overrides_the_protocol_and_changes_every_cell_id():
@@ -128,7 +134,7 @@ def test_yaml_off_and_on_are_booleans(grid_file):
         ("just a text", "expected keys such as name and factors, got str"),
         ({"sede": 3}, "unknown key sede"),
         ({"factors": {}}, "factors is {}: dictionary should have at least 1 item"),
-        (factor([]), r"factors.aux_weight.values is \[\]: list should have at least 1 item"),
+        (factor([]), "factor 'aux_weight' has no value: give it values, or name it in cells"),
         (factor([-1]), "aux_weight is -1: input should be greater than or equal to 0"),
         (factor([1.5], name="dropout"), "dropout is 1.5: input should be less than 1"),
         (factor([float("nan")]), "aux_weight is nan"),
@@ -169,3 +175,67 @@ def test_values_are_written_as_grid_files_write_them():
         "3",
         "mnist",
     ]
+
+
+def explicit(*cells, **changes):
+    factors = {"model": {"role": "scientific"}, **SMALL["factors"]}
+    return {"factors": factors, "cells": list(cells), **changes}
+
+
+def test_explicit_cells_come_after_the_product_with_defaults_and_rules(grid_file):
+    cell = {"model": "classifier", "sharing": True}
+    rule = {"when": {"model": "classifier"}, "set": {"learning_rate": 0.01}}
+    cells = load_grid(grid_file(explicit(cell, rules=[rule]))).cells()
+    assert [(c.model, c.sharing, c.aux_weight, c.learning_rate) for c in cells] == [
+        ("comparator", False, 0, 0.001),
+        ("comparator", False, 10, 0.001),
+        ("comparator", True, 0, 0.001),
+        ("comparator", True, 10, 0.001),
+        ("classifier", True, 0, 0.01),
+    ]
+
+
+def test_a_grid_may_be_explicit_cells_alone(grid_file):
+    factors = {"sharing": {"role": "scientific"}, "aux_weight": {"role": "tuned"}}
+    grid = load_grid(grid_file({"factors": factors, "cells": [{"aux_weight": 3}, {"sharing": True, "aux_weight": 1}]}))
+    assert grid.cells() == [CellConfig(aux_weight=3), CellConfig(sharing=True, aux_weight=1)]
+    assert grid.roles == {"sharing": "scientific", "aux_weight": "tuned"}
+
+
+def test_conditions_may_name_what_only_explicit_cells_have(grid_file):
+    cell = {"model": "classifier", "sharing": True}
+    grid = load_grid(grid_file(explicit(cell, stopping={"protect": [{"model": "classifier"}]})))
+    assert [grid.protects(cell) for cell in grid.cells()] == [False] * 4 + [True]
+
+
+def contrast(plus, minus):
+    return {"contrasts": [{"name": "gain", "plus": plus, "minus": minus}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (contrast([{"sharing": True}], []), r"contrasts.0.minus is \[\]"),
+        (contrast([{"sharing": True}], [{}]), r"contrasts.0.minus.0 is \{\}"),
+        (
+            contrast([{"sharing": True}], [{"sharing": False}, {"sharing": True}]),
+            "contrast 'gain' has 1 plus and 2 minus cells: expected as many",
+        ),
+        (contrast([{"dropout": 0}], [{"sharing": True}]), "unknown setting 'dropout' in contrast 'gain'"),
+        (contrast([{"aux_weight": 3}], [{"aux_weight": 0}]), "contrast 'gain': no cell matches {'aux_weight': 3}"),
+        ({"cells": [{"dropout": 0.5}]}, "unknown setting 'dropout' in cells"),
+        ({"cells": [{"sharing": True, "aux_weight": 10}]}, "duplicate cell sharing on, aux_weight 10"),
+        ({"seeds": 1_000_001}, "seeds is 1000001: input should be less than or equal to 1000000"),
+    ],
+)
+def test_bad_contrasts_and_cells_are_refused_in_one_line(grid_file, changes, message):
+    with pytest.raises(GridError, match=message) as error:
+        load_grid(grid_file(changes))
+    assert "\n" not in str(error.value)
+
+
+def test_shipped_contrasts_differ_in_what_they_name():
+    grid = load_grid("full")
+    assert [contrast.name for contrast in grid.contrasts] == [c.name for c in load_grid("table1").contrasts]
+    assert grid.contrasts[0].plus == [{"model": "comparator", "sharing": True, "aux_weight": 0, "dropout": 0}]
+    assert len(load_grid("dropout-or-rate").contrasts) == 4
