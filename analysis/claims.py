@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.estimates import Estimate, Measure, by_seed, compare, describe_state, estimate, holm, summarise_cells
+from analysis.estimates import (
+    Estimate,
+    Measure,
+    by_seed,
+    compare,
+    describe_state,
+    estimate,
+    holm,
+    paired_p,
+    summarise_cells,
+)
 from analysis.load import SETTINGS, StudyData
 from analysis.reported import CLAIMS, Claim
 from analysis.selection import best_cell, matching
@@ -188,7 +198,7 @@ def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Findi
         return replace(blank, verdict="undecided", note="one seed has no spread")
     rivals = [weight for weight in values if weight != claim.value]
     leads = [values[claim.value] - values[weight] for weight in rivals]
-    p_values = holm([_paired_p(lead) for lead in leads])
+    p_values = holm([paired_p(lead) for lead in leads])
     told = [weight for weight, p in zip(rivals, p_values, strict=True) if p < 0.05]
     better = [weight for weight in told if means[weight] > means[claim.value]]
     open_ = [f"{weight:g}" for weight in rivals if weight not in told]
@@ -201,13 +211,6 @@ def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Findi
     if absent:
         note = "; ".join(filter(None, (note, f"not complete: {', '.join(absent)}")))
     return replace(blank, verdict=verdict, note=note)
-
-
-def _paired_p(differences: Any) -> float:
-    """Return the two-sided p value of a paired t test; 1 where all differences are zero, 0 where they are one other."""
-    if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
-    return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
 def claims_sheet(findings: Sequence[Finding]) -> Sheet:

@@ -1,15 +1,143 @@
-"""A row for each planned cell: its mean and standard deviation over seeds, or why it has none."""
+"""Means, spreads and intervals over seeds; and a row for each planned cell: its means, or why it has none."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from analysis.load import FINISHED, StudyData
 
+CONFIDENCE = 0.95
+RESAMPLES = 9_999
+Values = NDArray[np.float64]
+
 SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
-METRICS = ("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy")
+METRICS = (
+    *("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy"),
+    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),  # older stores lack these
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of n values, in their unit, and how well it is known.
+
+    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is the one that is shown;
+    ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval (Efron, "Better bootstrap confidence intervals",
+    JASA 1987), which at n = 10 is too narrow: docs/LOG.md has its measured coverage. All four and ``std`` are NaN for
+    one value.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    bca_low: float
+    bca_high: float
+
+
+def estimate(values: Values, rng: np.random.Generator) -> Estimate:
+    """Estimate the mean of ``values`` ``[n]``; ``rng`` draws the bootstrap. Raises ValueError for NaN."""
+    return estimates(np.asarray(values, float)[None], rng)[0]
+
+
+def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
+    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1; the rows share their resamples."""
+    values = np.asarray(values, float)
+    if np.isnan(values).any():
+        raise ValueError("expected values for all seeds, found NaN")
+    count, n = values.shape
+    means = values.mean(axis=1)
+    nan = np.full(count, np.nan)
+    stds, reach, bca = nan, nan, (nan, nan)
+    if n > 1:
+        stds = values.std(axis=1, ddof=1)
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stds / sqrt(n)
+        bca = _bca(values, rng)
+    columns = (means, stds, means - reach, means + reach, *bca)
+    return [Estimate(n, *row) for row in np.column_stack(columns).tolist()]
+
+
+def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
+    """Return both ends ``[cells]``; where all values are alike, they are the ends."""
+    low, high = values[:, 0].copy(), values[:, 0].copy()
+    spread = np.ptp(values, axis=1) > 0
+    if spread.any():
+        found = stats.bootstrap(
+            (values[spread],),
+            np.mean,
+            axis=1,
+            vectorized=True,
+            batch=1_000,
+            n_resamples=RESAMPLES,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=rng,
+        ).confidence_interval
+        low[spread], high[spread] = found.low, found.high
+    return low, high
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean with its standard error, known with ``df`` degrees of freedom."""
+
+    mean: float
+    se: float
+    df: float
+
+    @classmethod
+    def of(cls, mean: float, std: float, n: int) -> Self:
+        """Take the mean of n values with standard deviation ``std`` (ddof=1)."""
+        return cls(mean, std / sqrt(n), n - 1)
+
+    def __sub__(self, other: "Measure") -> "Measure":
+        """Subtract an independent measure; degrees of freedom by Welch (Biometrika, 1947) and Satterthwaite."""
+        a, b = self.se**2, other.se**2
+        if a + b == 0:
+            return Measure(self.mean - other.mean, 0.0, self.df + other.df)
+        df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df)
+        return Measure(self.mean - other.mean, sqrt(a + b), df)
+
+
+def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
+    """Return first less second, and the ends of its 95 % interval."""
+    found = first - second
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, found.df)) * found.se
+    return found.mean, found.mean - reach, found.mean + reach
+
+
+def paired_p(differences: Values) -> float:
+    """Return the two-sided p value of a paired t test on ``differences`` ``[n]``, NaN for one pair.
+
+    Where all are alike, it is 1 if they are zero, else 0.
+    """
+    if len(differences) < 2:
+        return float("nan")
+    if np.ptp(differences) == 0:
+        return float(differences[0] == 0)
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for their number (Holm, Scandinavian Journal of Statistics, 1979)."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+
+
+def by_seed(data: StudyData, metric: str) -> pd.DataFrame:
+    """Return ``metric`` by ``cell_id`` and seed, of those planned; NaN where there is no finished trial."""
+    index, seeds = [cell["cell_id"] for cell in data.info["cells"]], data.info["seeds"]
+    if metric not in data.trials:
+        return pd.DataFrame(np.nan, index, seeds)
+    rows = data.trials[data.trials["status"].isin(FINISHED)]
+    return rows.pivot(index="cell_id", columns="seed", values=metric).reindex(index=index, columns=seeds).astype(float)
 
 
 def summarise_cells(data: StudyData) -> pd.DataFrame:
@@ -23,6 +151,7 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
     cells = pd.DataFrame(data.info["cells"]).set_index("cell_id")
     planned = len(data.info["seeds"])
     rows = data.trials[data.trials["seed"].isin(data.info["seeds"])]
+    rows = rows.assign(**{metric: np.nan for metric in METRICS if metric not in rows})
     finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(SELECTING)).groupby("cell_id")
     failed = rows[rows["status"] == "failed"].groupby("cell_id")
     cells["n"] = finished.size().reindex(cells.index, fill_value=0)

@@ -51,7 +51,7 @@ def test_a_cell_that_is_not_complete_has_a_state_and_no_mean(store: StoreBuilder
     ]
     assert cells["error"].tolist()[4] == "RuntimeError: worker lost"
     estimates = cells.filter(regex="_(mean|std)$")
-    assert estimates.shape[1] == 8
+    assert estimates.shape[1] == 14
     assert estimates.notna().all(axis=1).tolist() == [True] + [False] * 5
     assert estimates[1:].isna().all(axis=None)
 
