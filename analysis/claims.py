@@ -185,7 +185,8 @@ def _above(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
 def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
     """Judge by the best weight's paired lead over each other; ``rng`` is not needed."""
     candidates = matching(cells.cells, claim.cell)
-    chosen = {weight: best_cell(group) for weight, group in candidates.groupby("aux_weight")}
+    weights = sorted(set(candidates["aux_weight"].tolist()))
+    chosen = {weight: best_cell(matching(candidates, {"aux_weight": weight})) for weight in weights}
     values = {weight: cells.values(cell) for weight, cell in chosen.items() if cell is not None}
     absent = [f"{weight:g}" for weight, cell in chosen.items() if cell is None]
     if claim.value not in values or len(values) < 2:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from analysis.estimates import Estimate, by_seed, estimate, summarise_cells
 from analysis.load import StudyData
+from analysis.selection import matching
 from analysis.sheets import Column, Sheet, interval, percent
 
 PARTS = ("rate", "dropout", "interaction", "both")
@@ -75,11 +77,13 @@ def decompositions_data(data: StudyData, rng: np.random.Generator) -> tuple[Deco
     """Take apart every sharing and weight of the comparator for which dropout and learning rate are crossed."""
     cells, accuracy = summarise_cells(data), by_seed(data, "test_accuracy")
     rows = []
-    for (sharing, weight), group in cells[cells["model"] == "comparator"].groupby(["sharing", "aux_weight"]):
+    comparators = cells[cells["model"] == "comparator"]
+    for sharing, weight in product((False, True), sorted(set(comparators["aux_weight"].tolist()))):
+        group = matching(comparators, {"sharing": sharing, "aux_weight": weight})
         if (values := _crossing(group, accuracy)) is not None:
             (off, low), (on, high) = min(values), max(values)
             parts = {name: estimate(part, rng) for name, part in _parts(values).items()}
-            rows.append(Decomposition(bool(sharing), float(weight), (low, high), (off, on), **parts))
+            rows.append(Decomposition(sharing, weight, (low, high), (off, on), **parts))
     return tuple(rows)
 
 

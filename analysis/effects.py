@@ -166,7 +166,8 @@ def anova_data(data: StudyData) -> Anova:
             f"No analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
             "complete; it needs all of them, and so a grid that crosses its factors, run with --scheduler none.",
         )
-    rows = accuracy.loc[cells["cell_id"]].stack().rename("accuracy").rename_axis(["cell_id", "seed"]).reset_index()
+    rows = accuracy.loc[cells["cell_id"]].rename_axis(index="cell_id").reset_index()
+    rows = rows.melt("cell_id", var_name="seed", value_name="accuracy")
     rows = rows.merge(cells[["cell_id", *factors]], on="cell_id")
     terms = [f"C({name})" for name in factors]
     formula = " + ".join([*terms, *(f"{a}:{b}" for a, b in combinations(terms, 2)), "C(seed)"])

@@ -12,7 +12,10 @@ import pytest
 from analysis.load import StudyData, load_study
 
 PROTOCOL = {"data": "mnist5k", "max_epochs": 80}
-METRICS = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy", "best_test_accuracy")
+METRICS = (
+    *("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy", "best_test_accuracy"),
+    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),
+)
 
 
 class StoreBuilder:
