@@ -180,7 +180,7 @@ def format_value(value: Value) -> str:
 
 def grid_names() -> list[str]:
     """Return the names of the grids that are shipped, the smallest first."""
-    return ["smoke", "table1", "dropout-or-rate", "full"]
+    return ["smoke", "table1", "protocol", "dropout-or-rate", "full"]
 
 
 def load_grid(name: str) -> Grid:

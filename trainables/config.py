@@ -32,6 +32,7 @@ class CellConfig(BaseModel):
     train_pairs: int = Field(1000, ge=2)
     test_pairs: int = Field(1000, ge=1)
     validation_share: Number = Field(0.2, gt=0, lt=1)
+    fixed_data: bool = False  # the pairs of seed 0 for every seed, split anew by each, as in the report's code
     batch_size: int = Field(100, ge=1)
     max_epochs: int = Field(80, ge=1)
     plateau_factor: Number = Field(0.2, gt=0, lt=1)
@@ -63,7 +64,10 @@ class CellConfig(BaseModel):
     @property
     def cell_id(self) -> str:
         """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        settings = self.model_dump()
+        if not self.fixed_data:  # a setting that came later: cells without it keep the id that they had
+            del settings["fixed_data"]
+        canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def trial_id(self, seed: int) -> str:

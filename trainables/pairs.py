@@ -104,12 +104,26 @@ def data_sha256(source: str) -> str:
     return hashlib.sha256("".join(DIGESTS[source].values()).encode()).hexdigest()
 
 
-def draw_split(pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float) -> Split:
+def draw_split(
+    pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float, fixed_data: bool = False
+) -> Split:
     """Draw one seed's pairs; a function of the seed and the sizes alone.
 
     The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the
-    training pairs do not depend on ``test_pairs``. Raises DataError where the pool has too few images.
+    training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed
+    draws which of the ``train_pairs`` validate. Raises DataError where the pool has too few images.
     """
+    train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
+    order = torch.arange(train_pairs)
+    if fixed_data:
+        order = permutations(stream_keys([seed], "validation"), train_pairs)[0]
+    parts = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
+    learned, validation = (Pairs(train.images[part], train.digits[part]) for part in parts)
+    return Split(learned, validation, test)
+
+
+def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pairs, Pairs]:
+    """Return all training pairs, validation included, and the test pairs."""
     order = _order(pool.train, seed, "data")
     if pool.test is None:
         _check_room(pool.train, train_pairs + test_pairs, "train and test")
@@ -118,8 +132,7 @@ def draw_split(pool: Pool, seed: int, train_pairs: int, test_pairs: int, validat
         _check_room(pool.train, train_pairs, "train")
         _check_room(pool.test, test_pairs, "test")
         test = _pairs(pool.test, _order(pool.test, seed, "data/test"), 0, test_pairs)
-    cut = train_pairs - round(train_pairs * validation_share)
-    return Split(_pairs(pool.train, order, 0, cut), _pairs(pool.train, order, cut, train_pairs), test)
+    return _pairs(pool.train, order, 0, train_pairs), test
 
 
 def _order(digits: Digits, seed: int, purpose: str) -> Tensor:

@@ -99,7 +99,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._order_keys = stream_keys(seeds, "order", self._device)
         self._dropout_keys = stream_keys(seeds, "dropout", self._device)
         config = self.config
-        sizes = (config.train_pairs, config.test_pairs, config.validation_share)
+        sizes = (config.train_pairs, config.test_pairs, config.validation_share, config.fixed_data)
         splits = [draw_split(self._pool, seed, *sizes) for seed in seeds]
         self._train = StackedPairs.of([split.train for split in splits], self._device)
         self._validation = StackedPairs.of([split.validation for split in splits], self._device)

@@ -44,7 +44,10 @@ def begin_smoke(name, data=None):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--grid", "fulll"], "unknown grid 'fulll': expected one of smoke, table1, dropout-or-rate, full"),
+        (
+            ["run", "--grid", "fulll"],
+            "unknown grid 'fulll': expected one of smoke, table1, protocol, dropout-or-rate, full",
+        ),
         (["plan", "--grid", "nowhere.yaml"], "no grid file nowhere.yaml"),
         (["run", "--grid", "smoke", "--seeds", "0"], "--seeds 0: expected 1 to 1,000,000"),
         (["run", "--grid", "smoke", "--name", "a/b"], "study name 'a/b': expected up to 100 letters"),
@@ -113,6 +116,7 @@ def test_grids_lists_all_with_their_sizes(study):
     assert sizes == {
         "smoke": ["4", "2", "8"],
         "table1": ["9", "10", "90"],
+        "protocol": ["16", "10", "160"],
         "dropout-or-rate": ["24", "10", "240"],
         "full": ["33", "10", "330"],
     }

@@ -5,6 +5,7 @@ from study.grid import GridError, format_value, grid_names, load_grid
 from trainables.config import CellConfig
 
 WEIGHTS = [0, 0.1, 0.5, 1, 3, 10, 100, 1000]
+VARIED = {"smoke": {"max_epochs"}, "protocol": {"fixed_data", "validation_share"}}  # beyond the four factors
 CLASSIFIER = CellConfig(model="classifier", sharing=True)
 SMALL = {
     "name": "small",
@@ -83,9 +84,7 @@ def test_learning_rate_depends_on_dropout(name):
 @pytest.mark.parametrize("name", grid_names())
 def test_cells_of_shipped_grids_otherwise_follow_the_report(name):
     report = CellConfig()
-    varied = {"model", "sharing", "aux_weight", "dropout", "learning_rate"} | (
-        {"max_epochs"} if name == "smoke" else set()
-    )
+    varied = {"model", "sharing", "aux_weight", "dropout", "learning_rate"} | VARIED.get(name, set())
     for cell in load_grid(name).cells():
         assert cell.model_dump(exclude=varied) == report.model_dump(exclude=varied)
 
@@ -160,7 +159,9 @@ def test_bad_grid_is_refused_in_one_line(grid_file, changes, message):
 
 
 def test_unknown_grid_names_the_known_ones():
-    with pytest.raises(GridError, match="unknown grid 'fulll': expected one of smoke, table1, dropout-or-rate, full"):
+    with pytest.raises(
+        GridError, match="unknown grid 'fulll': expected one of smoke, table1, protocol, dropout-or-rate, full"
+    ):
         load_grid("fulll")
     with pytest.raises(GridError, match=r"no grid file missing\.yaml"):
         load_grid("missing.yaml")

@@ -20,6 +20,7 @@ OTHER_VALUES = {
     "plateau_factor": 0.1,
     "plateau_patience": 6,
     "stop_patience": 9,
+    "fixed_data": True,
 }
 
 
@@ -34,6 +35,7 @@ def test_the_defaults_are_the_reports_protocol():
         "train_pairs": 1000,
         "test_pairs": 1000,
         "validation_share": 0.2,
+        "fixed_data": False,
         "batch_size": 100,
         "max_epochs": 80,
         "plateau_factor": 0.2,

@@ -202,6 +202,22 @@ def test_these_pairs_never_change():
     ]
 
 
+@pytest.mark.parametrize("test_images", [None, 2000])
+def test_fixed_data_are_the_pairs_of_seed_0_split_anew_by_each_seed(test_images):
+    pool = numbered_pool(4000, test_images)
+    drawn = draw_split(pool, 0, 1000, 900, 0.2)
+    splits = [draw_split(pool, seed, 1000, 900, 0.2, fixed_data=True) for seed in (5, 5, 6)]
+    whole = {tuple(pair) for part in (drawn.train, drawn.validation) for pair in part.images[:, :, 0, 0].tolist()}
+    for split in splits:
+        parts = [part.images[:, :, 0, 0].tolist() for part in (split.train, split.validation)]
+        assert [len(part) for part in parts] == [800, 200]
+        assert {tuple(pair) for part in parts for pair in part} == whole
+        assert numbers(split.test) == numbers(drawn.test)
+    first, again, other = splits
+    assert numbers(first.validation) == numbers(again.validation) != numbers(other.validation)
+    assert numbers(first.train) == numbers(again.train) != numbers(other.train)
+
+
 @pytest.mark.parametrize("test_images", [None, 1000])
 def test_train_and_validation_do_not_depend_on_test_pairs(test_images):
     pool = numbered_pool(1000, test_images)
