@@ -1,7 +1,7 @@
 """What the factors do: contrasts named before the run, main effects, and an analysis of variance."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -16,12 +16,14 @@ from analysis.estimates import (
     describe_settings,
     describe_state,
     estimate,
+    format_setting,
     holm,
     paired_p,
     summarise_cells,
 )
 from analysis.load import SETTINGS, StudyData
 from analysis.selection import best_cell, matching
+from analysis.sheets import Column, Sheet, interval, percent, probability
 
 
 @dataclass(frozen=True)
@@ -182,3 +184,88 @@ def _anova_row(term: str, row: pd.Series, residual: float) -> AnovaRow:
     if term == "Residual":
         return AnovaRow(name, df, sum_sq, None, None, None)
     return AnovaRow(name, df, sum_sq, float(row["F"]), float(row["PR(>F)"]), sum_sq / (sum_sq + residual))
+
+
+def contrasts_sheet(contrasts: Sequence[Contrast]) -> Sheet:
+    """List the comparisons that the grid named in advance."""
+    rows = []
+    for contrast in contrasts:
+        found = contrast.estimate
+        row: dict[str, Any] = {"name": contrast.name, "state": contrast.state, "n": found.n if found else None}
+        for field in ("mean", "std", "low", "high", "bca_low", "bca_high"):
+            row[field] = getattr(found, field) if found else None
+        row |= {"p": contrast.p, "p_holm": contrast.p_holm}
+        for side in ("plus", "minus"):
+            row[side] = " ".join(cell["cell_id"] for cell in getattr(contrast, side))
+        rows.append(row)
+    return Sheet(
+        name="contrasts",
+        title="Contrasts named in advance",
+        caption=(
+            "Differences of test accuracy in points, paired by seed, with 95 % t intervals; p of the paired t test, as "
+            "it is and corrected for the number of contrasts (Holm)."
+        ),
+        columns=(
+            Column("contrast", lambda row: row["name"]),
+            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
+            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+            Column("p", lambda row: probability(row["p"]), numeric=True),
+            Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
+            Column("n", lambda row: row["state"] if row["n"] is None else str(row["n"]), numeric=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def effects_sheet(effects: Sequence[Effect]) -> Sheet:
+    """List what each value of each factor brings on average."""
+    rows = [
+        {"factor": e.factor, "value": e.value, "baseline": e.baseline, "along": " ".join(e.along), "pairs": e.pairs}
+        | {field: getattr(e.estimate, field) for field in ("n", "mean", "std", "low", "high", "bca_low", "bca_high")}
+        for e in effects
+    ]
+    return Sheet(
+        name="effects",
+        title="Main effects",
+        caption=(
+            "What a value of a factor brings over its first one, in points of test accuracy: the mean over all pairs "
+            "of complete comparator cells that differ in nothing else but what changes along, paired by seed, with "
+            "95 % t intervals, not corrected for their number."
+        ),
+        columns=(
+            Column("factor", lambda row: row["factor"].replace("_", " ")),
+            Column("value", lambda row: format_setting(row["value"])),
+            Column("over", lambda row: format_setting(row["baseline"])),
+            Column("changes along", lambda row: row["along"].replace("_", " ")),
+            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
+            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+            Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
+            Column("n", lambda row: str(row["n"]), numeric=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def anova_sheet(anova: Anova) -> Sheet:
+    """Show the analysis of variance."""
+    return Sheet(
+        name="anova",
+        title="Analysis of variance",
+        caption=(
+            f"Test accuracy of {anova.n} comparator trainings by the factors, their interactions in pairs, and the "
+            "seed as a block; type II sums of squares, in squared points."
+        ),
+        columns=(
+            Column("term", lambda row: row["term"]),
+            Column("df", lambda row: str(row["df"]), numeric=True),
+            Column("sum of squares", lambda row: f"{10_000 * row['sum_sq']:.1f}", numeric=True),
+            Column("F", lambda row: "" if row["f"] is None else f"{row['f']:.1f}", numeric=True),
+            Column("p", lambda row: probability(row["p"]), numeric=True),
+            Column("partial η²", lambda row: _share(row["partial_eta_sq"]), numeric=True),
+        ),
+        rows=tuple(asdict(row) for row in anova.rows),
+    )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -187,10 +187,11 @@ def describe_state(cell: Mapping[Any, Any]) -> str:
 
 def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:
     """Write the named settings of a cell as a grid file does: off and on, and no needless decimals."""
-    return ", ".join(f"{name.replace('_', ' ')} {_format(cell[name])}" for name in names)
+    return ", ".join(f"{name.replace('_', ' ')} {format_setting(cell[name])}" for name in names)
 
 
-def _format(value: Any) -> str:
+def format_setting(value: Any) -> str:
+    """Write a setting as a grid file does."""
     if isinstance(value, (bool, np.bool_)):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)

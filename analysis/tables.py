@@ -1,20 +1,37 @@
-"""Table I of the report from a study's rows, and the same table for the screen and for files."""
+"""Table I of the report from a study's rows, and the tables beside it."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
-from analysis.estimates import describe_settings, describe_state, summarise_cells
+from analysis.estimates import (
+    by_seed,
+    describe_settings,
+    describe_state,
+    estimate,
+    estimates,
+    summarise_cells,
+)
 from analysis.load import StudyData
-from analysis.reported import AUXILIARY_AND_DROPOUT, AUXILIARY_OFF, AUXILIARY_ON, ROUNDS, ROWS, TABLE1, Reported
+from analysis.reported import (
+    AUXILIARY_AND_DROPOUT,
+    AUXILIARY_OFF,
+    AUXILIARY_ON,
+    CLASSIFIER_DIGITS,
+    CLASSIFIER_PAIRS,
+    ROUNDS,
+    ROWS,
+    TABLE1,
+    Reported,
+)
 from analysis.selection import best_cell
+from analysis.sheets import Column, Sheet, interval, percent
 
 CAPTION = (
     "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds; "
@@ -148,24 +165,9 @@ def table1_rich(table: Table1) -> Table:
     return drawn
 
 
-def table1_markdown(table: Table1) -> str:
-    """Write the table as GitHub Markdown, its notes below."""
-    headers = ["", "sharing off", "report", "sharing on", "report"]
-    rows = [
-        [entries[0].row, *(text for e in entries for text in (_with_settings(e), _reported(e)))]
-        for entries in _by_row(table)
-    ]
-    lines = [tabulate(rows, headers, tablefmt="github"), "", CAPTION, "", *(f"- {note}" for note in table.notes)]
-    return "\n".join(lines) + "\n"
-
-
-def _with_settings(entry: Table1Entry) -> str:
-    return "<br>".join(filter(None, (_numbers(entry), _settings(entry))))
-
-
-def table1_csv(table: Table1) -> str:
-    """Write a line an entry for programs: accuracies are fractions in [0, 1] at full precision, empty if unknown."""
-    lines = [
+def table1_sheet(table: Table1) -> Sheet:
+    """Put the table into rows, one an entry."""
+    rows = tuple(
         {
             "row": entry.row,
             "sharing": entry.sharing,
@@ -182,42 +184,110 @@ def table1_csv(table: Table1) -> str:
             **entry.chosen,
         }
         for entry in table.entries
-    ]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(dict.fromkeys(name for line in lines for name in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
+    )
+    entries = {(entry.row, entry.sharing): entry for entry in table.entries}
 
+    def entry_of(row: Mapping[str, Any]) -> Table1Entry:
+        return entries[row["row"], row["sharing"]]
 
-def table1_latex(table: Table1) -> str:
-    """Write the table as LaTeX; it needs the package booktabs."""
-    body = []
-    for entries in _by_row(table):
-        numbers = [text for entry in entries for text in (_numbers(entry), _reported(entry))]
-        body.append(" & ".join(_latex(text) for text in (entries[0].row, *numbers)) + r" \\")
-    chosen = [f"{_place(entry)}: {_settings(entry)}." for entry in table.entries if entry.chosen]
-    notes = (rf"\par\footnotesize {_latex(note)}" for note in (*chosen, *table.notes))
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{Study {_latex(table.study)}. {_latex(CAPTION)}}}",
-            r"\begin{tabular}{lllll}",
-            r"\toprule",
-            r" & sharing off & report & sharing on & report \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *notes,
-            r"\end{table}",
-            "",
-        ]
+    return Sheet(
+        name="table1",
+        title="Table I",
+        caption=CAPTION,
+        columns=(
+            Column("", lambda row: row["row"]),
+            Column("sharing", lambda row: "on" if row["sharing"] else "off"),
+            Column("test accuracy, %", lambda row: _numbers(entry_of(row)), numeric=True),
+            Column("report", lambda row: _reported(entry_of(row)), numeric=True),
+            Column("chosen cell", lambda row: _settings(entry_of(row))),
+        ),
+        rows=rows,
+        notes=table.notes,
     )
 
 
-def _latex(text: str) -> str:
-    escapes: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
-    escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-    return text.translate(str.maketrans(escapes))
+def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
+    """List every planned cell with its test accuracy; ``rng`` draws the bootstrap intervals."""
+    cells, accuracy = summarise_cells(data), by_seed(data, "test_accuracy")
+    complete = cells.loc[cells["state"] == "complete", "cell_id"]
+    found = dict(zip(complete, estimates(accuracy.loc[complete].to_numpy(float), rng), strict=True))
+    names = list(dict.fromkeys([*data.info["roles"], "learning_rate"]))
+    rows = []
+    for cell in cells.to_dict("records"):
+        row = {name: cell[name] for name in ("cell_id", "model", "sharing", *SETTINGS)} | {n: cell[n] for n in names}
+        row |= {"state": cell["state"], "n": cell["n"], "epochs": None, "error": None}
+        if cell["state"] == "pruned":
+            row["epochs"] = int(cell["pruned_epoch"])
+        if isinstance(cell["error"], str):
+            row["error"] = cell["error"]
+        row["words"] = describe_state(cell)
+        for field in ("mean", "std", "low", "high", "bca_low", "bca_high"):
+            value = getattr(found[cell["cell_id"]], field) if cell["cell_id"] in found else None
+            row[f"test_accuracy_{field}"] = value
+        for metric in ("val_accuracy", "test_digit_accuracy"):
+            mean = cell[f"{metric}_mean"]
+            row[f"{metric}_mean"] = None if pd.isna(mean) else mean
+        rows.append(row)
+    return Sheet(
+        name="cells",
+        title="All cells",
+        caption=(
+            "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. The CSV has BCa bootstrap "
+            "intervals too."
+        ),
+        columns=(
+            *(Column(name.replace("_", " "), partial(_setting, name)) for name in names),
+            Column("seeds", lambda row: row["words"]),
+            Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
+            Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
+            Column(
+                "95 % interval",
+                lambda row: interval(row["test_accuracy_low"], row["test_accuracy_high"]),
+                numeric=True,
+            ),
+            Column("validation", lambda row: percent(row["val_accuracy_mean"]), numeric=True),
+            Column("test digits", lambda row: percent(row["test_digit_accuracy_mean"]), numeric=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _setting(name: str, row: Mapping[str, Any]) -> str:
+    return describe_settings(row, [name]).removeprefix(f"{name.replace('_', ' ')} ")
+
+
+def classifier_sheet(data: StudyData, rng: np.random.Generator) -> Sheet | None:
+    """Show what the digit classifiers reach, by rule and by probability; None without a complete one."""
+    cells = summarise_cells(data)
+    cells = cells[(cells["model"] == "classifier") & (cells["state"] == "complete")]
+    figures = {
+        "test_digit_accuracy": ("digits", CLASSIFIER_DIGITS),
+        "test_accuracy": ("pairs, by rule: the likeliest digits are compared", CLASSIFIER_PAIRS),
+        "test_accuracy_by_probability": ("pairs, by the probability that the first is not the larger", None),
+    }
+    rows = []
+    for cell in cells.to_dict("records"):
+        for metric, (words, reported) in figures.items():
+            values = by_seed(data, metric).loc[cell["cell_id"]].to_numpy(float)
+            if not np.isnan(values).any():
+                found = estimate(values, rng)
+                row = {"cell_id": cell["cell_id"], "cell": describe_settings(cell, ("dropout", "learning_rate"))}
+                row |= {"metric": metric, "words": words, "n": found.n, "mean": found.mean, "std": found.std}
+                rows.append(row | {"low": found.low, "high": found.high, "reported": reported})
+    if not rows:
+        return None
+    return Sheet(
+        name="classifier",
+        title="The digit classifier",
+        caption="Test accuracy in percent over n seeds, with 95 % t intervals.",
+        columns=(
+            Column("cell", lambda row: row["cell"]),
+            Column("figure", lambda row: row["words"]),
+            Column("mean", lambda row: percent(row["mean"]), numeric=True),
+            Column("std", lambda row: percent(row["std"]), numeric=True),
+            Column("95 % interval", lambda row: interval(row["low"], row["high"]), numeric=True),
+            Column("n", lambda row: str(row["n"]), numeric=True),
+            Column("report", lambda row: percent(row["reported"]), numeric=True),
+        ),
+        rows=tuple(rows),
+    )
