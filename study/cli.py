@@ -31,6 +31,17 @@ class Source(StrEnum):
     mnist = "mnist"
 
 
+class Format(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    md = "md"
+    csv = "csv"
+    tex = "tex"
+    svg = "svg"
+    png = "png"
+
+
 GridOption = Annotated[str, typer.Option("--grid", help="A shipped grid (see `study grids`) or a .yaml file.")]
 Name = Annotated[
     str | None, typer.Option(help="The study's name; by default the grid's, and the data's if not mnist5k.")
@@ -132,20 +143,15 @@ def analyze(
     name: Annotated[str | None, typer.Argument(help="The study; by default the one that ran last.")] = None,
     storage: Storage = "studies",
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default reports/NAME.")] = None,
+    formats: Annotated[
+        list[Format], typer.Option("--format", help="What to write; may be given more than once. By default all.")
+    ] = list(Format),  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON; write nothing.")] = False,
 ) -> None:
-    """Print Table I, and write it with the figures and a report."""
-    from analysis.load import latest_study, load_study
-    from analysis.report import write_report
-    from analysis.tables import table1_data, table1_rich
+    """Print Table I and the verdicts on the report's claims; write them with all figures and a report."""
+    from study.commands import analyze_study
 
-    data = load_study(storage, name or latest_study(storage))
-    folder = out or Path("reports", data.name)
-    written = write_report(data, folder)
-    console = Console()
-    console.print(table1_rich(table1_data(data)))
-    for file in data.unreadable:
-        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
-    console.print(f"Report: {written[-1]}", soft_wrap=True)
+    analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -159,3 +160,27 @@ def train(work: Work, resources: "Resources", console: Console, command: str) ->
         )
         return INTERRUPTED
     return 1 if outcome.count("failed") else 0
+
+
+def analyze_study(
+    storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
+) -> None:
+    """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
+    from analysis.load import companions, latest_study, load_study
+    from analysis.page import write_page
+    from analysis.report import estimates_of, report_page, sheets_of
+    from analysis.sheets import sheet_rich
+    from analysis.tables import table1_data, table1_rich
+
+    data = load_study(storage, name or latest_study(storage))
+    page = report_page(data, companions(storage, data))
+    if as_json:
+        console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)
+        return
+    folder = out or Path("reports", data.name)
+    written = write_page(page, folder, formats)
+    console.print(table1_rich(table1_data(data)))
+    console.print(sheet_rich(sheets_of(page)["claims"]))
+    for file in data.unreadable:
+        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+    console.print(f"Wrote {len(written)} files in {folder}; report: {written[-1]}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """Real runs: the command line, Ray, real trainings on real digits, Parquet on disk."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -324,3 +325,36 @@ def test_file_cut_in_half_is_named_everywhere_and_restored_by_a_run(tmp_path, cl
     times = ["train_time_s", "started_at", "finished_at"]
     pd.testing.assert_frame_equal(pd.read_parquet(path).drop(columns=times), whole.drop(columns=times))
     assert_store_is_as_trained_directly(tmp_path / "smoke", load_grid("smoke").cells(), range(2))
+
+
+def test_confirmation_trains_the_chosen_cells_with_fresh_seeds(tmp_path, cluster):
+    factors = {"sharing": {"role": "scientific"}, "aux_weight": {"role": "tuned"}}
+    cells = [{"sharing": sharing, "aux_weight": weight} for sharing in (False, True) for weight in (0, 10)]
+    contrast = {"name": "weight", "plus": [{"aux_weight": 10}], "minus": [{"sharing": False, "aux_weight": 0}]}
+    grid = write_grid(tmp_path, factors, max_epochs=2, cells=cells, contrasts=[contrast])
+    assert study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address).returncode == 0
+    before = pd.read_parquet(tmp_path / "own" / "trials").sort_values("trial_id")
+    confirm = study("confirm", "own", "--seeds", 2, "--storage", tmp_path, address=cluster.address)
+    assert (confirm.returncode, confirm.stderr) == (0, "")
+    assert "Selection and confirmation" in confirm.stdout
+    assert f"Next: study analyze own --storage {tmp_path}" in confirm.stdout
+    fresh = pd.read_parquet(tmp_path / "own-confirm" / "trials")
+    winners = before.groupby(["sharing", "cell_id"])["val_accuracy"].mean().groupby("sharing").idxmax()
+    chosen = {cell_id for _, cell_id in winners}
+    assert chosen <= set(fresh["cell_id"]) <= set(before["cell_id"])
+    assert sorted(set(fresh["seed"])) == [1_000_000, 1_000_001]
+    assert set(fresh["status"]) == {"completed"}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "own" / "trials").sort_values("trial_id"), before)
+    info = json.loads((tmp_path / "own-confirm" / "study.json").read_text())
+    assert (info["confirms"], info["contrasts"][0]["name"]) == ("own", "weight")
+    again = study("confirm", "own", "--seeds", 2, "--storage", tmp_path, address=cluster.address)
+    assert (again.returncode, "nothing to train" in again.stdout) == (0, True)
+    for arguments, message in (
+        (["own", "--seeds", 1], "--seeds 1: expected 2 to 1,000,000"),
+        (["own-confirm"], "the study own-confirm is itself the confirmation of own; confirm that one"),
+        (["none"], "no study 'none'"),
+    ):
+        refused = study("confirm", *arguments, "--storage", tmp_path, address=cluster.address)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+        assert "Traceback" not in refused.stderr
