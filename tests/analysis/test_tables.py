@@ -1,13 +1,16 @@
 import csv
+import dataclasses
 import io
 import math
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from analysis.estimates import summarise_cells
 from analysis.reported import ROWS, TABLE1
-from analysis.tables import Table1, Table1Entry, table1_csv, table1_data, table1_latex, table1_markdown, table1_rich
+from analysis.sheets import sheet_csv
+from analysis.tables import Table1, Table1Entry, cells_sheet, classifier_sheet, table1_data, table1_rich, table1_sheet
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -72,7 +75,10 @@ def test_further_factors_compete_by_the_same_rule_and_are_named(store: StoreBuil
     named = {"aux_weight": 1, "dropout": 0.5, "learning_rate": 0.01, "batch_size": 100}
     assert chosen.chosen == {"cell_id": "cell02"} | named
     assert (chosen.competed, chosen.weights) == (3, 1)
-    assert "aux weight 1, dropout 0.5, learning rate 0.01, batch size 100; best of 3 cells" in table1_markdown(table)
+    assert (
+        "aux weight 1, dropout 0.5, learning rate 0.01, batch size 100; best of 3 cells"
+        in table1_sheet(table).texts[4][4]
+    )
 
 
 def test_another_model_is_not_in_the_table(store: StoreBuilder) -> None:
@@ -121,25 +127,27 @@ def test_the_screen_shows_all_in_80_columns(table: Table1) -> None:
     assert any("aux weight 10, learning" in line for line in lines)
 
 
-def test_markdown(table: Table1) -> None:
-    lines = table1_markdown(table).splitlines()
-    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:5])] == [
-        ["", "sharing off", "report", "sharing on", "report"],
-        ["auxiliary off", "83.0 ± 3.6 (n = 3)<br>learning rate 0.001", "80.7 ± 1.1", "failed: 3 of 3", "83.9 ± 0.6"],
+def test_the_sheet_has_a_row_an_entry(table: Table1) -> None:
+    sheet = table1_sheet(table)
+    assert sheet.texts == [
+        ["auxiliary off", "off", "83.0 ± 3.6 (n = 3)", "80.7 ± 1.1", "learning rate 0.001"],
+        ["auxiliary off", "on", "failed: 3 of 3", "83.9 ± 0.6", "–"],
         [
             "auxiliary on",
-            "86.0 ± 2.0 (n = 3)<br>aux weight 10, learning rate 0.001; best of 2 weights",
+            "off",
+            "86.0 ± 2.0 (n = 3)",
             "85.1 ± 1.8",
-            "not in this study",
-            "86.0 ± 1.5",
+            "aux weight 10, learning rate 0.001; best of 2 weights",
         ],
-        ["auxiliary on + dropout", "2 of 3 seeds", "89.2 ± 1.0", "not in this study", "91.2 ± 1.1"],
+        ["auxiliary on", "on", "not in this study", "86.0 ± 1.5", "–"],
+        ["auxiliary on + dropout", "off", "2 of 3 seeds", "89.2 ± 1.0", "–"],
+        ["auxiliary on + dropout", "on", "not in this study", "91.2 ± 1.1", "–"],
     ]
-    assert lines[-1] == f"- {table.notes[1]}"
+    assert sheet.notes == table.notes
 
 
 def test_csv_has_fractions_at_full_precision_and_nothing_where_nothing_is_known(table: Table1) -> None:
-    lines = list(csv.DictReader(io.StringIO(table1_csv(table))))
+    lines = list(csv.DictReader(io.StringIO(sheet_csv(table1_sheet(table)))))
     assert len(lines) == 6
     first, chosen, short = lines[0], lines[2], lines[4]
     reference = entry(table, "auxiliary off", False)
@@ -150,23 +158,58 @@ def test_csv_has_fractions_at_full_precision_and_nothing_where_nothing_is_known(
     assert (short["state"], short["test_accuracy_mean"], short["aux_weight"]) == ("2 of 3 seeds", "", "")
 
 
-def test_latex(store: StoreBuilder, table: Table1) -> None:
-    lines = table1_latex(table).splitlines()
-    assert (lines[0], lines[-1]) == (r"\begin{table}", r"\end{table}")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-        assert rule in lines
-    assert r"auxiliary off & 83.0 $\pm$ 3.6 (n = 3) & 80.7 $\pm$ 1.1 & failed: 3 of 3 & 83.9 $\pm$ 0.6 \\" in lines
-    assert any("auxiliary on, sharing off: aux weight 10, learning rate 0.001; best of 2 weights." in x for x in lines)
-    named = Table1("my_study", table.entries, ("50 % of {a} & b # ~ ^ $ \\",))
-    text = table1_latex(named)
-    assert r"Study my\_study." in text
-    escaped = r"50 \% of \{a\} \& b \# \textasciitilde{} \textasciicircum{} \$ \textbackslash{}"
-    assert escaped in text
-
-
 def test_one_seed_is_shown_without_a_deviation(store: StoreBuilder) -> None:
     store.seeds = 1
     store.cell([0.8])
     table = table1_data(store.load())
     assert entry(table, "auxiliary off", False).std is None
-    assert "| 80.0 (n = 1)<br>" in table1_markdown(table)
+    assert table1_sheet(table).texts[0][2] == "80.0 (n = 1)"
+
+
+def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.87], [0.7, 0.7, 0.7], sharing=True, aux_weight=3)
+    store.part(store.plan(), [0.4] * 3, status="pruned", epochs=20)
+    store.cell([None] * 3, status="failed", dropout=0.5)
+    sheet = cells_sheet(store.load(), np.random.default_rng(0))
+    assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "learning rate"]
+    # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
+    assert sheet.texts == [
+        ["on", "0", "3", "0.001", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0"],
+        ["off", "0", "0", "0.001", "pruned at epoch 20", "–", "–", "–", "–", "–"],
+        ["off", "0.5", "0", "0.001", "failed: 3 of 3", "–", "–", "–", "–", "–"],
+    ]
+    complete, pruned, failed = sheet.rows
+    assert complete["test_accuracy_mean"] == pytest.approx(0.83)
+    assert 0.74 < complete["test_accuracy_bca_low"] < 0.83 < complete["test_accuracy_bca_high"] < 0.92
+    assert (pruned["epochs"], pruned["test_accuracy_mean"], pruned["error"]) == (20, None, None)
+    assert failed["error"] == "RuntimeError: worker lost"
+
+
+def test_the_classifier_sheet_has_both_rules(store: StoreBuilder) -> None:
+    store.cell([0.9, 0.9, 0.9])
+    assert classifier_sheet(store.load(), np.random.default_rng(0)) is None
+    store.cell([0.96, 0.97, 0.98], model="classifier", sharing=True)
+    data = store.load()
+    by_probability = data.trials["test_accuracy_by_probability"].where(data.trials["cell_id"] == "cell00", 0.99)
+    data = dataclasses.replace(data, trials=data.trials.assign(test_accuracy_by_probability=by_probability))
+    sheet = classifier_sheet(data, np.random.default_rng(0))
+    assert sheet is not None
+    assert [row[2:] for row in sheet.texts] == [
+        ["97.0", "1.0", "94.5 to 99.5", "3", "95.5"],
+        ["97.0", "1.0", "94.5 to 99.5", "3", "97.0"],
+        ["99.0", "0.0", "99.0 to 99.0", "3", "–"],
+    ]
+    assert [row["metric"] for row in sheet.rows] == [
+        "test_digit_accuracy",
+        "test_accuracy",
+        "test_accuracy_by_probability",
+    ]
+
+
+def test_a_classifier_without_the_later_column_is_shown_by_rule(store: StoreBuilder) -> None:
+    store.cell([0.96, 0.97, 0.98], model="classifier", sharing=True)
+    data = store.load()
+    older = dataclasses.replace(data, trials=data.trials.drop(columns="test_accuracy_by_probability"))
+    sheet = classifier_sheet(older, np.random.default_rng(0))
+    assert sheet is not None
+    assert len(sheet.rows) == 2
