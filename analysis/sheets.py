@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,12 +76,18 @@ def sheet_rich(sheet: Sheet) -> Table:
 
 def sheet_markdown(sheet: Sheet) -> str:
     """Write the sheet as GitHub Markdown, its notes below."""
-    rows = [[text.replace("|", r"\|") for text in row] for row in sheet.texts]
+    rows = [list(map(markdown, row)) for row in sheet.texts]
     align = ["right" if column.numeric else "left" for column in sheet.columns]
-    headers = [column.heading for column in sheet.columns]
+    headers = [markdown(column.heading) for column in sheet.columns]
     table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
-    lines = [f"## {sheet.title}", "", table, "", sheet.caption]
-    return "\n".join([*lines, *(["", *(f"- {note}" for note in sheet.notes)] if sheet.notes else [])]) + "\n"
+    lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
+    return "\n".join([*lines, *(["", *(f"- {markdown(note)}" for note in sheet.notes)] if sheet.notes else [])]) + "\n"
+
+
+def markdown(text: str) -> str:
+    """Escape a text for GitHub Markdown, on one line; what means nothing there, as in ``< 0.001``, stays as it is."""
+    special = r"[\\`*~\[|]|[<&](?=[\w/!?#])|(?<!\w)_|_(?!\w)"
+    return re.sub(special, r"\\\g<0>", " ".join(text.split()))
 
 
 def sheet_csv(sheet: Sheet) -> str:
@@ -120,5 +127,7 @@ def latex(text: str) -> str:
     """Escape a text for LaTeX."""
     escapes: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
     escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    # A bar is a dash in LaTeX's oldest encoding; a bracket after the end of a row would be its argument.
+    escapes |= {"|": r"\textbar{}", "[": "{[}"}
     escapes |= {"–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}", "≤": r"$\le$", "η": r"$\eta$"}
     return text.translate(str.maketrans(escapes | {"²": r"$^2$", "−": "$-$"}))

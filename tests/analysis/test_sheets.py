@@ -1,0 +1,124 @@
+import csv
+import io
+
+import pytest
+from markdown_it import MarkdownIt
+
+from analysis.sheets import (
+    Column,
+    Sheet,
+    interval,
+    latex,
+    markdown,
+    percent,
+    probability,
+    sheet_csv,
+    sheet_latex,
+    sheet_markdown,
+)
+
+HOSTILE = (
+    '<script>alert("x")</script>',
+    "a|b",
+    "50 % of R&amp;D &copy",
+    r"C:\dir\|",
+    "_a_ a_b **c** `d` [e](f) ![g](h) ~i~",
+    "two\nlines",
+    "<!-- -->",
+)
+SHEET = Sheet(
+    name="made",
+    title="Made",
+    caption="In percent.",
+    columns=(Column("what", lambda row: row["what"]), Column("accuracy", lambda row: percent(row["a"]), numeric=True)),
+    rows=({"what": "first", "a": 0.8123}, {"what": "", "a": None}),
+    notes=("One.", "Two."),
+)
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [percent(0.8123), percent(0.032, sign=True), percent(-0.032, sign=True)] == ["81.2", "+3.2", "-3.2"]
+    assert [percent(None), percent(float("nan")), interval(None, 0.1), interval(0.1, float("nan"))] == ["–"] * 4
+    assert [interval(0.81, 0.835), interval(-0.01, 0.02, sign=True)] == ["81.0 to 83.5", "-1.0 to +2.0"]
+    assert [probability(p) for p in (0.0009, 0.001, 0.0512, None)] == ["< 0.001", "0.001", "0.051", "–"]
+
+
+def test_unknown_values_are_dashes_for_people_and_empty_for_programs() -> None:
+    assert SHEET.texts == [["first", "81.2"], ["–", "–"]]
+    assert sheet_csv(SHEET) == "what,a\nfirst,0.8123\n,\n"
+
+
+def test_markdown() -> None:
+    assert sheet_markdown(SHEET).splitlines() == [
+        "## Made",
+        "",
+        "| what   |   accuracy |",
+        "|--------|------------|",
+        "| first  |       81.2 |",
+        "| –      |          – |",
+        "",
+        "In percent.",
+        "",
+        "- One.",
+        "- Two.",
+    ]
+
+
+def test_latex() -> None:
+    assert sheet_latex(SHEET).splitlines() == [
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Made. In percent.}",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"what & accuracy \\",
+        r"\midrule",
+        r"first & 81.2 \\",
+        r"-- & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\footnotesize One.",
+        r"\par\footnotesize Two.",
+        r"\end{table}",
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_shows_a_hostile_text_as_it_is(text: str) -> None:
+    column = Column(text, lambda row: row["text"])
+    sheet = Sheet("made", text, text, (column,), ({"text": text},), notes=(text,))
+    tokens = MarkdownIt().enable(["table", "strikethrough"]).parse(sheet_markdown(sheet))
+    shown = [token for token in tokens if token.type == "inline"]
+    assert len(shown) == 5  # title, heading, cell, caption, note
+    for token in shown:
+        assert {child.type for child in token.children or []} <= {"text", "text_special"}
+        assert "".join(child.content for child in token.children or []) == text.replace("\n", " ")
+
+
+def test_markdown_leaves_what_means_nothing_there() -> None:
+    for text in ("< 0.001", "aux_weight 1 & 3", "81.2 ± 0.3 (n = 10)", "+1.5 to +3.4"):
+        assert markdown(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<script>", r"\textless{}script\textgreater{}"),
+        ("a|b", r"a\textbar{}b"),
+        ("50 % of R&D", r"50 \% of R\&D"),
+        (r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("$x_1^2$ #~", r"\$x\_1\textasciicircum{}2\$ \#\textasciitilde{}"),
+        ("[2pt]", "{[}2pt]"),
+    ],
+)
+def test_latex_is_escaped(text: str, expected: str) -> None:
+    assert latex(text) == expected
+    sheet = Sheet("made", text, text, (Column(text, lambda row: row["text"]),), ({"text": text},), notes=(text,))
+    assert sheet_latex(sheet).count(expected) == 5
+
+
+def test_csv_keeps_full_precision_and_any_text() -> None:
+    rows = tuple({"text": text, "value": 0.1 + 0.2} for text in HOSTILE)
+    back = list(csv.DictReader(io.StringIO(sheet_csv(Sheet("made", "", "", (), rows)), newline="")))
+    assert [row["text"] for row in back] == list(HOSTILE)
+    assert {float(row["value"]) for row in back} == {0.1 + 0.2}
