@@ -1,0 +1,86 @@
+"""Learning curves: mean validation accuracy by epoch, a line a cell, an axes a stratum."""
+
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis.estimates import describe_settings, summarise_cells
+from analysis.load import StudyData
+
+LINES = ("-", "--", "-.", ":")
+RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A cell over its seeds, in percent by epoch: mean, and the quartiles of the seeds.
+
+    A seed that has ended keeps its last value. ``pruned`` tells that the cell was ended early.
+    """
+
+    label: str
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    pruned: bool
+
+
+@dataclass(frozen=True)
+class CurvesFigure:
+    """The curves of the cells with the same scientific factors, by rising tuned factors; n is the number of seeds."""
+
+    title: str
+    n: int
+    curves: tuple[Curve, ...]
+
+
+def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
+    """Return a figure a stratum, of its cells with validation accuracies by epoch."""
+    if "val_accuracy" not in data.epochs:
+        return ()
+    cells = summarise_cells(data)
+    roles = data.info["roles"]
+    scientific = [name for name, role in roles.items() if role == "scientific"]
+    tuned = [name for name, role in roles.items() if role == "tuned"]
+    epochs = data.epochs[data.epochs["seed"].isin(data.info["seeds"])]
+    by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
+    known = set(by_epoch.columns.get_level_values("cell_id"))
+    strata: dict[str, list[Curve]] = {}
+    for cell in cells.sort_values(tuned, kind="stable").to_dict("records") if tuned else cells.to_dict("records"):
+        if cell["cell_id"] in known:
+            title = describe_settings(cell, scientific) or "all cells"
+            strata.setdefault(title, [])
+            values = 100 * by_epoch[cell["cell_id"]].dropna(how="all").ffill()
+            low, high = values.quantile(0.25, axis=1), values.quantile(0.75, axis=1)
+            strata[title].append(
+                Curve(
+                    describe_settings(cell, tuned) or "the cell",
+                    tuple(values.index.tolist()),
+                    tuple(values.mean(axis=1).tolist()),
+                    tuple(low.tolist()),
+                    tuple(high.tolist()),
+                    cell["state"] == "pruned",
+                )
+            )
+    return tuple(CurvesFigure(title, len(data.info["seeds"]), tuple(curves)) for title, curves in strata.items())
+
+
+def draw_curves(info: CurvesFigure, ax: Axes) -> None:
+    """Draw a line a cell with the band of its quartiles, and a cross where a cell was pruned."""
+    for index, curve in enumerate(info.curves):
+        colour = RAMP(0.9 * index / max(1, len(info.curves) - 1))
+        label = f"{curve.label}, pruned" if curve.pruned else curve.label
+        ax.plot(curve.epochs, curve.mean, LINES[index % len(LINES)], color=colour, linewidth=1.4, label=label)
+        ax.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
+        if curve.pruned:
+            ax.plot(curve.epochs[-1], curve.mean[-1], "x", color=colour, markersize=8, markeredgewidth=2)
+    ax.set_title(f"{info.title}\nn = {info.n}", fontsize=9)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("validation accuracy, %")
+    ends = [end for curve in info.curves for end in np.quantile(curve.mean, (0.1, 1.0))]
+    ax.set_ylim(min(ends) - 3, max(ends) + 3)  # the first epochs, near chance, would flatten all the rest
+    ax.grid(linewidth=0.4, alpha=0.6)
+    ax.legend(fontsize=7, frameon=False, ncols=2, loc="lower right")
