@@ -81,4 +81,4 @@ def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
     ax.set_ylabel("accuracy, %")
     ax.grid(axis="y", linewidth=0.4, alpha=0.6)
     if info.boxes:
-        ax.legend(loc="upper right", fontsize=8, frameon=False)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)

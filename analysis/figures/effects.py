@@ -1,5 +1,6 @@
 """What the factors bring: main effects and the contrasts that were named in advance, with their intervals."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,8 @@ def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
                 label=label,
             )
     ax.axvline(0, color=REPORTED_GREY, linewidth=1, zorder=1)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    labels = [textwrap.fill(row.label, 42) for row in rows]
+    ax.set_yticks(range(len(rows)), labels, fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("points of test accuracy, 95 % t interval")
     ax.grid(axis="x", linewidth=0.4, alpha=0.6)

@@ -107,8 +107,8 @@ def draw_network(info: NetworkFigure, ax: Axes) -> None:
         head, *rest = box.lines
         ax.text(box.column, box.row + HEIGHT / 2 - 0.06, head, ha="center", va="top", fontsize=8, weight="bold")
         ax.text(box.column, box.row - 0.08, "\n".join(rest), ha="center", va="center", fontsize=6.2)
-    rows = [box.row for box in info.boxes]
+    reach = max(1.0, *(abs(box.row) for box in info.boxes)) + HEIGHT / 2 + 0.1
     ax.set_xlim(-0.6, max(box.column for box in info.boxes) + 0.6)
-    ax.set_ylim(min(rows) - 0.6, max(rows) + 0.6)
+    ax.set_ylim(-reach, reach)
     ax.set_title(info.title, fontsize=10)
     ax.set_axis_off()

@@ -1,147 +1,191 @@
 import dataclasses
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from xml.etree import ElementTree
 
 import matplotlib
 import matplotlib.image
+import pandas as pd
 import pytest
 
-from analysis.load import AnalysisError
-from analysis.report import write_report
-from analysis.tables import table1_csv, table1_data, table1_latex, table1_markdown
+from analysis.load import AnalysisError, StudyData, companions
+from analysis.report import estimates_of, facts_of, report_page, sheets_of, warnings_of, write_report
 from tests.analysis.conftest import StoreBuilder
 
-NAMES = [
-    "table1.md",
-    "table1.csv",
-    "table1.tex",
-    "figure2.svg",
-    "figure2.png",
-    "figure3.svg",
-    "figure3.png",
-    "report.md",
-]
+ALONE: Mapping[str, StudyData] = {}
+CONTRASTS = [{"name": "sharing alone", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]
 
 
-def test_all_files_are_written_the_report_last(store: StoreBuilder, tmp_path: Path) -> None:
+@pytest.fixture
+def data(store: StoreBuilder) -> StudyData:
+    """Two cells of three seeds, with curves, and a contrast between them."""
     store.cell([0.80, 0.82, 0.87])
+    store.cell([0.85, 0.86, 0.88], sharing=True)
     data = store.load()
-    out = tmp_path / "reports" / "abc"
-    written = write_report(data, out)
-    assert written == [out / name for name in NAMES]
-    assert sorted(out.iterdir()) == sorted(written)
-    table = table1_data(data)
-    for name, text in zip(NAMES, (table1_markdown(table), table1_csv(table), table1_latex(table)), strict=False):
-        assert (out / name).read_text(encoding="utf-8") == text
+    data.info["contrasts"] = CONTRASTS
+    return dataclasses.replace(data, epochs=data.epochs.assign(val_accuracy=0.5 + 0.1 * data.epochs["epoch"]))
 
 
-def test_the_report_says_what_was_asked_found_and_run(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87])
-    report = write_report(store.load(), tmp_path)[-1].read_text(encoding="utf-8")
-    for expected in (
-        "# Study abc\n",
-        "what do weight sharing, an auxiliary digit\nloss and dropout each buy?",
-        "83.0 ± 3.6 (n = 3)",
-        "(figure2.svg)",
-        "(figure3.svg)",
-        "- Grid: full, 1 cells of 3 seeds\n- Trials: 3 completed; 3 planned\n- data: mnist5k\n",
-        "commit: 1234abcd\n",
-        "torch 2.11.0, ray 2.55.0\n",
-    ):
-        assert expected in report
-    assert "not complete" not in report
-    assert "cannot be read" not in report
+def test_all_files_are_written_the_report_last(data: StudyData, tmp_path: Path) -> None:
+    written = write_report(data, ALONE, tmp_path / "reports" / "abc")
+    assert sorted((tmp_path / "reports" / "abc").iterdir()) == sorted(written)
+    assert written[-1].name == "report.html"
+    sheets = {"table1", "claims", "contrasts", "effects", "anova", "cells"}
+    pictures = {"compared", "effects", "figure2", "figure3", "figure4", "figure5", "curves"}
+    names = {f"{sheet}.{suffix}" for sheet in sheets for suffix in ("md", "csv", "tex")}
+    names |= {f"{picture}.{suffix}" for picture in pictures for suffix in ("svg", "png")}
+    assert {path.name for path in written} == names | {"report.html"}
 
 
-def test_the_report_names_what_is_missing(store: StoreBuilder, tmp_path: Path) -> None:
+def test_the_report_says_what_was_asked_found_and_run(data: StudyData) -> None:
+    page = report_page(data, ALONE)
+    assert page.title == "Study abc"
+    assert "what do weight sharing, an auxiliary digit loss and dropout each buy?" in page.question
+    assert page.summary[0].startswith("Of 16 claims of the report: ")
+    facts = dict(page.facts)
+    assert facts["grid"] == "full, 2 cells of 3 seeds"
+    assert facts["trials"] == "6 completed; 6 planned"
+    assert facts["data"] == "mnist5k"
+    assert facts["last run, commit"] == "1234abcd"
+    assert facts["last run, packages"] == "torch 2.11.0, ray 2.55.0"
+    assert page.warnings == ()
+
+
+def test_the_report_names_what_is_missing(store: StoreBuilder) -> None:
     store.cell([0.80, 0.82, 0.87])
     store.cell([None], status="failed", aux_weight=1, sharing=True)
     store.part(store.plan(aux_weight=3), [0.5] * 3, status="pruned", epochs=20)
     store.cell([0.5, 0.5], status="converged", aux_weight=100)
     damaged = store.part(store.plan(aux_weight=10), [0.5])
     damaged.write_bytes(b"PAR1")
-    report = write_report(store.load(), tmp_path)[-1].read_text(encoding="utf-8")
-    for expected in (
-        "5 cells of 3 seeds\n- Trials: 3 completed, 3 pruned, 2 converged, 1 failed, 6 not run; 15 planned\n",
-        "- sharing on, dropout 0, aux weight 1, learning rate 0.001: failed: 1 of 3 (RuntimeError: worker lost)\n",
-        "- sharing off, dropout 0, aux weight 3, learning rate 0.001: pruned at epoch 20\n",
-        "- sharing off, dropout 0, aux weight 10, learning rate 0.001: not run\n",
-        "- sharing off, dropout 0, aux weight 100, learning rate 0.001: 2 of 3 seeds\n",
-        f"- trials/{damaged.name}\n",
-    ):
-        assert expected in report
-
-
-def test_a_study_without_a_recorded_run_has_a_report(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87])
     data = store.load()
-    data.info["runs"] = []
-    assert "Last run" not in write_report(data, tmp_path)[-1].read_text(encoding="utf-8")
+    opening = "Not complete, so no part of any mean: "
+    failed = "failed: 1 of 3 (RuntimeError: worker lost)"
+    assert list(warnings_of(data)) == [
+        f"{opening}sharing on, dropout 0, aux weight 1, learning rate 0.001: {failed}",
+        f"{opening}sharing off, dropout 0, aux weight 3, learning rate 0.001: pruned at epoch 20",
+        f"{opening}sharing off, dropout 0, aux weight 100, learning rate 0.001: 2 of 3 seeds",
+        f"{opening}sharing off, dropout 0, aux weight 10, learning rate 0.001: not run",
+        f"Cannot be read and is left out: trials/{damaged.name}. Running the study again restores it.",
+    ]
+    trials = "3 completed, 3 pruned, 2 converged, 1 failed, 6 not run; 15 planned"
+    assert dict(facts_of(data))["trials"] == trials
 
 
-def test_the_last_run_is_described(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87])
-    data = store.load()
-    data.info["runs"].append({"commit": "5678", "data_sha256": "abc123", "machine": {"cpus": 2}})
-    report = write_report(data, tmp_path)[-1].read_text(encoding="utf-8")
-    assert "- Last run, commit: 5678\n- Last run, data_sha256: abc123\n- Last run, machine: cpus 2\n" in report
-    assert "1234abcd" not in report
-
-
-def test_training_time_is_added_up(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87])
-    data = store.load()
-    timed = dataclasses.replace(data, trials=data.trials.assign(train_time_s=[3600, 125.4, float("nan")]))
-    line = "- Training time, h:min:s, added up over the trials: 1:02:05\n"
-    assert line in write_report(timed, tmp_path)[-1].read_text(encoding="utf-8")
-    assert "Training time" not in write_report(data, tmp_path)[-1].read_text(encoding="utf-8")
-
-
-def test_trials_that_are_not_planned_are_not_counted(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87, 0.88])  # of three planned seeds
-    store.cell([0.80, 0.82, 0.87], aux_weight=1)
-    store.cells.pop()
-    report = write_report(store.load(), tmp_path)[-1].read_text(encoding="utf-8")
-    assert "- Trials: 3 completed; 3 planned\n" in report
-
-
-def test_a_failure_without_a_recorded_error_is_named(store: StoreBuilder, tmp_path: Path) -> None:
+def test_a_failure_without_a_recorded_error_is_named(store: StoreBuilder) -> None:
     store.cell([0.80, 0.82, 0.87])
     store.cell([None], status="failed", aux_weight=1)
     data = store.load()
-    report = write_report(dataclasses.replace(data, trials=data.trials.assign(error=None)), tmp_path)[-1]
-    assert "learning rate 0.001: failed: 1 of 3\n" in report.read_text(encoding="utf-8")
+    (warning,) = warnings_of(dataclasses.replace(data, trials=data.trials.assign(error=None)))
+    assert warning.endswith("learning rate 0.001: failed: 1 of 3")
 
 
-def test_pictures_are_not_blank_and_differ(store: StoreBuilder, tmp_path: Path) -> None:
-    for sharing in (False, True):
-        store.cell([0.80, 0.82, 0.87], sharing=sharing, aux_weight=3)
-    write_report(store.load(), tmp_path)
-    pictures = [matplotlib.image.imread(tmp_path / f"figure{number}.png") for number in (2, 3)]
-    for picture in pictures:
-        assert picture.shape[1] > picture.shape[0] > 600
-        assert 0.01 < (picture[..., :3].min(axis=-1) < 0.9).mean() < 0.5
-    assert (pictures[0] != pictures[1]).any()
-    for number in (2, 3):
-        assert ElementTree.parse(tmp_path / f"figure{number}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+def test_a_study_without_a_recorded_run_has_a_report(data: StudyData) -> None:
+    data.info["runs"] = []
+    assert not any(name.startswith("last run") for name, _ in report_page(data, ALONE).facts)
 
 
-def test_the_same_rows_give_the_same_bytes(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87], aux_weight=3)
+def test_times_are_added_up_and_spanned(data: StudyData) -> None:
+    starts = pd.to_datetime(["2026-01-02T03:00:00Z"] * 3 + ["2026-01-02T03:10:00Z"] * 3)
+    times = [3600, 125.4, float("nan"), 1, 1, 1]
+    timed = data.trials.assign(train_time_s=times, started_at=starts, finished_at=starts + pd.Timedelta("5min"))
+    facts = dict(facts_of(dataclasses.replace(data, trials=timed)))
+    assert facts["training time"] == "1:02:08, added up over the trials"
+    assert facts["wall time"] == "0:15:00, from the first start to the last end"
+    assert "training time" not in dict(facts_of(data))
+
+
+def test_trials_that_are_not_planned_are_not_counted(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.87, 0.88])  # of three planned seeds
+    store.cell([0.80, 0.82, 0.87], aux_weight=1)
+    store.cells.pop()
+    assert dict(facts_of(store.load()))["trials"] == "3 completed; 3 planned"
+
+
+def test_companions_join_the_report(
+    store: StoreBuilder, new_store: Callable[..., StoreBuilder], data: StudyData
+) -> None:
+    assert companions(str(store.storage), data) == {}
+    crossed = new_store(name="dropout-or-rate")
+    for weight in (1, 10):
+        for dropout in (0, 0.5):
+            for rate in (0.001, 0.01):
+                accuracy = 0.85 + 30 * (rate - 0.001) * 0.1 + 0.02 * dropout
+                crossed.cell([accuracy] * 3, sharing=True, aux_weight=weight, dropout=dropout, learning_rate=rate)
+    crossed.write_info(grid="dropout-or-rate")
+    again = new_store(name="abc-confirm")
+    again.cells = store.cells
+    again.part("cell00", [0.81] * 3, first_seed=1_000_000)
+    again.part("cell01", [0.84] * 3, first_seed=1_000_000)
+    again.write_info(seeds=[1_000_000, 1_000_001, 1_000_002], confirms="abc")
+    related = companions(str(store.storage), data)
+    assert {what: study.name for what, study in related.items()} == {
+        "confirmation": "abc-confirm",
+        "dropout-or-rate": "dropout-or-rate",
+    }
+    page = report_page(data, related)
+    assert {"dropout-or-rate", "confirmation"} <= sheets_of(page).keys()
+    # 30 * 0.009 * 0.1 = 0.027 for the rate, 0.01 for dropout, nothing for the weight and their interaction
+    assert page.summary[-1] == (
+        "Of the +3.7 (+3.7 to +3.7) points from the best cell without dropout to the best with it, the learning rate "
+        "alone carries +2.7 (+2.7 to +2.7), dropout alone +1.0 (+1.0 to +1.0), their interaction +0.0 (+0.0 to +0.0) "
+        "and the weight's change from 10 to 1 +0.0 (+0.0 to +0.0)."
+    )
+
+
+def test_a_study_on_other_data_has_other_companions(
+    store: StoreBuilder, new_store: Callable[..., StoreBuilder]
+) -> None:
+    store.cell([0.8] * 3)
+    data = store.load()
+    crossed = new_store(name="dropout-or-rate-mnist")
+    crossed.cell([0.8] * 3)
+    crossed.write_info(grid="dropout-or-rate")
+    assert companions(str(store.storage), data) == {}
+    data.info["protocol"]["data"] = "mnist"
+    assert companions(str(store.storage), data)["dropout-or-rate"].name == "dropout-or-rate-mnist"
+
+
+def test_estimates_are_json(data: StudyData) -> None:
+    estimates = json.loads(json.dumps(estimates_of(report_page(data, ALONE)), allow_nan=False))
+    (contrast,) = estimates["contrasts"]
+    assert contrast["mean"] == pytest.approx((0.05 + 0.04 + 0.01) / 3)
+    assert (contrast["n"], contrast["state"]) == (3, "complete")
+    assert estimates["table1"][0]["test_accuracy_mean"] == pytest.approx(0.83)
+    assert estimates["cells"][1]["sharing"] is True
+
+
+def test_one_seed_has_estimates_without_spreads(new_store: Callable[..., StoreBuilder], tmp_path: Path) -> None:
+    store = new_store(seeds=1)
+    store.cell([0.8])
+    store.cell([0.9], sharing=True)
+    data = store.load()
+    estimates = json.loads(json.dumps(estimates_of(report_page(data, ALONE)), allow_nan=False))
+    assert (estimates["cells"][0]["test_accuracy_mean"], estimates["cells"][0]["test_accuracy_low"]) == (0.8, None)
+    assert write_report(data, ALONE, tmp_path)[-1].name == "report.html"
+
+
+def test_pictures_are_not_blank_and_differ(data: StudyData, tmp_path: Path) -> None:
+    write_report(data, ALONE, tmp_path, ("png",))
+    pictures = {path.stem: matplotlib.image.imread(path) for path in tmp_path.glob("*.png")}
+    assert len(pictures) == 7
+    for name, picture in pictures.items():
+        assert 0.005 < (picture[..., :3].min(axis=-1) < 0.9).mean() < 0.6, name
+    assert (pictures["figure2"] != pictures["figure3"]).any()
+
+
+def test_the_same_rows_give_the_same_bytes(data: StudyData, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    first, second = (write_report(store.load(), tmp_path / name) for name in ("first", "second"))
+    first, second = (write_report(data, ALONE, tmp_path / name) for name in ("first", "second"))
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
-    assert b"date" not in (tmp_path / "first" / "figure2.svg").read_bytes().lower()
-    assert b"Matplotlib version" not in (tmp_path / "first" / "figure2.png").read_bytes()
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_folder_that_cannot_be_written_is_refused(store: StoreBuilder, tmp_path: Path) -> None:
-    store.cell([0.80, 0.82, 0.87])
+def test_a_folder_that_cannot_be_written_is_refused(data: StudyData, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(
             AnalysisError, match=f"cannot write the report to {out}: .*; give another folder with --out"
         ):
-            write_report(store.load(), out)
+            write_report(data, ALONE, out, ("csv",))
