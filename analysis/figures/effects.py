@@ -11,6 +11,7 @@ from analysis.estimates import format_setting
 from analysis.figures.aux_weight import REPORTED_GREY, STYLES
 from analysis.sheets import probability
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MAIN, NAMED = STYLES[0], STYLES[1]  # by colour and marker
 
 
@@ -40,7 +41,8 @@ def effects_data(effects: Sequence[Effect], contrasts: Sequence[Contrast]) -> tu
             rows.append(EffectRow(f"{contrast.name}: no estimate", 0, nan, nan, nan, True))
         else:
             p = probability(contrast.p_holm)
-            label = f"{contrast.name} (p {p if p.startswith('<') else f'= {p}'})"
+            sign = "" if p.startswith("<") else "= "
+            label = f"{contrast.name} " + f"(p {sign}{p})".replace(" ", NO_BREAK)
             rows.append(EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, True))
     for effect in effects:
         found = effect.estimate

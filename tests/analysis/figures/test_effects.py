@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.effects import Contrast, Effect
+from analysis.estimates import Estimate
+from analysis.figures.effects import draw_effects, effects_data
+
+ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05, bca_low=0.02, bca_high=0.04)
+CONTRASTS = (
+    Contrast("sharing alone", (), (), "complete", ESTIMATE, 0.004, 0.012),
+    Contrast("sure", (), (), "complete", ESTIMATE, 1e-6, 2e-6),
+    Contrast("unknown", (), (), "aux weight 3: not run", None, None, None),
+)
+EFFECTS = (
+    Effect("sharing", True, False, (), 16, ESTIMATE),
+    Effect("dropout", 0.5, 0.0, ("learning_rate",), 16, ESTIMATE),
+)
+
+
+def test_contrasts_come_first_and_say_their_corrected_p() -> None:
+    rows = effects_data(EFFECTS, CONTRASTS)
+    assert [row.label.replace("\xa0", " ") for row in rows] == [
+        "sharing alone (p = 0.012)",
+        "sure (p < 0.001)",
+        "unknown: no estimate",
+        "sharing: on − off",
+        "dropout: 0.5 − 0 (with learning rate)",
+    ]
+    assert [row.named for row in rows] == [True, True, True, False, False]
+    assert (rows[0].n, rows[0].mean, rows[0].low, rows[0].high) == pytest.approx((10, 3, 2, 5))
+    assert (rows[2].n, np.isnan(rows[2].mean)) == (0, True)
+
+
+def test_points_stand_at_their_means_with_their_intervals() -> None:
+    ax = Figure().add_subplot()
+    draw_effects(effects_data(EFFECTS, CONTRASTS), ax)
+    named, main = ax.containers
+    assert named[0].get_ydata().tolist() == [0, 1, 2]
+    assert named[0].get_xdata()[:2].tolist() == pytest.approx([3, 3])
+    assert main[0].get_ydata().tolist() == [3, 4]
+    left, right = main[2][0].get_segments()[0][:, 0]
+    assert (left, right) == pytest.approx((2, 5))
+    bottom, top = ax.get_ylim()
+    assert bottom > top  # the first row is on top
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "named in advance, n = 10",
+        "main effect, n = 10",
+    ]
+
+
+def test_one_seed_and_no_row_are_drawn() -> None:
+    nan = float("nan")
+    single = (Effect("sharing", True, False, (), 1, Estimate(1, 0.03, nan, nan, nan, nan, nan)),)
+    for rows in (effects_data(single, ()), effects_data((), CONTRASTS[2:])):
+        figure = Figure(layout="constrained")
+        draw_effects(rows, figure.add_subplot())
+        figure.canvas.draw()
