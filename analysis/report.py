@@ -52,7 +52,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     crossed = related.get("dropout-or-rate", data)
     steps = steps_data(crossed, rng)
     sections = [
-        Section("Table I", (), (table1_sheet(table1_data(data)),)),
+        Section("Accuracy by configuration", (), (table1_sheet(table1_data(data)),)),
         _claims(findings),
         _decomposition(crossed, steps, rng),
         _effects(data, rng),
@@ -62,7 +62,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
         _confirmation(data, related.get("confirmation"), rng),
         _curves(data),
         _network(data),
-        Section("All cells", (), (cells_sheet(data, rng),)),
+        Section("Every cell", (), (cells_sheet(data, rng),)),
     ]
     return Page(
         title=f"Study {data.name}",
@@ -102,7 +102,7 @@ def _claims(findings: tuple[Finding, ...]) -> Section:
         draw_compared,
         (6.4, 5.6),
     )
-    return Section("The report's claims", (), (claims_sheet(findings),), (picture,))
+    return Section("Verdicts", (), (claims_sheet(findings),), (picture,))
 
 
 def _decomposition(data: StudyData, steps: Steps | None, rng: np.random.Generator) -> Section | None:
@@ -113,7 +113,7 @@ def _decomposition(data: StudyData, steps: Steps | None, rng: np.random.Generato
         "The report's code raised the learning rate from 0.001 to 0.01 together with dropout, so that its gain from "
         "dropout mixes two causes. Here each is raised alone, and both together."
     )
-    return Section("Dropout or learning rate", (text,), (decomposition_sheet(data.name, rows, steps),))
+    return Section("What the gain from dropout is made of", (text,), (decomposition_sheet(data.name, rows, steps),))
 
 
 def _steps_in_words(steps: Steps | None) -> list[str]:
@@ -182,7 +182,7 @@ def _boxes(data: StudyData) -> Section:
 def _classifier(data: StudyData, rng: np.random.Generator) -> Section | None:
     sheet = classifier_sheet(data, rng)
     text = "A network that learns the digits alone, whose two predictions are then compared."
-    return None if sheet is None else Section("The digit classifier", (text,), (sheet,))
+    return None if sheet is None else Section("Reading the digits instead", (text,), (sheet,))
 
 
 def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.random.Generator) -> Section | None:

@@ -69,4 +69,4 @@ def draw_compared(rows: Sequence[ComparedRow], ax: Axes) -> None:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("accuracy, %, with 95 % t interval")
     ax.grid(axis="x", linewidth=0.4, alpha=0.6)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=8, frameon=False)

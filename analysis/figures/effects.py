@@ -81,4 +81,4 @@ def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("points of test accuracy, 95 % t interval")
     ax.grid(axis="x", linewidth=0.4, alpha=0.6)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=8, frameon=False)
