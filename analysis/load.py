@@ -23,6 +23,7 @@ COLUMNS = {
     "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
     "epochs": {"trial_id", "epoch"},
 }
+CONFIRMATION = "-confirm"  # ends the name of a confirmation
 READERS = 16  # parts are small files: reading them is waiting, above all for an object store
 
 
@@ -79,7 +80,7 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
     found = {}
     with _explained(storage):
         known = [info.base_name for info in _studies(filesystem, root, storage)]
-        for what, name in (("confirmation", f"{data.name}-confirm"), ("dropout-or-rate", crossing)):
+        for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
             if name in known:
                 info = _read_info(filesystem, f"{root}/{name}/study.json")
                 trials, epochs, unreadable = _read_parts(filesystem, f"{root}/{name}")
@@ -89,10 +90,12 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
 
 
 def latest_study(storage: str) -> str:
-    """Return the name of the study whose study.json changed last; raise AnalysisError where there is none."""
+    """Return the name of the study whose study.json changed last, confirmations aside; raise AnalysisError for none."""
     filesystem, root = _filesystem(storage)
     with _explained(storage):
-        return str(max(_studies(filesystem, root, storage), key=lambda info: info.mtime_ns).base_name)
+        studies = _studies(filesystem, root, storage)
+    chosen = [study for study in studies if not study.base_name.endswith(CONFIRMATION)] or studies
+    return max(chosen, key=lambda study: study.mtime_ns).base_name
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 
 from analysis.confirmation import confirmation_sheet
-from analysis.load import StudyData, companions, load_study
+from analysis.load import CONFIRMATION, StudyData, companions, load_study
 from analysis.selection import chosen_cells, fixed_contrasts
 from analysis.sheets import sheet_rich
 from study.commands import INTERRUPTED, Work, train
@@ -17,8 +17,6 @@ from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.launch import Resources
-
-SUFFIX = "-confirm"
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
@@ -46,7 +44,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         cells=[{name: getattr(cell, name) for name in roles} for cell in chosen.values()],
         protocol=data.info["protocol"],
     )
-    store, fresh = Store(storage, data.name + SUFFIX), range(MAX_SEEDS, MAX_SEEDS + seeds)
+    store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     cells = list(chosen.values())
     info = study_info(store.study, grid, cells, fresh, store.read_info())
     changes = {"confirms": data.name, "contrasts": fixed_contrasts(data)}

@@ -188,3 +188,13 @@ def test_the_latest_study_is_the_one_whose_study_json_changed_last(
     for name, time in (("abc", 100), ("mno", 300), ("xyz", 200)):
         os.utime(new_store(name=name).write_info(), (time, time))
     assert latest_study(str(store.storage)) == "mno"
+
+
+def test_the_latest_study_is_no_confirmation_where_there_is_another(
+    store: StoreBuilder, new_store: Callable[..., StoreBuilder]
+) -> None:
+    again = new_store(name="abc-confirm")
+    os.utime(again.write_info(), ns=(2, 2))
+    assert latest_study(str(store.storage)) == "abc-confirm"
+    os.utime(store.write_info(), ns=(1, 1))
+    assert latest_study(str(store.storage)) == "abc"
