@@ -12,6 +12,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 NONE = "–"
+LATEX_LONG, LATEX_WIDTH = 35, "4cm"  # a text column with more characters is broken into lines of this width
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,11 @@ def sheet_csv(sheet: Sheet) -> str:
 def sheet_latex(sheet: Sheet) -> str:
     """Write the sheet as LaTeX; it needs the package booktabs."""
     rows = [" & ".join(map(latex, row)) + r" \\" for row in sheet.texts]
-    align = "".join("r" if column.numeric else "l" for column in sheet.columns)
+    lengths = [max((len(row[i]) for row in sheet.texts), default=0) for i in range(len(sheet.columns))]
+    align = "".join(
+        "r" if column.numeric else f"p{{{LATEX_WIDTH}}}" if length > LATEX_LONG else "l"
+        for column, length in zip(sheet.columns, lengths, strict=True)
+    )
     return "\n".join(
         [
             r"\begin{table}",

@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -122,3 +123,10 @@ def test_csv_keeps_full_precision_and_any_text() -> None:
     back = list(csv.DictReader(io.StringIO(sheet_csv(Sheet("made", "", "", (), rows)), newline="")))
     assert [row["text"] for row in back] == list(HOSTILE)
     assert {float(row["value"]) for row in back} == {0.1 + 0.2}
+
+
+def test_long_texts_are_broken_into_lines_in_latex() -> None:
+    rows = ({"what": "x" * 35, "a": 1.0}, {"what": "short", "a": 1.0})
+    assert r"\begin{tabular}{lr}" in sheet_latex(replace(SHEET, rows=rows))
+    rows = ({"what": "x" * 36, "a": 1.0}, {"what": "short", "a": 1.0})
+    assert r"\begin{tabular}{p{4cm}r}" in sheet_latex(replace(SHEET, rows=rows))
