@@ -47,11 +47,9 @@ class Store:
     def read_info(self) -> dict[str, Any] | None:
         """Return the content of study.json, or None where there is no such study."""
         path = f"{self._folder}/study.json"
-        with _explained("read", self.storage):
-            if self._filesystem.get_file_info(path).type == pafs.FileType.NotFound:
-                return None
-            with self._filesystem.open_input_stream(path) as stream:
-                text = stream.read()
+        text = self.read_file("study.json")
+        if text is None:
+            return None
         try:
             info = dict(json.loads(text))
         except (ValueError, TypeError):
@@ -69,7 +67,7 @@ class Store:
         with _explained("write to", self.storage):
             for folder in ("trials", "epochs"):
                 self._filesystem.create_dir(f"{self._folder}/{folder}", recursive=True)
-        self._put("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
+        self.put_file("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
 
     def read_trials(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return one row a trial, the one that counts, and the names of files that cannot be read."""
@@ -187,9 +185,23 @@ class Store:
         buffer = io.BytesIO()
         table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
         pq.write_table(table, buffer, compression="zstd")
-        self._put(path, buffer.getvalue())
+        self.put_file(path, buffer.getvalue())
 
-    def _put(self, path: str, content: bytes) -> None:
+    def read_file(self, path: str) -> bytes | None:
+        """Return the content of a file, named relative to the study's folder, or None where there is none."""
+        with _explained("read", self.storage):
+            if self._filesystem.get_file_info(f"{self._folder}/{path}").type == pafs.FileType.NotFound:
+                return None
+            with self._filesystem.open_input_stream(f"{self._folder}/{path}") as stream:
+                return bytes(stream.read())
+
+    def delete_file(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with _explained("write to", self.storage):
+            if self._filesystem.get_file_info(f"{self._folder}/{path}").type != pafs.FileType.NotFound:
+                self._filesystem.delete_file(f"{self._folder}/{path}")
+
+    def put_file(self, path: str, content: bytes) -> None:
         """Write a file whole: under another name first where files are renamed, as one object where they are put."""
         folder, _, name = f"{self._folder}/{path}".rpartition("/")
         renames = isinstance(self._filesystem, pafs.LocalFileSystem)
