@@ -1,4 +1,4 @@
-"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list`` and ``analyze``."""
+"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list``, ``status`` and ``analyze``."""
 
 import shlex
 import sys
@@ -136,6 +136,18 @@ def list_studies(storage: Storage = "studies") -> None:
     from study.commands import show_studies
 
     show_studies(storage, Console())
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="The study.")],
+    storage: Storage = "studies",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until no driver runs it.")] = False,
+) -> None:
+    """Show how far a study is, from any machine that sees its storage: cells in flight, failures, time left."""
+    from study.status import show_status
+
+    show_status(storage, name, watch, Console())
 
 
 @app.command()

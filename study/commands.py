@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, load_grid
-from study.planning import Plan, plan_run, study_info
+from study.heartbeat import Heartbeat
+from study.planning import Job, Plan, plan_run, study_info
 from study.rows import FINISHED
 from study.store import Store, study_names
 from trainables.config import CellConfig
@@ -128,31 +129,21 @@ def train(work: Work, resources: "Resources", console: Console, command: str) ->
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import run_jobs
     from study.progress import Progress
-    from study.provenance import describe_run
-    from trainables.networks import describe_network
     from trainables.pairs import draw_split, load_pool
 
-    store, data = work.store, work.cells[0].data
-    pool = load_pool(data, resources.data_dir)
+    pool = load_pool(work.cells[0].data, resources.data_dir)
     for cell in work.cells:  # too many pairs for the pool is told here, not by a worker
         draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
-    for file in store.repair():
-        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
-    plan = plan_run(work.cells, work.seeds, store.read_trials()[0], work.scheduler)
-    console.print(f"{store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
-    run = describe_run(data) | {"device": resources.device, "scheduler": work.scheduler}
-    described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
-    networks = {(network["model"], network["sharing"]): network for network in described}
-    runs = [*work.info["runs"], *([run] if plan.jobs else [])]
-    store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
-    if not plan.jobs:
-        return 0
-    with Progress(len(plan.jobs), console) as progress:
-        outcome = run_jobs(work.grid, plan.jobs, store, work.scheduler, resources, progress)
+    with Heartbeat(work.store) as heartbeat:
+        jobs = _prepare(work, resources, console)
+        if not jobs:
+            return 0
+        with Progress(len(jobs), console) as progress:
+            outcome = run_jobs(work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat)
     for cell_name, error in outcome.errors.items():
         console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
-    if len(outcome.ended) < len(plan.jobs):
-        left = len(plan.jobs) - len(outcome.ended)
+    if len(outcome.ended) < len(jobs):
+        left = len(jobs) - len(outcome.ended)
         console.print(
             f"Interrupted: {len(outcome.ended)} cells of this run are kept, {left} are not trained. "
             f"Go on with: {command}",
@@ -160,6 +151,24 @@ def train(work: Work, resources: "Resources", console: Console, command: str) ->
         )
         return INTERRUPTED
     return 1 if outcome.count("failed") else 0
+
+
+def _prepare(work: Work, resources: "Resources", console: Console) -> tuple[Job, ...]:
+    """Clear what a crash left in the store, write study.json and return what is to be trained."""
+    from study.provenance import describe_run
+    from trainables.networks import describe_network
+
+    store = work.store
+    for file in store.repair():
+        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
+    plan = plan_run(work.cells, work.seeds, store.read_trials()[0], work.scheduler)
+    console.print(f"{store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
+    run = describe_run(work.cells[0].data) | {"device": resources.device, "scheduler": work.scheduler}
+    described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
+    networks = {(network["model"], network["sharing"]): network for network in described}
+    runs = [*work.info["runs"], *([run] if plan.jobs else [])]
+    store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
+    return plan.jobs
 
 
 def analyze_study(

@@ -17,11 +17,12 @@ from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
 from study.grid import Grid
+from study.heartbeat import Heartbeat
 from study.planning import Job
 from study.progress import Progress
 from study.rows import CellResult
 from study.stopping import StratifiedASHA
-from study.store import Store, mean_curves
+from study.store import Store, StoreError, mean_curves
 from trainables.config import CellConfig
 from trainables.tune_cell import CellTrainable
 
@@ -88,14 +89,24 @@ def resources_for(
 
 
 def run_jobs(
-    grid: Grid, jobs: Sequence[Job], store: Store, scheduler: str, resources: Resources, progress: Progress
+    grid: Grid,
+    jobs: Sequence[Job],
+    store: Store,
+    scheduler: str,
+    resources: Resources,
+    progress: Progress,
+    heartbeat: Heartbeat,
 ) -> Outcome:
-    """Train all jobs; return when all have ended, or when the user interrupted (then some are not in the outcome)."""
+    """Train all jobs; return when all have ended, or when the user interrupted (then some are not in the outcome).
+
+    Raises StoreError where the storage fails, or where another driver has taken the study.
+    """
     outcome = Outcome()
-    keeper = _Keeper(grid, store, resources.device, progress, outcome)
+    keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome)
     asha = _asha(grid, jobs, store) if scheduler == "asha" else None
     trainable = tune.with_resources(CellTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial})
     with _ray(resources.address), store.scratch() as (filesystem, folder):
+        heartbeat.report = lambda: progress.snapshot() | {"nodes": _nodes_alive()}
         tune.Tuner(
             trainable,
             param_space=_param_space(jobs, resources),
@@ -111,12 +122,15 @@ def run_jobs(
                 storage_filesystem=filesystem,
                 verbose=0,
                 callbacks=[keeper],
+                stop=keeper,
                 failure_config=tune.FailureConfig(max_failures=1),
                 checkpoint_config=tune.CheckpointConfig(
                     num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
                 ),
             ),
         ).fit()
+    if keeper.error is not None:
+        raise keeper.error
     return outcome
 
 
@@ -163,6 +177,10 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
 
 
+def _nodes_alive() -> int:
+    return sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
 def _check_reachable(address: str) -> None:
     """Refuse host:port where nothing listens; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -177,15 +195,32 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
-class _Keeper(tune.Callback):
-    """Collects the epoch records of every running cell, and stores the rows of one that ends."""
+class _Keeper(tune.Callback, tune.Stopper):
+    """Collects the epoch records of every running cell, and stores the rows of one that ends.
 
-    def __init__(self, grid: Grid, store: Store, device: str, progress: Progress, outcome: Outcome) -> None:
+    What a callback raises, Tune buries in its own error; a StoreError is kept in ``error`` instead, for the caller to
+    raise, and ends the run: nothing more is stored.
+    """
+
+    def __init__(
+        self, grid: Grid, store: Store, device: str, progress: Progress, heartbeat: Heartbeat, outcome: Outcome
+    ) -> None:
         self._grid, self._store, self._device = grid, store, device
-        self._progress, self._outcome = progress, outcome
+        self._progress, self._heartbeat, self._outcome = progress, heartbeat, outcome
         self._started: dict[str, datetime] = {}
         # By seed and epoch: a cell that goes on from a checkpoint reports some epochs again, with the same bits.
         self._records: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+        self.error: StoreError | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        try:
+            self._heartbeat.check()
+        except StoreError as error:
+            self.error = self.error or error
+        return self.error is not None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to resume an experiment; here the store is what a run resumes from
@@ -228,7 +263,12 @@ class _Keeper(tune.Callback):
             started_at=self._started[trial.trial_id],
             finished_at=datetime.now(UTC),
         )
-        rows = self._store.write(result)
+        try:
+            rows = [] if self.error else self._store.write(result)
+        except StoreError as error:
+            self.error = error
+        if self.error:
+            return
         statuses = {row["status"] for row in rows}
         how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
         self._outcome.ended[cell.cell_id] = how

@@ -3,7 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -70,14 +71,25 @@ class Progress:
         minutes = self._elapsed_s() / 60
         rate = f"{self._trained / minutes:.1f} trainings/min" if self._trained and minutes else "starting"
         left = self.time_left_s()
-        remaining = "" if left is None or ended == self._cells else f", about {_duration(left)} left"
+        remaining = "" if left is None or ended == self._cells else f", about {format_duration(left)} left"
         return f"{ended} of {self._cells} cells done{others}; {rate}{remaining}"
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return how far the run is as plain JSON values; times in seconds."""
+        minutes = self._elapsed_s() / 60
+        return {
+            "cells": self._cells,
+            "ended": dict(self._ended),
+            "running": [asdict(cell) for cell in list(self._running.values())],
+            "trainings_per_min": self._trained / minutes if self._trained and minutes else None,
+            "time_left_s": self.time_left_s(),
+        }
 
     def time_left_s(self) -> float | None:
         """Estimate the seconds left from the share of the cells' epochs done; None while nothing is known."""
         ended = sum(self._ended.values())
         done = float(ended)
-        for cell in self._running.values():
+        for cell in list(self._running.values()):  # the heartbeat asks from a thread of its own
             # A cell seldom needs all its epochs: expect of it what the ended ones took.
             expected = self._epochs_of_ended / ended if ended else cell.max_epochs
             done += min(cell.epoch / max(expected, 1), 0.95)
@@ -97,6 +109,7 @@ class Progress:
         return Group(table, Text(self.summary()))
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Write a time in minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -64,10 +64,14 @@ class Store:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace study.json; the folders are made where missing."""
+        self.create()
+        self.put_file("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
+
+    def create(self) -> None:
+        """Make the study's folders where missing."""
         with _explained("write to", self.storage):
             for folder in ("trials", "epochs"):
                 self._filesystem.create_dir(f"{self._folder}/{folder}", recursive=True)
-        self.put_file("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
 
     def read_trials(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return one row a trial, the one that counts, and the names of files that cannot be read."""

@@ -358,3 +358,45 @@ def test_confirmation_trains_the_chosen_cells_with_fresh_seeds(tmp_path, cluster
         assert refused.returncode == 2
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+@pytest.fixture
+def long_cells(tmp_path):
+    """A grid of six cells that train longer than a driver's heartbeat takes to be seen."""
+    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+
+
+def test_a_second_driver_is_refused_and_status_shows_the_first(tmp_path, cluster, long_cells, start):
+    command = ["run", "--grid", long_cells, "--storage", str(tmp_path)]
+    first = start(*command, address=cluster.address)
+    seen = wait_for_line(first, "1 of 6 cells done")
+    second = study(*command, address=cluster.address)
+    assert second.returncode == 2
+    assert f"the study own is being run by process {first.pid} on" in second.stderr
+    assert "Traceback" not in second.stderr
+    status = study("status", "own", "--storage", tmp_path)
+    assert (status.returncode, status.stderr) == (0, "")
+    assert f"Run by process {first.pid} on" in status.stdout
+    assert "nodes: 1" in status.stdout
+    assert re.search(r"of 12 trials \d+ finished, \d+ not trained yet", status.stdout)
+    seen += first.communicate(timeout=240)[0]
+    assert first.returncode == 0, seen
+    assert not (tmp_path / "own" / "driver.json").exists()
+    assert_store_is_as_trained_directly(tmp_path / "own", load_grid(long_cells).cells(), range(2))
+    done = study("status", "own", "--storage", tmp_path).stdout
+    assert "own: of 12 trials 12 finished" in done
+    assert "No driver runs it." in done
+
+
+def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, long_cells, start):
+    first = start("run", "--grid", long_cells, "--storage", str(tmp_path), address=cluster.address)
+    wait_for_line(first, "1 of 6 cells done")
+    held = json.loads((tmp_path / "own" / "driver.json").read_text())
+    taken = tmp_path / "own" / ".taken"
+    taken.write_text(json.dumps(held | {"id": "other", "host": "elsewhere"}))
+    taken.rename(tmp_path / "own" / "driver.json")
+    text = first.communicate(timeout=120)[0]
+    assert first.returncode == 2, text
+    assert "Traceback" not in text
+    assert f"the study own is being run by process {first.pid} on elsewhere" in text
+    assert json.loads((tmp_path / "own" / "driver.json").read_text())["id"] == "other"
