@@ -62,6 +62,8 @@ GpusPerTrial = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
 ]
+Retries = Annotated[int, typer.Option(help="How often a cell that died goes on from its last checkpoint.")]
+EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that an epoch of a cell may take.")]
 Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
 
 
@@ -77,12 +79,14 @@ def run(
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
+    retries: Retries = 3,
+    epoch_limit: EpochLimit = 600,
 ) -> None:
     """Train what the study does not have yet. The same command again goes on where it was interrupted."""
     from study.commands import Request, run_study
     from study.launch import resources_for
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     request = Request(grid, storage, name, seeds, scheduler, data)
     command = shlex.join(["study", *sys.argv[1:]])
     raise typer.Exit(run_study(request, resources, Console(), command))
@@ -97,12 +101,14 @@ def confirm(
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
+    retries: Retries = 3,
+    epoch_limit: EpochLimit = 600,
 ) -> None:
     """Train the cells that selection chose again, with fresh seeds; show selection and confirmation side by side."""
     from study.confirm import run_confirmation
     from study.launch import resources_for
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     command = shlex.join(["study", *sys.argv[1:]])
     raise typer.Exit(run_confirmation(storage, name, seeds, resources, Console(), command))
 

@@ -35,12 +35,17 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cell gets, and where: ``address`` is a Ray cluster's, or None for this machine alone."""
+    """What a cell gets, and where: ``address`` is a Ray cluster's, or None for this machine alone.
+
+    A cell that dies is tried again ``retries`` times, from its last checkpoint; an epoch may take ``epoch_limit_s``.
+    """
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
     address: str | None = None
     data_dir: str | None = None
+    retries: int = 3
+    epoch_limit_s: float = 600
 
     @property
     def device(self) -> str:
@@ -61,7 +66,12 @@ class Outcome:
 
 
 def resources_for(
-    cpus_per_trial: float, gpus_per_trial: float | None, address: str | None, data_dir: str | None
+    cpus_per_trial: float,
+    gpus_per_trial: float | None,
+    address: str | None,
+    data_dir: str | None,
+    retries: int = Resources.retries,
+    epoch_limit_s: float = Resources.epoch_limit_s,
 ) -> Resources:
     """Fill in what the user left open, and refuse what this machine cannot give; a cluster may still grow.
 
@@ -77,6 +87,10 @@ def resources_for(
         raise LaunchError(
             f"--gpus-per-trial {gpus_per_trial:g}: expected 0, a fraction below 1, or a whole number of GPUs"
         )
+    if retries < 0:
+        raise LaunchError(f"--retries {retries}: expected 0 or more")
+    if not epoch_limit_s > 0:
+        raise LaunchError(f"--epoch-limit {epoch_limit_s:g}: expected seconds, more than 0")
     for what, wanted, there in (("cpus", cpus_per_trial, cpus), ("gpus", gpus_per_trial, gpus)):
         if wanted > there and not address:
             raise LaunchError(
@@ -85,7 +99,7 @@ def resources_for(
             )
     if data_dir:  # a worker has another working directory
         data_dir = str(Path(data_dir).expanduser().absolute())
-    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir)
+    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s)
 
 
 def run_jobs(
@@ -123,7 +137,7 @@ def run_jobs(
                 verbose=0,
                 callbacks=[keeper],
                 stop=keeper,
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
                 checkpoint_config=tune.CheckpointConfig(
                     num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
                 ),
@@ -154,6 +168,7 @@ def _param_space(jobs: Sequence[Job], resources: Resources) -> dict[str, Any]:
         "device": resources.device,
         "threads": max(1, int(resources.cpus_per_trial)),
         "data_dir": resources.data_dir,
+        "epoch_limit_s": resources.epoch_limit_s,
     }
 
 

@@ -1,7 +1,12 @@
 """The Tune Trainable around training.py: one Tune trial trains all seeds of a cell, one step an epoch."""
 
 import dataclasses
+import faulthandler
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -12,14 +17,16 @@ from trainables.memory import keep_freed_memory
 from trainables.pairs import load_pool
 from trainables.training import EpochRecord, Training
 
+GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code
+
 
 class CellTrainable(tune.Trainable):
     """Trains a cell. Its Tune config holds:
 
     ``cell`` (settings of a CellConfig), ``seeds`` (list of int), ``device`` ("cpu" or "cuda"), ``threads`` (of the
-    CPU) and ``data_dir`` (folder of the MNIST files, or None). Resources are the caller's to set, by
-    ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds of the cell (one that has
-    ended counts with its last value), and ``records``, the epoch's records as plain dictionaries.
+    CPU), ``data_dir`` (folder of the MNIST files, or None) and ``epoch_limit_s`` (seconds). Resources are the caller's
+    to set, by ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds of the cell (one
+    that has ended counts with its last value), and ``records``, the epoch's records as plain dictionaries.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -34,12 +41,14 @@ class CellTrainable(tune.Trainable):
         cell = CellConfig.model_validate(new_config["cell"])
         pool = load_pool(cell.data, new_config["data_dir"])
         self._training = Training(cell, new_config["seeds"], pool, new_config["device"])
+        self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._val_accuracy: dict[int, float] = {}
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; ``done`` when the last seed has ended."""
-        records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
+        """Train one epoch; ``done`` when the last seed has ended. Raises TimeoutError beyond the epoch limit."""
+        with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
+            records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
         self._val_accuracy.update({record.seed: record.val_accuracy for record in records})
         return {
             "epoch": self._training.epoch,
@@ -60,6 +69,24 @@ class CellTrainable(tune.Trainable):
         state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])
         self._val_accuracy = state["val_accuracy"]
+
+
+@contextmanager
+def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
+    """Raise TimeoutError in here after some seconds; where it does not end in GRACE_S more, end the process."""
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)
 
 
 def _as_dict(record: EpochRecord) -> dict[str, Any]:

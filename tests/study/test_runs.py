@@ -259,9 +259,9 @@ def kill_a_worker_in_training(raylet, but):
 
 
 @pytest.mark.parametrize("kills", [1, 2])
-def test_lost_worker_is_tried_again_once(tmp_path, cluster, start, kills):
+def test_lost_worker_is_tried_again_as_often_as_asked(tmp_path, cluster, start, kills):
     grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1]}}, max_epochs=60)
-    process = start("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
+    process = start("run", "--grid", grid, "--storage", tmp_path, "--retries", 1, address=cluster.address)
     killed = []
     raylet = cluster.head_node.all_processes["raylet"][0].process.pid
     for _ in range(kills):
@@ -400,3 +400,15 @@ def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, long_ce
     assert "Traceback" not in text
     assert f"the study own is being run by process {first.pid} on elsewhere" in text
     assert json.loads((tmp_path / "own" / "driver.json").read_text())["id"] == "other"
+
+
+def test_a_cell_that_hangs_is_failed_with_the_reason_and_the_next_run_mends_it(tmp_path, cluster):
+    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1, 10]}}, max_epochs=2)
+    command = ["run", "--grid", grid, "--storage", tmp_path]
+    hung = study(*command, "--epoch-limit", 0.01, "--retries", 1, address=cluster.address)
+    assert hung.returncode == 1, hung.stderr
+    reason = "TimeoutError: epoch 1 took longer than 0.01 s, the epoch limit"
+    assert pd.read_parquet(tmp_path / "own" / "trials")["error"].tolist() == [reason] * 4
+    assert reason in study("status", "own", "--storage", tmp_path).stdout
+    assert study(*command, address=cluster.address).returncode == 0
+    assert_store_is_as_trained_directly(tmp_path / "own", load_grid(grid).cells(), range(2))

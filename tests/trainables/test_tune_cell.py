@@ -4,6 +4,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SEEDS = [4, 0]
+LIMIT = {"epoch_limit_s": 600}
 
 
 def config_of(cell, seeds=SEEDS):
-    return {"cell": cell.model_dump(), "seeds": list(seeds), "device": "cpu", "threads": 1, "data_dir": None}
+    return {"cell": cell.model_dump(), "seeds": list(seeds), "device": "cpu", "threads": 1, "data_dir": None} | LIMIT
 
 
 def timeless(results):
@@ -239,3 +242,26 @@ def test_a_cell_whose_worker_is_killed_goes_on_with_the_same_bits(cells, pool, t
     found = timeless(results.by_cell[key])
     assert [epoch for epoch, _, _ in found] == [1, 2, 3, 3, 4]  # from the checkpoint of epoch 2: epoch 3 comes twice
     assert found == [*expected[:3], *expected[2:]]
+
+
+def test_an_epoch_beyond_its_limit_is_ended_with_the_reason(small_cell):
+    trainable = CellTrainable(config_of(small_cell()) | {"epoch_limit_s": 0.001})
+    with pytest.raises(TimeoutError, match=r"epoch 1 took longer than 0.001 s, the epoch limit"):
+        trainable.step()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_an_epoch_that_hangs_where_no_signal_reaches_it_ends_its_process(tmp_path):
+    script = """
+import ctypes, faulthandler
+from trainables import tune_cell
+tune_cell.GRACE_S = 0.2
+with tune_cell._time_limit(0.2, 1):
+    libc = ctypes.PyDLL(None)  # holds Python's lock, so that no handler runs
+    while True:
+        libc.sleep(60)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode != 0
+    assert "Timeout" in ended.stderr
