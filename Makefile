@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test lint types clean
+.PHONY: study test test-faults lint types clean
 
 study: $(INSTALLED)
 	$(BIN)/study run --grid table1
@@ -12,6 +12,9 @@ study: $(INSTALLED)
 
 test: lint types
 	$(BIN)/python -m pytest -n auto
+
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -187,7 +187,8 @@ def _ray(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Tune's own lines on a lost worker are tracebacks; the progress and the failed rows say it in a line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with context:
         yield
 

@@ -47,6 +47,9 @@ class Progress:
     def cell_started(self, key: str, label: str, seeds: int, max_epochs: int) -> None:
         """Note that a cell runs, maybe again after its worker was lost."""
         self._started = self._clock() if self._started is None else self._started
+        if key in self._running:
+            line = f"{label}: its worker was lost; it goes on from its last checkpoint"
+            self._console.print(line, soft_wrap=True, highlight=False)
         self._running[key] = RunningCell(label, seeds, max_epochs)
 
     def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:

@@ -1,0 +1,140 @@
+"""Machines that die or come late, and drivers that are killed: nothing stored is lost, or trained otherwise."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from study.grid import load_grid
+from tests.study.test_runs import (
+    WEIGHTS,
+    assert_store_is_as_trained_directly,
+    start,  # noqa: F401
+    study,
+    wait_for_line,
+    write_grid,
+)
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def nodes():
+    """A head that trains nothing, and a way to add machines of one core."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """Six cells of some twenty seconds each on a core, with checkpoints on the way."""
+    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+
+
+def run_of(grid, tmp_path):
+    return ["run", "--grid", grid, "--storage", str(tmp_path)]
+
+
+def assert_undisturbed(process, text, grid, tmp_path):
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+    assert_store_is_as_trained_directly(tmp_path / "own", load_grid(grid).cells(), range(2))
+    assert set(pd.read_parquet(tmp_path / "own" / "trials")["status"]) <= {"completed", "converged"}
+
+
+def wait_for_epochs(tmp_path, epochs):
+    """Wait until a cell in flight has come so far, by the driver's own report."""
+    deadline = time.monotonic() + 120
+    while True:
+        text = study("status", "own", "--storage", tmp_path).stdout
+        reached = [int(line.split(" of ")[0].split()[-1]) for line in text.splitlines() if " of 80 " in line]
+        if any(epoch >= epochs for epoch in reached):
+            return
+        assert time.monotonic() < deadline, text
+        time.sleep(0.5)
+
+
+def test_a_node_killed_in_mid_cell(tmp_path, nodes, grid, start):  # noqa: F811
+    victim = nodes.add_node(num_cpus=1)
+    nodes.add_node(num_cpus=1)
+    process = start(*run_of(grid, tmp_path), address=nodes.address)
+    wait_for_epochs(tmp_path, 15)  # beyond the first checkpoint, at epoch 10
+    nodes.remove_node(victim, allow_graceful=False)
+    text = process.communicate(timeout=300)[0]
+    assert_undisturbed(process, text, grid, tmp_path)
+    assert text.count("its worker was lost; it goes on from its last checkpoint") == 1
+
+
+def test_two_of_three_nodes_killed_and_one_that_joins_late(tmp_path, nodes, grid, start):  # noqa: F811
+    victims = [nodes.add_node(num_cpus=1) for _ in range(2)]
+    nodes.add_node(num_cpus=1)
+    process = start(*run_of(grid, tmp_path), address=nodes.address)
+    wait_for_epochs(tmp_path, 12)
+    for victim in victims:
+        nodes.remove_node(victim, allow_graceful=False)
+    wait_for_line(process, "1 of 6 cells done")
+    nodes.add_node(num_cpus=1)
+    assert_undisturbed(process, process.communicate(timeout=400)[0], grid, tmp_path)
+
+
+def test_cells_wait_for_a_first_node(tmp_path, nodes, start):  # noqa: F811
+    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1, 10]}}, max_epochs=3)
+    process = start(*run_of(grid, tmp_path), address=nodes.address)
+    time.sleep(8)
+    assert process.poll() is None
+    nodes.add_node(num_cpus=1)
+    assert_undisturbed(process, process.communicate(timeout=200)[0], grid, tmp_path)
+
+
+def test_a_driver_killed_at_twenty_random_moments(tmp_path, nodes, grid, start):  # noqa: F811
+    for _ in range(2):
+        nodes.add_node(num_cpus=1)
+    moments = np.random.default_rng(0).uniform(1, 12, 20)
+    killed = 0
+    for moment in moments:
+        process = start(*run_of(grid, tmp_path), address=nodes.address)
+        time.sleep(moment)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.communicate(timeout=60)
+    final = start(*run_of(grid, tmp_path), address=nodes.address)
+    assert_undisturbed(final, final.communicate(timeout=400)[0], grid, tmp_path)
+    assert killed >= 10
+
+
+def test_a_head_lost_and_restarted(tmp_path, grid, start):  # noqa: F811
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    arguments = {"num_cpus": 2, "include_dashboard": False}
+    first = Cluster(initialize_head=True, head_node_args=arguments)
+    try:
+        process = start(*run_of(grid, tmp_path), address=first.address)
+        wait_for_line(process, "2 of 6 cells done")
+    finally:
+        first.shutdown()
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    kept = len(pd.read_parquet(tmp_path / "own" / "trials"))
+    assert 4 <= kept < 12
+    second = Cluster(initialize_head=True, head_node_args=arguments)
+    try:
+        again = start(*run_of(grid, tmp_path), address=second.address)
+        text = again.communicate(timeout=400)[0]
+        assert f"{12 - kept} in {6 - kept // 2} cells to train" in text
+        assert_undisturbed(again, text, grid, tmp_path)
+    finally:
+        ray.shutdown()
+        second.shutdown()
