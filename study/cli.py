@@ -55,9 +55,12 @@ SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are s
 DataDir = Annotated[
     str | None, typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR")
 ]
-CpusPerTrial = Annotated[float, typer.Option(help="Cores, and threads, of a cell.")]
+CpusPerTrial = Annotated[float, typer.Option(help="Cores, and threads, of a cell.", envvar="STUDY_CPUS_PER_TRIAL")]
 GpusPerTrial = Annotated[
-    float | None, typer.Option(help="GPUs of a cell, fractions allowed; by default 0.25 where there is one.")
+    float | None,
+    typer.Option(
+        help="GPUs of a cell, fractions allowed; by default 0.25 where there is one.", envvar="STUDY_GPUS_PER_TRIAL"
+    ),
 ]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
@@ -84,7 +87,7 @@ def run(
 ) -> None:
     """Train what the study does not have yet. The same command again goes on where it was interrupted."""
     from study.commands import Request, run_study
-    from study.launch import resources_for
+    from study.resources import resources_for
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     request = Request(grid, storage, name, seeds, scheduler, data)
@@ -106,7 +109,7 @@ def confirm(
 ) -> None:
     """Train the cells that selection chose again, with fresh seeds; show selection and confirmation side by side."""
     from study.confirm import run_confirmation
-    from study.launch import resources_for
+    from study.resources import resources_for
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     command = shlex.join(["study", *sys.argv[1:]])
@@ -192,8 +195,8 @@ def _fail(message: str, code: int) -> None:
 def _user_errors() -> tuple[type[Exception], ...]:
     from analysis.load import AnalysisError
     from study.grid import GridError
-    from study.launch import LaunchError
-    from study.store import StoreError
+    from study.resources import LaunchError
+    from study.storage import StoreError
     from trainables.pairs import DataError
 
     return AnalysisError, DataError, GridError, LaunchError, StoreError

@@ -13,13 +13,15 @@ from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, loa
 from study.heartbeat import Heartbeat
 from study.planning import Job, Plan, plan_run, study_info
 from study.rows import FINISHED
+from study.storage import Folder
 from study.store import Store, study_names
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
-    from study.launch import Resources
+    from study.resources import Resources
 
 INTERRUPTED = 130  # an exit code
+STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
 
 @dataclass(frozen=True)
@@ -127,19 +129,25 @@ class Work:
 
 def train(work: Work, resources: "Resources", console: Console, command: str) -> int:
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
-    from study.launch import run_jobs
+    from study.launch import connect, run_jobs
     from study.progress import Progress
     from trainables.pairs import draw_split, load_pool
 
     pool = load_pool(work.cells[0].data, resources.data_dir)
     for cell in work.cells:  # too many pairs for the pool is told here, not by a worker
         draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
-    with Heartbeat(work.store) as heartbeat:
-        jobs = _prepare(work, resources, console)
+    with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
+        work.store.folder.patience_s = STORAGE_PATIENCE_S
+        jobs = _prepare(work, console)
         if not jobs:
+            _describe(work)
             return 0
-        with Progress(len(jobs), console) as progress:
-            outcome = run_jobs(work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat)
+        with connect(resources) as (resources, room):
+            _describe(work, device=resources.device, scheduler=work.scheduler)
+            if not room:
+                console.print("No node has room for a cell yet; cells start as nodes join.")
+            with Progress(len(jobs), console) as progress:
+                outcome = run_jobs(work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat)
     for cell_name, error in outcome.errors.items():
         console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
     if len(outcome.ended) < len(jobs):
@@ -153,22 +161,24 @@ def train(work: Work, resources: "Resources", console: Console, command: str) ->
     return 1 if outcome.count("failed") else 0
 
 
-def _prepare(work: Work, resources: "Resources", console: Console) -> tuple[Job, ...]:
-    """Clear what a crash left in the store, write study.json and return what is to be trained."""
+def _prepare(work: Work, console: Console) -> tuple[Job, ...]:
+    """Clear what a crash left in the store, and return what is to be trained."""
+    for file in work.store.repair():
+        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
+    plan = plan_run(work.cells, work.seeds, work.store.read_trials()[0], work.scheduler)
+    console.print(f"{work.store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
+    return plan.jobs
+
+
+def _describe(work: Work, **run: str) -> None:
+    """Write study.json; settings of a ``run`` are added to those of the earlier ones."""
     from study.provenance import describe_run
     from trainables.networks import describe_network
 
-    store = work.store
-    for file in store.repair():
-        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
-    plan = plan_run(work.cells, work.seeds, store.read_trials()[0], work.scheduler)
-    console.print(f"{store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
-    run = describe_run(work.cells[0].data) | {"device": resources.device, "scheduler": work.scheduler}
     described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
     networks = {(network["model"], network["sharing"]): network for network in described}
-    runs = [*work.info["runs"], *([run] if plan.jobs else [])]
-    store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
-    return plan.jobs
+    runs = [*work.info["runs"], *([describe_run(work.cells[0].data) | run] if run else [])]
+    work.store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
 
 
 def analyze_study(

@@ -12,11 +12,12 @@ from analysis.sheets import sheet_rich
 from study.commands import INTERRUPTED, Work, train
 from study.grid import MAX_SEEDS, Factor, Grid, GridError
 from study.planning import study_info
-from study.store import Store, StoreError
+from study.storage import StoreError
+from study.store import Store
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
-    from study.launch import Resources
+    from study.resources import Resources
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from study.store import Store, StoreError
+from study.storage import Folder, StoreError
 
 FILE = "driver.json"
 BEAT_S = 5.0  # from one writing of the file to the next
 SETTLE_S = 0.5  # two drivers that start at once both see no other: the one whose file stands after this goes on
 PATIENCE = 3  # beats without a change, after which a driver counts as dead
+GIVE_UP = 9  # beats that could not be written, after which a driver ends its run
 
 
 class Heartbeat:
@@ -30,9 +31,9 @@ class Heartbeat:
     another driver holds the study.
     """
 
-    def __init__(self, store: Store, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
+    def __init__(self, folder: Folder, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
         self.report: Callable[[], Mapping[str, Any]] = dict
-        self._store, self._beat_s, self._settle_s = store, beat_s, settle_s
+        self._folder, self._beat_s, self._settle_s = folder, beat_s, settle_s
         self._id, self._beats = uuid.uuid4().hex, 0
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._stop = threading.Event()
@@ -40,15 +41,15 @@ class Heartbeat:
         self._trouble: StoreError | None = None
 
     def __enter__(self) -> Self:
-        held = self.read(self._store)
+        held = self.read(self._folder)
         if held is not None and self._alive(held):
-            raise StoreError(_refusal(self._store, held))
-        self._store.create()
+            raise StoreError(_refusal(self._folder, held))
+        self._folder.make()
         self._beat()
         time.sleep(self._settle_s)
-        held = self.read(self._store)
+        held = self.read(self._folder)
         if held is not None and held["id"] != self._id:
-            raise StoreError(_refusal(self._store, held))
+            raise StoreError(_refusal(self._folder, held))
         self._thread.start()
         return self
 
@@ -58,14 +59,14 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        held = self.read(self._store)
+        held = self.read(self._folder)
         if held is not None and held["id"] == self._id:
-            self._store.delete_file(FILE)
+            self._folder.delete(FILE)
 
     @staticmethod
-    def read(store: Store) -> dict[str, Any] | None:
+    def read(folder: Folder) -> dict[str, Any] | None:
         """Return the last beat of the study's driver, or None where there is none."""
-        content = store.read_file(FILE)
+        content = folder.read(FILE)
         if content is None:
             return None
         try:
@@ -75,7 +76,7 @@ class Heartbeat:
             return None
 
     def check(self) -> None:
-        """Raise StoreError where another driver has taken the study, or PATIENCE beats could not be written."""
+        """Raise StoreError where another driver has taken the study, or GIVE_UP beats could not be written."""
         if self._trouble is not None:
             raise self._trouble
 
@@ -85,7 +86,7 @@ class Heartbeat:
             return False
         for _ in range(PATIENCE):
             time.sleep(self._beat_s)
-            now = self.read(self._store)
+            now = self.read(self._folder)
             if now is None:
                 return False
             if (now["id"], now["beats"]) != (held["id"], held["beats"]):
@@ -96,28 +97,28 @@ class Heartbeat:
         self._beats += 1
         who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
         when = {"beats": self._beats, "beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._store.put_file(FILE, json.dumps({**who, **when, **self.report()}).encode())
+        self._folder.put(FILE, json.dumps({**who, **when, **self.report()}).encode())
 
     def _beat_on(self) -> None:
         missed = 0
         while not self._stop.wait(self._beat_s):
             try:
-                held = self.read(self._store)
+                held = self.read(self._folder)
                 if held is not None and held["id"] != self._id:
-                    self._trouble = StoreError(_refusal(self._store, held))
+                    self._trouble = StoreError(_refusal(self._folder, held))
                     return
                 self._beat()
                 missed = 0
             except StoreError as error:  # the storage may come back; a run whose beat is not seen may be taken over
                 missed += 1
-                if missed == PATIENCE:
+                if missed == GIVE_UP:
                     self._trouble = error
                     return
 
 
-def _refusal(store: Store, held: Mapping[str, Any]) -> str:
+def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
     return (
-        f"the study {store.study} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
+        f"the study {folder.name} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
         "wait for it or stop it, or give this run another --name"
     )
 

@@ -12,45 +12,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-import torch
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
+import trainables
 from study.grid import Grid
 from study.heartbeat import Heartbeat
 from study.planning import Job
 from study.progress import Progress
+from study.resources import LaunchError, Resources, placed
 from study.rows import CellResult
 from study.stopping import StratifiedASHA
-from study.store import Store, StoreError, mean_curves
+from study.storage import StoreError
+from study.store import Store, mean_curves
 from trainables.config import CellConfig
-from trainables.tune_cell import CellTrainable
+from trainables.tune_cell import CellTrainable, StorageNotSharedError
 
 CHECKPOINT_EVERY = 10  # epochs
-
-
-class LaunchError(Exception):
-    """A run that cannot start: the message names the value, what was expected and the fix."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a cell gets, and where: ``address`` is a Ray cluster's, or None for this machine alone.
-
-    A cell that dies is tried again ``retries`` times, from its last checkpoint; an epoch may take ``epoch_limit_s``.
-    """
-
-    cpus_per_trial: float = 1
-    gpus_per_trial: float = 0
-    address: str | None = None
-    data_dir: str | None = None
-    retries: int = 3
-    epoch_limit_s: float = 600
-
-    @property
-    def device(self) -> str:
-        """Where PyTorch computes."""
-        return "cuda" if self.gpus_per_trial else "cpu"
 
 
 @dataclass
@@ -65,43 +43,6 @@ class Outcome:
         return list(self.ended.values()).count(how)
 
 
-def resources_for(
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    address: str | None,
-    data_dir: str | None,
-    retries: int = Resources.retries,
-    epoch_limit_s: float = Resources.epoch_limit_s,
-) -> Resources:
-    """Fill in what the user left open, and refuse what this machine cannot give; a cluster may still grow.
-
-    Without ``gpus_per_trial``, four cells share a GPU where this machine has one.
-    """
-    address = address or os.environ.get("RAY_ADDRESS")
-    cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
-    if gpus_per_trial is None:
-        gpus_per_trial = 0.25 if gpus and not address else 0
-    if cpus_per_trial < 1:
-        raise LaunchError(f"--cpus-per-trial {cpus_per_trial:g}: expected at least 1, a core for each cell")
-    if gpus_per_trial < 0 or (gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial)):
-        raise LaunchError(
-            f"--gpus-per-trial {gpus_per_trial:g}: expected 0, a fraction below 1, or a whole number of GPUs"
-        )
-    if retries < 0:
-        raise LaunchError(f"--retries {retries}: expected 0 or more")
-    if not epoch_limit_s > 0:
-        raise LaunchError(f"--epoch-limit {epoch_limit_s:g}: expected seconds, more than 0")
-    for what, wanted, there in (("cpus", cpus_per_trial, cpus), ("gpus", gpus_per_trial, gpus)):
-        if wanted > there and not address:
-            raise LaunchError(
-                f"--{what}-per-trial {wanted:g}: this machine has {there} {what[:-1].upper()}s; ask for at most "
-                "that, or join a cluster with --address"
-            )
-    if data_dir:  # a worker has another working directory
-        data_dir = str(Path(data_dir).expanduser().absolute())
-    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s)
-
-
 def run_jobs(
     grid: Grid,
     jobs: Sequence[Job],
@@ -111,19 +52,21 @@ def run_jobs(
     progress: Progress,
     heartbeat: Heartbeat,
 ) -> Outcome:
-    """Train all jobs; return when all have ended, or when the user interrupted (then some are not in the outcome).
+    """Train all jobs on the Ray of ``connect``; return when all have ended, or when the user interrupted (then some are
+    not in the outcome).
 
     Raises StoreError where the storage fails, or where another driver has taken the study.
     """
     outcome = Outcome()
     keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome)
     asha = _asha(grid, jobs, store) if scheduler == "asha" else None
-    trainable = tune.with_resources(CellTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial})
-    with _ray(resources.address), store.scratch() as (filesystem, folder):
-        heartbeat.report = lambda: progress.snapshot() | {"nodes": _nodes_alive()}
+    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
+    with store.scratch() as (filesystem, folder):
+        store.folder.put("scratch/shared", b"")
+        heartbeat.report = lambda: progress.snapshot() | {"nodes": len(_nodes())}
         tune.Tuner(
-            trainable,
-            param_space=_param_space(jobs, resources),
+            tune.with_resources(CellTrainable, share),
+            param_space=_param_space(jobs, resources) | {"marker": (filesystem, f"{folder}/shared")},
             tune_config=tune.TuneConfig(
                 scheduler=asha,
                 reuse_actors=True,
@@ -173,28 +116,39 @@ def _param_space(jobs: Sequence[Job], resources: Resources) -> dict[str, Any]:
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """Start Ray on this machine, or join a cluster; leave it when done."""
+def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
+    """Start Ray on this machine, or join a cluster; leave it when done.
+
+    Gives the resources with what depends on the cluster, and whether a node has room for a cell now. The code of
+    ``trainables`` goes along to the workers of a cluster, so that they run what is here.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
+    address = resources.address
     if address:
         _check_reachable(address)
-    local: dict[str, Any] = {} if address else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    package = str(Path(trainables.__file__).parent)
+    how: dict[str, Any] = (
+        {"runtime_env": {"py_modules": [package]}}
+        if address
+        else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    )
     try:
-        context = ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        context = ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
-    # Tune's own lines on a lost worker are tracebacks; the progress and the failed rows say it in a line.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it in a line.
+    for name in ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:
-        yield
+        yield placed(resources, [node["Resources"] for node in _nodes()])
 
 
-def _nodes_alive() -> int:
-    return sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _check_reachable(address: str) -> None:
@@ -255,7 +209,10 @@ class _Keeper(tune.Callback, tune.Stopper):
         self._keep(trial, "pruned", None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._keep(trial, "failed", _reason(trial))
+        reason = _reason(trial)
+        if reason.startswith(StorageNotSharedError.__name__):
+            self.error = self.error or StoreError(f"{reason}; give one that all nodes share with --storage")
+        self._keep(trial, "failed", reason)
 
     def _begin(self, trial: Trial) -> None:
         cell = _cell_of(trial.config)

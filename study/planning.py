@@ -7,7 +7,7 @@ from typing import Any
 
 from study.grid import Grid
 from study.rows import FINISHED
-from study.store import StoreError
+from study.storage import StoreError
 from trainables.config import CellConfig
 
 

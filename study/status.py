@@ -16,7 +16,8 @@ from study.grid import format_value
 from study.heartbeat import BEAT_S, PATIENCE, Heartbeat
 from study.progress import format_duration
 from study.rows import FINISHED
-from study.store import Store, StoreError
+from study.storage import StoreError
+from study.store import Store
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def read_status(store: Store) -> Status:
     if info is None:
         raise StoreError(f"no study {store.study} in {store.storage}; `study list` shows those there are")
     rows, unreadable = store.read_trials()
-    beat = Heartbeat.read(store)
+    beat = Heartbeat.read(store.folder)
     age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return Status(
         study=store.study,

@@ -11,8 +11,8 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,34 +20,35 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from study.rows import EPOCHS, FINISHED, TRIALS, CellResult, rows_of
+from study.storage import Folder, StoreError, folder_names
 
 SCHEMA_VERSION = 1
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
+READERS = 16  # files read at once; a storage over a network answers each after some milliseconds
 INFO_KEYS = {"schema", "study", "grid", "roles", "cells", "seeds", "protocol", "runs"}
 
 
-class StoreError(Exception):
-    """A storage that cannot be used as asked: the message names it, says why, and what to do."""
-
-
 class Store:
-    """The folder of one study in a storage: a path or a URI such as ``s3://bucket/studies``."""
+    """The rows of one study in a storage, a path or a URI such as ``s3://bucket/studies``.
 
-    def __init__(self, storage: str, study: str) -> None:
+    One process at a time writes to a study. What fails in the storage is tried again for ``patience_s`` seconds.
+    """
+
+    def __init__(self, storage: str, study: str, patience_s: float = 0.0) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study):
             raise StoreError(
                 f"study name {study!r}: expected up to 100 letters, digits, '.', '_' or '-', "
                 "the first a letter or digit"
             )
         self.storage, self.study = storage, study
-        self._filesystem, root = filesystem_of(storage)
-        self._folder = f"{root}/{study}"
+        self.folder = Folder(storage, study, patience_s)
+        self._provisional: set[str] | None = None  # listed once, then kept up to date
 
     def read_info(self) -> dict[str, Any] | None:
         """Return the content of study.json, or None where there is no such study."""
-        path = f"{self._folder}/study.json"
-        text = self.read_file("study.json")
+        path = f"{self.folder.path}/study.json"
+        text = self.folder.read("study.json")
         if text is None:
             return None
         try:
@@ -64,21 +65,15 @@ class Store:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace study.json; the folders are made where missing."""
-        self.create()
-        self.put_file("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
-
-    def create(self) -> None:
-        """Make the study's folders where missing."""
-        with _explained("write to", self.storage):
-            for folder in ("trials", "epochs"):
-                self._filesystem.create_dir(f"{self._folder}/{folder}", recursive=True)
+        for folder in ("trials", "epochs"):
+            self.folder.make(folder)
+        self.folder.put("study.json", json.dumps({"schema": SCHEMA_VERSION, **info}, indent=1).encode())
 
     def read_trials(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return one row a trial, the one that counts, and the names of files that cannot be read."""
         rows: dict[str, dict[str, Any]] = {}
         unreadable = []
-        for name in self._names("trials"):
-            table = self._read(f"trials/{name}")
+        for name, table in self._read_all("trials"):
             if table is None:
                 unreadable.append(f"trials/{name}")
                 continue
@@ -90,14 +85,14 @@ class Store:
 
     def read_epochs(self) -> pa.Table:
         """Return all rows of ``epochs`` whose part counts."""
-        tables = [self._read(f"epochs/{name}") for name in self._names("trials")]
+        tables = [table for _, table in self._read_all("epochs")]
         return pa.concat_tables([EPOCHS.empty_table(), *(table for table in tables if table is not None)])
 
     def write(self, result: CellResult) -> list[dict[str, Any]]:
         """Keep the rows of a result, then remove the parts of earlier tries that they supersede; return the trials."""
         trials, epochs = rows_of(self.study, result)
         metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
-        earlier = {name for name in self._names("trials") if name.startswith(result.cell.cell_id)}
+        earlier = {name for name in self._provisional_parts() if name.startswith(result.cell.cell_id)}
         written = set()
         for suffix, statuses in (("", FINISHED), ("-pruned", ("pruned",)), ("-failed", ("failed",))):
             part = [row for row in trials if row["status"] in statuses]
@@ -121,11 +116,13 @@ class Store:
         name = f"{cell_id}-{digest}{suffix}.parquet"
         self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
         self._put_table(f"trials/{name}", trials, TRIALS, metadata)
+        if _is_provisional(name):
+            self._provisional_parts().add(name)
         return name
 
     def _supersede(self, names: Iterable[str], ids: set[str]) -> None:
-        """Take trials out of those of the named parts that are of a failed or pruned try."""
-        for name in filter(_is_provisional, names):
+        """Take trials out of the named parts, each of a failed or pruned try."""
+        for name in names:
             trials, epochs = self._read(f"trials/{name}"), self._read(f"epochs/{name}")
             if trials is None or epochs is None or ids.isdisjoint(trials["trial_id"].to_pylist()):
                 continue
@@ -137,129 +134,77 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[tuple[pafs.FileSystem, str]]:
         """Give a filesystem and an empty folder in it, for Tune's checkpoints, that is removed at the end."""
-        folder = f"{self._folder}/scratch"
-        with _explained("write to", self.storage):
-            self._filesystem.create_dir(folder)
-            self._filesystem.delete_dir_contents(folder)
+        self.folder.delete_folder("scratch")
+        self.folder.make("scratch")
         try:
-            yield self._filesystem, folder
+            yield self.folder.filesystem, f"{self.folder.path}/scratch"
         finally:
-            with _explained("write to", self.storage):
-                self._filesystem.delete_dir(folder)
+            self.folder.delete_folder("scratch")
 
     def repair(self) -> list[str]:
         """Clear what a crash left behind, and set damaged files aside; return the names of those.
 
         The trials of a damaged part count as missing afterwards. Nothing that can be read is lost.
         """
-        trials, epochs = set(self._names("trials")), set(self._names("epochs"))
-        with _explained("write to", self.storage):
-            for name in epochs - trials:
-                self._filesystem.delete_file(f"{self._folder}/epochs/{name}")
+        self._provisional = None
+        for name in set(self._names("epochs")) - set(self._names("trials")):
+            self.folder.delete(f"epochs/{name}")
         damaged = []
         finished: set[str] = set()
-        for name in sorted(trials):
-            bad = [f"{kind}/{name}" for kind in ("trials", "epochs") if self._read(f"{kind}/{name}") is None]
+        for (name, trials), (_, epochs) in zip(self._read_all("trials"), self._read_all("epochs"), strict=True):
+            bad = [f"{kind}/{name}" for kind, table in (("trials", trials), ("epochs", epochs)) if table is None]
             if bad:
                 damaged += bad
                 self._set_aside(name)
-            elif not _is_provisional(name) and (table := self._read(f"trials/{name}")):
-                finished |= set(table["trial_id"].to_pylist())
-        self._supersede(self._names("trials"), finished)
+            elif trials is not None and not _is_provisional(name):
+                finished |= set(trials["trial_id"].to_pylist())
+        self._supersede(set(self._provisional_parts()), finished)
         return damaged
 
     def _names(self, kind: Literal["trials", "epochs"]) -> list[str]:
-        selector = pafs.FileSelector(f"{self._folder}/{kind}", allow_not_found=True)
-        with _explained("read", self.storage):
-            names = [info.base_name for info in self._filesystem.get_file_info(selector)]
-        return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
+        return [n for n in self.folder.names(kind) if n.endswith(".parquet") and not n.startswith(".")]
+
+    def _provisional_parts(self) -> set[str]:
+        if self._provisional is None:
+            self._provisional = set(filter(_is_provisional, self._names("trials")))
+        return self._provisional
+
+    def _read_all(self, kind: Literal["trials", "epochs"]) -> list[tuple[str, pa.Table | None]]:
+        """Return the names of all parts, in alphabetical order, with their tables of one kind."""
+        names = self._names("trials")
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(zip(names, pool.map(lambda name: self._read(f"{kind}/{name}"), names), strict=True))
 
     def _read(self, path: str) -> pa.Table | None:
         """Return a file's table, or None if it is missing or damaged."""
-        try:
-            return pq.read_table(f"{self._folder}/{path}", filesystem=self._filesystem, partitioning=None)
-        except (pa.ArrowInvalid, FileNotFoundError):
+        content = self.folder.read(path)
+        if content is None:
             return None
-        except OSError as error:
-            if "Couldn't deserialize thrift" in str(error) or "Corrupt" in str(error):
-                return None
-            raise StoreError(f"cannot read {self._folder}/{path}: {error}") from None
+        try:
+            return pq.read_table(pa.BufferReader(content))
+        except (pa.ArrowInvalid, OSError):  # the bytes are here: what fails now is what they say
+            return None
 
     def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[Any, Any]) -> None:
         buffer = io.BytesIO()
         table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
         pq.write_table(table, buffer, compression="zstd")
-        self.put_file(path, buffer.getvalue())
-
-    def read_file(self, path: str) -> bytes | None:
-        """Return the content of a file, named relative to the study's folder, or None where there is none."""
-        with _explained("read", self.storage):
-            if self._filesystem.get_file_info(f"{self._folder}/{path}").type == pafs.FileType.NotFound:
-                return None
-            with self._filesystem.open_input_stream(f"{self._folder}/{path}") as stream:
-                return bytes(stream.read())
-
-    def delete_file(self, path: str) -> None:
-        """Remove a file, if it is there."""
-        with _explained("write to", self.storage):
-            if self._filesystem.get_file_info(f"{self._folder}/{path}").type != pafs.FileType.NotFound:
-                self._filesystem.delete_file(f"{self._folder}/{path}")
-
-    def put_file(self, path: str, content: bytes) -> None:
-        """Write a file whole: under another name first where files are renamed, as one object where they are put."""
-        folder, _, name = f"{self._folder}/{path}".rpartition("/")
-        renames = isinstance(self._filesystem, pafs.LocalFileSystem)
-        first = f"{folder}/.{name}.tmp" if renames else f"{folder}/{name}"
-        with _explained("write to", self.storage):
-            with self._filesystem.open_output_stream(first) as stream:
-                stream.write(content)
-            if renames:
-                self._filesystem.move(first, f"{folder}/{name}")
+        self.folder.put(path, buffer.getvalue())
 
     def _remove(self, name: str) -> None:
-        with _explained("write to", self.storage):
-            for kind in ("trials", "epochs"):
-                self._filesystem.delete_file(f"{self._folder}/{kind}/{name}")
+        for kind in ("trials", "epochs"):
+            self.folder.delete(f"{kind}/{name}")
+        self._provisional_parts().discard(name)
 
     def _set_aside(self, name: str) -> None:
-        with _explained("write to", self.storage):
-            self._filesystem.create_dir(f"{self._folder}/damaged")
-            for kind in ("trials", "epochs"):
-                path = f"{self._folder}/{kind}/{name}"
-                if self._filesystem.get_file_info(path).type != pafs.FileType.NotFound:
-                    self._filesystem.move(path, f"{self._folder}/damaged/{kind}-{name}")
-
-
-@contextmanager
-def _explained(what: str, storage: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot {what} the storage {storage}: {error}; give one that you can use with --storage"
-        ) from None
-
-
-def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
-    """Return the filesystem of a path or URI, and the path in it; raise StoreError."""
-    if "://" not in storage:
-        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
-    try:
-        filesystem, path = pafs.FileSystem.from_uri(storage)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"storage {storage}: {error}; expected a folder, or a URI such as s3://bucket/dir") from None
-    return filesystem, str(path).rstrip("/")
+        self.folder.make("damaged")
+        for kind in ("trials", "epochs"):
+            self.folder.move(f"{kind}/{name}", f"damaged/{kind}-{name}")
 
 
 def study_names(storage: str) -> list[str]:
     """Return the names of the studies in a storage, in alphabetical order."""
-    filesystem, root = filesystem_of(storage)
-    with _explained("read", storage):
-        folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-        infos = filesystem.get_file_info([f"{folder.path}/study.json" for folder in folders])
-    return sorted(
-        folder.base_name for folder, info in zip(folders, infos, strict=True) if info.type == pafs.FileType.File
-    )
+    return folder_names(storage, having="study.json")
 
 
 def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:

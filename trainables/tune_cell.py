@@ -3,6 +3,7 @@
 import dataclasses
 import faulthandler
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
 from trainables.config import CellConfig
@@ -20,13 +22,19 @@ from trainables.training import EpochRecord, Training
 GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code
 
 
+class StorageNotSharedError(Exception):
+    """This node does not see what the driver has written to the storage."""
+
+
 class CellTrainable(tune.Trainable):
     """Trains a cell. Its Tune config holds:
 
     ``cell`` (settings of a CellConfig), ``seeds`` (list of int), ``device`` ("cpu" or "cuda"), ``threads`` (of the
-    CPU), ``data_dir`` (folder of the MNIST files, or None) and ``epoch_limit_s`` (seconds). Resources are the caller's
-    to set, by ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds of the cell (one
-    that has ended counts with its last value), and ``records``, the epoch's records as plain dictionaries.
+    CPU), ``data_dir`` (folder of the MNIST files, or None), ``epoch_limit_s`` (seconds) and ``marker`` (a
+    pyarrow.fs.FileSystem and the path of a file in it that this node has to see before it trains, or None). Resources
+    are the caller's to set, by ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds
+    of the cell (one that has ended counts with its last value), and ``records``, the epoch's records as plain
+    dictionaries.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -43,10 +51,17 @@ class CellTrainable(tune.Trainable):
         self._training = Training(cell, new_config["seeds"], pool, new_config["device"])
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._val_accuracy: dict[int, float] = {}
+        self._marker: tuple[FileSystem, str] | None = new_config["marker"]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; ``done`` when the last seed has ended. Raises TimeoutError beyond the epoch limit."""
+        """Train one epoch; ``done`` when the last seed has ended.
+
+        Raises TimeoutError beyond the epoch limit, and StorageNotSharedError.
+        """
+        if self._marker is not None:
+            _check_shared(*self._marker)
+            self._marker = None
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
             records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
         self._val_accuracy.update({record.seed: record.val_accuracy for record in records})
@@ -69,6 +84,13 @@ class CellTrainable(tune.Trainable):
         state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])
         self._val_accuracy = state["val_accuracy"]
+
+
+def _check_shared(filesystem: FileSystem, path: str) -> None:
+    if filesystem.get_file_info(path).type != FileType.File:
+        raise StorageNotSharedError(
+            f"the node {socket.gethostname()} does not see {path}, which the driver has written"
+        )
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from analysis.load import load_study
 from study.confirm import confirmation_of
 from study.grid import MAX_SEEDS, GridError, load_grid
 from study.planning import study_info
-from study.store import Store, StoreError
+from study.storage import StoreError
+from study.store import Store
 from tests.study.conftest import record
 
 

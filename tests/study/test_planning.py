@@ -2,7 +2,7 @@ import pytest
 
 from study.grid import load_grid
 from study.planning import plan_run, study_info
-from study.store import StoreError
+from study.storage import StoreError
 
 GRID = load_grid("smoke")
 CELLS = GRID.cells()

@@ -107,9 +107,13 @@ def directly_trained(cell, seeds):
 
 def assert_store_is_as_trained_directly(folder, cells, seeds):
     """Each trial once, and each number the bits of a training without Ray, store or disturbance."""
-    trials = pd.read_parquet(folder / "trials")
-    epochs = pd.read_parquet(folder / "epochs").astype({"epoch": "int64"})
+    rows = pd.read_parquet(folder / "trials"), pd.read_parquet(folder / "epochs")
+    assert_rows_are_as_trained_directly(*rows, cells, seeds)
+
+
+def assert_rows_are_as_trained_directly(trials, epochs, cells, seeds):
     assert sorted(trials["trial_id"]) == sorted(cell.trial_id(seed) for cell in cells for seed in seeds)
+    epochs = epochs.astype({"epoch": "int64"})
     for cell in cells:
         rows = epochs[epochs["cell_id"] == cell.cell_id].set_index(["seed", "epoch"])[METRICS].sort_index()
         pd.testing.assert_frame_equal(rows, directly_trained(cell, tuple(seeds)), check_exact=True, check_dtype=False)

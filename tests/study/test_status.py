@@ -9,7 +9,8 @@ from study.grid import load_grid
 from study.heartbeat import FILE
 from study.planning import study_info
 from study.status import read_status, render_status, show_status
-from study.store import Store, StoreError
+from study.storage import StoreError
+from study.store import Store
 from tests.study.conftest import record
 
 
@@ -29,7 +30,7 @@ def store(tmp_path, make_result):
 def beat(store, age_s=0, **report):
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(timespec="seconds")
     who = {"id": "x", "host": "node7", "pid": 42, "beats": 1, "started_at": "2026-01-02T03:04:05+00:00", "beat_at": at}
-    store.put_file(FILE, json.dumps(who | report).encode())
+    store.folder.put(FILE, json.dumps(who | report).encode())
 
 
 def shown(status):

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.rows import EPOCHS, TRIALS
-from study.store import Store, StoreError, mean_curves, study_names
+from study.storage import StoreError
+from study.store import Store, mean_curves, study_names
 from tests.study.conftest import record
 from trainables.config import CellConfig
 

@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from pyarrow.fs import LocalFileSystem
 from pydantic import ValidationError
 from ray import tune
 
 from trainables.training import Training
-from trainables.tune_cell import CellTrainable
+from trainables.tune_cell import CellTrainable, StorageNotSharedError
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -24,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SEEDS = [4, 0]
-LIMIT = {"epoch_limit_s": 600}
+LIMIT = {"epoch_limit_s": 600, "marker": None}
 
 
 def config_of(cell, seeds=SEEDS):
@@ -69,8 +71,8 @@ def trainable(tmp_path, monkeypatch):
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
     made = []
 
-    def make(cell, seeds=SEEDS):
-        made.append(CellTrainable(config=config_of(cell, seeds)))
+    def make(cell, seeds=SEEDS, **more):
+        made.append(CellTrainable(config=config_of(cell, seeds) | more))
         return made[-1]
 
     yield make
@@ -83,6 +85,16 @@ def train_to_the_end(trainable):
     while not results[-1]["done"]:
         results.append(trainable.train())
     return results
+
+
+def test_a_node_that_does_not_see_the_storage_trains_nothing(trainable, cells, tmp_path):
+    one = trainable(cells[0], marker=(LocalFileSystem(), str(tmp_path / "shared")))
+    with pytest.raises(StorageNotSharedError, match=f"the node {socket.gethostname()} does not see .*shared"):
+        one.train()
+    (tmp_path / "shared").touch()
+    one.train()
+    (tmp_path / "shared").unlink()  # it is asked for once
+    assert one.train()["epoch"] == 2
 
 
 def test_its_results_are_those_of_the_training(trainable, cells, pool):
