@@ -124,11 +124,19 @@ def plan(
     seeds: Seeds = None,
     scheduler: SchedulerOption = None,
     data: Data = None,
+    nodes: Annotated[int, typer.Option(help="Machines to plan for.")] = 1,
+    cpus: Annotated[float | None, typer.Option(help="Cores of each; by default this machine's.")] = None,
+    gpus: Annotated[float | None, typer.Option(help="GPUs of each; by default this machine's.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of each for an hour.")] = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = None,
 ) -> None:
-    """Show what a run would train and what the study already has; trains nothing."""
+    """Show what a run would train, what the study has, and time and cost on machines of your choice; trains nothing."""
     from study.commands import Request, show_plan
+    from study.forecast import machines_for
 
-    show_plan(Request(grid, storage, name, seeds, scheduler, data), Console())
+    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial)
+    show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console())
 
 
 @app.command()

@@ -12,12 +12,14 @@ from rich.table import Table
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, load_grid
 from study.heartbeat import Heartbeat
 from study.planning import Job, Plan, plan_run, study_info
+from study.progress import format_duration
 from study.rows import FINISHED
 from study.storage import Folder
 from study.store import Store, study_names
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
+    from study.forecast import Machines
     from study.resources import Resources
 
 INTERRUPTED = 130  # an exit code
@@ -76,8 +78,8 @@ def show_studies(storage: str, console: Console) -> None:
     console.print(table)
 
 
-def show_plan(request: Request, console: Console) -> None:
-    """List the cells of a grid with what the study has of each, and what a run would train."""
+def show_plan(request: Request, machines: "Machines", resources: "Resources", console: Console) -> None:
+    """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials()
@@ -94,6 +96,31 @@ def show_plan(request: Request, console: Console) -> None:
     for file in unreadable:
         console.print(f"{file} cannot be read; a run restores it", style="red")
     console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    console.print(describe_forecast(store.study, plan, rows, machines, resources), highlight=False, soft_wrap=True)
+
+
+def describe_forecast(
+    study: str, plan: Plan, trials: Sequence[dict[str, Any]], machines: "Machines", resources: "Resources"
+) -> str:
+    """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
+    from study.forecast import SHIPPED, duration_s, measured_rate
+
+    slots = machines.cells_at_once(resources)
+    share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
+    who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")
+    text = f"on {who}: {slots} cells at once, each with {resources.cpus_per_trial:g} cores{share}"
+    rate = measured_rate(study, trials, resources.device) or SHIPPED.get(resources.device)
+    if rate is None:
+        return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
+    if not plan.jobs:
+        return text
+    least_s, most_s = duration_s(plan.jobs, slots, rate)
+    cost = ""
+    if machines.price is not None:
+        least, most = (machines.nodes * machines.price * seconds / 3600 for seconds in (least_s, most_s))
+        cost = f", at a price of {least:.2f} to {most:.2f}"
+    time = f"{format_duration(least_s)} to {format_duration(most_s)}{cost}, and the start of the machines"
+    return f"{text}; about {time}, at {rate.mean_s:.2f} s a training (measured: {rate.source})"
 
 
 def describe_plan(plan: Plan, cells: Sequence[CellConfig], seeds: Sequence[int]) -> str:

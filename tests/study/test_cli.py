@@ -58,6 +58,7 @@ def begin_smoke(name, data=None):
         (["run", "--grid", "smoke", "--address", "127.0.0.1:1"], "cannot reach a Ray cluster at 127.0.0.1:1"),
         (["list", "--storage", "bad.yaml"], "cannot read the storage bad.yaml"),
         (["plan", "--grid", "bad.yaml"], "grid file bad.yaml cannot be read"),
+        (["plan", "--grid", "smoke", "--nodes", "0"], "--nodes 0: expected 1 or more"),
         (["analyze"], "no study in studies: expected what a run leaves there"),
         (["analyze", "unknown"], "no study in studies"),
     ],
@@ -172,3 +173,24 @@ def test_damaged_study_can_be_removed_by_hand(study, tmp_path):
     assert "smoke" in study("list")[1]
     shutil.rmtree(tmp_path / "studies" / "smoke")
     assert "No study in studies" in study("list")[1]
+
+
+def test_plan_says_what_machines_would_take(study):
+    _, text, _ = study("plan", "--grid", "full", "--nodes", "4", "--cpus", "4", "--gpus", "0", "--price", "3.6")
+    # 330 trainings of 1.98 s on 64 slots are 10 s; the slowest cell, of 10 seeds, takes 36 s
+    assert "on 4 x 16 cores: 64 cells at once, each with 1 cores; about 36 s to 46 s" in text
+    assert (
+        "at a price of 0.14 to 0.18, and the start of the machines, at 1.98 s a training (measured: grid full" in text
+    )
+    _, text, _ = study("plan", "--grid", "full", "--nodes", "2", "--cpus", "48", "--gpus", "4")
+    assert "on 2 x 48 cores and 4 GPUs: 32 cells at once, each with 1 cores and 0.25 GPUs" in text
+    assert "no time is known for a cuda device: train a cell or two there, then plan again" in text
+
+
+def test_plan_takes_the_rate_of_the_study_itself(study, make_result):
+    store = begin_smoke("smoke")
+    cell = load_grid("smoke").cells()[0]  # a minute for its two seeds
+    store.write(make_result([record(seed, 3, "completed") for seed in (0, 1)], cell))
+    _, text, _ = study("plan", "--grid", "smoke", "--cpus", "1", "--gpus", "0")
+    assert "about 3 min 00 s to 3 min 00 s" in text
+    assert "at 30.00 s a training (measured: the 2 trainings of smoke on cpu)" in text

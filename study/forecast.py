@@ -1,0 +1,102 @@
+"""How long a run takes, and what it costs, on machines that may be elsewhere: from a rate that was measured."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from study.planning import Job
+from study.resources import LaunchError, Resources, placed, resources_for
+from study.rows import FINISHED
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Machines of one kind; ``price`` is that of one for an hour, in any currency, or None."""
+
+    nodes: int
+    cpus: float
+    gpus: float
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, least in (("nodes", self.nodes, 1), ("cpus", self.cpus, 1), ("gpus", self.gpus, 0)):
+            if value < least:
+                raise LaunchError(f"--{what} {value:g}: expected {least} or more")
+        if self.price is not None and self.price < 0:
+            raise LaunchError(f"--price {self.price:g}: expected 0 or more, for a machine and hour")
+
+    def cells_at_once(self, resources: Resources) -> int:
+        """Return how many cells train at once."""
+        fits = self.cpus / resources.cpus_per_trial
+        if resources.gpus_per_trial:
+            fits = min(fits, self.gpus / resources.gpus_per_trial)
+        return self.nodes * int(fits)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds that a training took, its cell's time over its seeds: mean over cells, and slowest cell; and whence."""
+
+    mean_s: float
+    slowest_s: float
+    source: str
+
+
+# With `study run --grid full --scheduler none`; see docs/cluster.md for the machine.
+SHIPPED = {"cpu": Rate(1.98, 3.6, "grid full, 330 trainings on 2 cores of a server, a core a cell")}
+
+
+def machines_for(
+    nodes: int,
+    cpus: float | None,
+    gpus: float | None,
+    price: float | None,
+    cpus_per_trial: float,
+    gpus_per_trial: float | None,
+) -> tuple[Machines, Resources]:
+    """Return the machines that the user has in mind, and what a cell gets of them; raise LaunchError."""
+    cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
+    gpus = torch.cuda.device_count() if gpus is None else gpus
+    machines = Machines(nodes, cpus, gpus, price)
+    asked = resources_for(cpus_per_trial, gpus_per_trial, "of these machines", None)
+    resources, room = placed(asked, [{"CPU": cpus, "GPU": gpus}])
+    if not room:
+        raise LaunchError(
+            f"a cell of {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial:g} GPUs has no room on a "
+            f"machine of {cpus:g} cores and {gpus:g} GPUs; set --cpus and --gpus, or what a cell gets"
+        )
+    return machines, resources
+
+
+def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
+    """Return the rate of a study's finished cells on a kind of device, or None where it has none."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for row in trials:
+        if row["status"] in FINISHED and row["device"] == device:
+            seconds[row["cell_id"]].append((row["finished_at"] - row["started_at"]).total_seconds())
+    # The seeds of a cell train together: their rows have one time, the cell's.
+    per_training = [max(times) / len(times) for times in seconds.values()]
+    if not per_training:
+        return None
+    trainings = sum(map(len, seconds.values()))
+    mean_s = sum(max(times) for times in seconds.values()) / trainings
+    return Rate(mean_s, max(per_training), f"the {trainings} trainings of {study} on {device}")
+
+
+def duration_s(jobs: Sequence[Job], slots: int, rate: Rate) -> tuple[float, float]:
+    """Return the least and the most seconds that jobs take on so many slots, in any order.
+
+    The bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing anomalies, SIAM J. Appl. Math. 17
+    (1969).
+    """
+    if not jobs:
+        return 0.0, 0.0
+    work_s = rate.mean_s * sum(len(job.seeds) for job in jobs)
+    longest_s = rate.slowest_s * max(len(job.seeds) for job in jobs)
+    if len(jobs) <= slots:
+        return longest_s, longest_s
+    return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
