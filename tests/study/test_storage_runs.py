@@ -75,6 +75,7 @@ def wait_for_epoch(s3, epoch):
         time.sleep(0.5)
 
 
+@pytest.mark.faults
 def test_a_server_that_is_slow_or_refuses_for_a_while(s3, grid, address, s3_server, start):  # noqa: F811
     process = start("run", "--grid", grid, "--storage", s3, address=address)
     wait_for_line(process, "cells to train")
@@ -90,6 +91,7 @@ def test_a_server_that_is_slow_or_refuses_for_a_while(s3, grid, address, s3_serv
     assert_undisturbed(s3, grid)
 
 
+@pytest.mark.faults
 def test_a_server_that_stays_away_ends_the_run_in_a_line(s3, grid, address, s3_server, start):  # noqa: F811
     process = start("run", "--grid", grid, "--storage", s3, address=address)
     wait_for_line(process, "1 of 3 cells done")
