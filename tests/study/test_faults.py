@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -127,7 +129,8 @@ def test_a_head_lost_and_restarted(tmp_path, grid, start):  # noqa: F811
         first.shutdown()
     process.communicate(timeout=300)
     assert process.returncode != 0
-    kept = len(pd.read_parquet(tmp_path / "own" / "trials"))
+    rows = pd.read_parquet(tmp_path / "own" / "trials")
+    kept = int((rows["status"] != "failed").sum())  # a cell that lost its worker as the head went may be failed
     assert 4 <= kept < 12
     second = Cluster(initialize_head=True, head_node_args=arguments)
     try:
@@ -138,3 +141,66 @@ def test_a_head_lost_and_restarted(tmp_path, grid, start):  # noqa: F811
     finally:
         ray.shutdown()
         second.shutdown()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 40 MB, and what takes nearly all of it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    (disk / "ballast").write_bytes(bytes((40 << 20) - (40 << 10)))
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk(tmp_path, small_disk, nodes, grid, start):  # noqa: F811
+    for _ in range(2):
+        nodes.add_node(num_cpus=1)
+    process = start(*run_of(grid, small_disk), address=nodes.address)
+    text = process.communicate(timeout=400)[0]
+    assert process.returncode == 2, text
+    assert f"study: cannot write to the storage {small_disk}" in text
+    assert "No space left on device" in text
+    assert "Traceback" not in text
+    for path in small_disk.rglob("*.parquet"):
+        pd.read_parquet(path)  # what is there is whole
+    Path(small_disk / "ballast").unlink()
+    again = start(*run_of(grid, small_disk), address=nodes.address)
+    assert_undisturbed(again, again.communicate(timeout=400)[0], grid, small_disk)
+
+
+def test_a_disk_that_is_full_for_a_while(small_disk, nodes, grid, start):  # noqa: F811
+    for _ in range(2):
+        nodes.add_node(num_cpus=1)
+    (small_disk / "ballast").rename(small_disk / "less")
+    os.truncate(small_disk / "less", 10 << 20)
+    process = start(*run_of(grid, small_disk), address=nodes.address)
+    wait_for_line(process, "1 of 6 cells done")
+    with (small_disk / "less").open("ab") as ballast:
+        room = os.statvfs(small_disk)
+        ballast.write(bytes(room.f_bavail * room.f_frsize - 4096))
+    time.sleep(12)
+    (small_disk / "less").unlink()
+    assert_undisturbed(process, process.communicate(timeout=400)[0], grid, small_disk)
+
+
+def test_cells_killed_for_memory(tmp_path, monkeypatch, grid, start):  # noqa: F811
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")  # whatever the workers take is too much
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        process = start(*run_of(grid, tmp_path), "--retries", "1", address=cluster.address)
+        text = process.communicate(timeout=400)[0]
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert process.returncode == 1, text
+    assert "Traceback" not in text
+    rows = pd.read_parquet(tmp_path / "own" / "trials")
+    assert set(rows["status"]) == {"failed"}
+    assert len(rows) == 12
+    assert all("low on memory" in error for error in rows["error"]), set(rows["error"])

@@ -20,7 +20,21 @@ def test_the_reason_of_a_failure_is_one_line(tmp_path, error, reason):
     assert _reason(SimpleNamespace(pickled_error_file=str(path))) == reason
 
 
-def test_the_reason_of_a_failure_without_an_exception_is_the_last_line_of_its_text(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Failure # 1\nTuneError: first\nFailure # 2\nTuneError: second\n", "TuneError: second"),
+        (
+            "Traceback\nray.exceptions.OutOfMemoryError: 1 worker killed\nRefer to: the docs",
+            "OutOfMemoryError: 1 worker killed",
+        ),
+        (
+            "Failure # 1 (at noon)\nold\nFailure # 2 (later)\n1 worker(s) killed\nRefer to: the docs",
+            "1 worker(s) killed",
+        ),
+    ],
+)
+def test_the_reason_of_a_failure_without_an_exception_is_its_last_error(tmp_path, text, reason):
     path = tmp_path / "error.txt"
-    path.write_text("Failure # 1\nTuneError: first\nFailure # 2\nTuneError: second\n")
-    assert _reason(SimpleNamespace(pickled_error_file=None, error_file=str(path))) == "TuneError: second"
+    path.write_text(text)
+    assert _reason(SimpleNamespace(pickled_error_file=None, error_file=str(path))) == reason

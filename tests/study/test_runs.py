@@ -364,6 +364,35 @@ def test_confirmation_trains_the_chosen_cells_with_fresh_seeds(tmp_path, cluster
         assert "Traceback" not in refused.stderr
 
 
+def test_workers_run_the_code_of_the_driver(tmp_path, cluster):
+    """The cluster's nodes have the project too, and do not see the driver's folder; they train with its code."""
+    apart = ["unshare", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("hiding a folder from the workers needs root")
+    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1]}}, max_epochs=2)
+    (tmp_path / "hidden").mkdir()
+    script = """
+mount -t tmpfs tmpfs hidden
+cp -r "$0/study" "$0/trainables" "$0/analysis" hidden
+sed -i 's/^    def step.*/&\\n        raise OSError(__file__)/' hidden/trainables/tune_cell.py
+cd hidden
+PYTHONPATH=. exec "$@"
+"""
+    command = [sys.executable, "-m", "study", "run", "--grid", grid, "--storage", tmp_path, "--retries", "0"]
+    run = subprocess.run(
+        [*apart, "sh", "-ec", script, Path(__file__).parents[2], *command],
+        env=environment(cluster.address),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout + run.stderr
+    (error,) = set(pd.read_parquet(tmp_path / "own" / "trials")["error"])
+    assert re.fullmatch(r"OSError: .*/runtime_resources/py_modules_files/.*/trainables/tune_cell.py", error)
+
+
 @pytest.fixture
 def long_cells(tmp_path):
     """A grid of six cells that train longer than a driver's heartbeat takes to be seen."""
