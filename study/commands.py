@@ -21,6 +21,7 @@ from trainables.config import CellConfig
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Machines
     from study.resources import Resources
+    from trainables.tune_cell import CellTrainable
 
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
@@ -154,7 +155,13 @@ class Work:
     info: dict[str, Any]
 
 
-def train(work: Work, resources: "Resources", console: Console, command: str) -> int:
+def train(
+    work: Work,
+    resources: "Resources",
+    console: Console,
+    command: str,
+    trainable: "type[CellTrainable] | None" = None,
+) -> int:
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
     from study.progress import Progress
@@ -174,7 +181,9 @@ def train(work: Work, resources: "Resources", console: Console, command: str) ->
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(len(jobs), console) as progress:
-                outcome = run_jobs(work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat)
+                outcome = run_jobs(
+                    work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable
+                )
     for cell_name, error in outcome.errors.items():
         console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
     if len(outcome.ended) < len(jobs):

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from ray.tune.experiment import Trial
 
 import trainables
 from study.grid import Grid
-from study.heartbeat import Heartbeat
+from study.heartbeat import BEAT_S, Heartbeat
 from study.planning import Job
 from study.progress import Progress
 from study.resources import LaunchError, Resources, placed
@@ -51,6 +52,7 @@ def run_jobs(
     resources: Resources,
     progress: Progress,
     heartbeat: Heartbeat,
+    trainable: type[CellTrainable] | None = None,
 ) -> Outcome:
     """Train all jobs on the Ray of ``connect``; return when all have ended, or when the user interrupted (then some are
     not in the outcome).
@@ -63,9 +65,9 @@ def run_jobs(
     share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
     with store.scratch() as (filesystem, folder):
         store.folder.put("scratch/shared", b"")
-        heartbeat.report = lambda: progress.snapshot() | {"nodes": len(_nodes())}
+        heartbeat.report = lambda: progress.snapshot() | {"nodes": keeper.nodes}
         tune.Tuner(
-            tune.with_resources(CellTrainable, share),
+            tune.with_resources(trainable or CellTrainable, share),
             param_space=_param_space(jobs, resources) | {"marker": (filesystem, f"{folder}/shared")},
             tune_config=tune.TuneConfig(
                 scheduler=asha,
@@ -181,6 +183,7 @@ class _Keeper(tune.Callback, tune.Stopper):
         # By seed and epoch: a cell that goes on from a checkpoint reports some epochs again, with the same bits.
         self._records: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
         self.error: StoreError | None = None
+        self.nodes, self._counted_at = len(_nodes()), time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -190,6 +193,8 @@ class _Keeper(tune.Callback, tune.Stopper):
             self._heartbeat.check()
         except StoreError as error:
             self.error = self.error or error
+        if time.monotonic() - self._counted_at > BEAT_S:  # not in the beat's own thread, which may outlive Ray
+            self.nodes, self._counted_at = len(_nodes()), time.monotonic()
         return self.error is not None
 
     def __getstate__(self) -> dict[str, Any]:

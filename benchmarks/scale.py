@@ -1,0 +1,98 @@
+"""What a study costs beside the training: time, memory, files and resuming, as it grows.
+
+    python -m benchmarks.scale --cells 1000 --cells 10000
+
+Runs studies of many cells by the code of ``study run``, with a trainable that makes up its two epochs of ten seeds.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from study.commands import Work, train
+from study.grid import Grid
+from study.planning import plan_run, study_info
+from study.resources import Resources
+from study.store import Store
+from trainables.tune_cell import CellTrainable
+
+SEEDS, EPOCHS = range(10), 2
+
+
+class IdleTrainable(CellTrainable):
+    """Reports a cell's epochs without training."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another cell."""
+        self._seeds, self._epoch = list(new_config["seeds"]), 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Make an epoch up."""
+        self._epoch += 1
+        done = self._epoch == EPOCHS
+        numbers = ["learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
+        numbers += ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy", "train_time_s"]
+        made = dict.fromkeys(numbers, 0.5) | {"status": "completed" if done else "running", "error": None}
+        records = [{"seed": seed, "epoch": self._epoch} | made for seed in self._seeds]
+        return {"epoch": self._epoch, "val_accuracy": 0.5, "records": records, "done": done}
+
+
+def measure(cells: int, folder: str) -> dict[str, float]:
+    """Run a study of so many cells in a folder, and look at what it took."""
+    grid = Grid.model_validate(
+        {
+            "name": "scale",
+            "description": "Made.",
+            "seeds": len(SEEDS),
+            "factors": {"aux_weight": {"role": "tuned", "values": [number / 1000 for number in range(cells)]}},
+            "stopping": {"scheduler": "none"},
+        }
+    )
+    configs = grid.cells()
+    store = Store(folder, "scale")
+    info = study_info("scale", grid, configs, SEEDS, None)
+    silent = Console(quiet=True)
+    began = time.perf_counter()
+    train(Work(grid, configs, SEEDS, "none", store, info), Resources(), silent, "", IdleTrainable)
+    run_s = time.perf_counter() - began
+    began = time.perf_counter()
+    again = Store(folder, "scale")
+    again.repair()
+    assert not plan_run(configs, SEEDS, again.read_trials()[0], "none").jobs, "cells are missing"
+    resume_s = time.perf_counter() - began
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {
+        "cells": cells,
+        "run_s": run_s,
+        "cell_ms": 1000 * run_s / cells,
+        "driver_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "files": len(files),
+        "store_mb": sum(path.stat().st_size for path in files) / 2**20,
+        "resume_s": resume_s,
+    }
+
+
+def main(cells: Annotated[list[int], typer.Option(help="How many cells; may be given more than once.")]) -> None:
+    """Measure studies of these sizes, each in a process of its own."""
+    table = Table("cells", "run s", "ms a cell", "driver MB", "files", "store MB", "resume s", box=None)
+    for number in cells:
+        with tempfile.TemporaryDirectory() as folder:
+            code = f"import json, benchmarks.scale as s; print(json.dumps(s.measure({number}, {folder!r})))"
+            run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        row = json.loads(run.stdout.splitlines()[-1])
+        table.add_row(*(f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in row.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
