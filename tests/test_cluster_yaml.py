@@ -73,6 +73,8 @@ def aws(tmp_path_factory):
     (project / "cluster.yaml").write_text(TEXT.replace("CHANGE-ME", BUCKET))
     (project / "cluster.iam.json").write_text(DOCUMENTS.replace("CHANGE-ME", BUCKET))
     shutil.copy(ROOT / "constraints.txt", project)
+    (project / "study").mkdir()
+    (project / "study" / "__main__.py").touch()
     for name in ("ssh", "rsync"):
         (programs / name).write_text(f"#!{sys.executable}\n{REMOTE}")
         (programs / name).chmod(0o755)
@@ -119,7 +121,8 @@ def story(aws):
     ray_command(aws, "launcher", "up", "-y", "--no-config-cache", "cluster.yaml")
     up = requests(aws)
     head = instances(aws)
-    ray_command(aws, "launcher", "exec", "--no-config-cache", "cluster.yaml", "study run --grid full")
+    ray_command(aws, "launcher", "exec", "--no-config-cache", "--tmux", "cluster.yaml", "study run --grid full")
+    ray_command(aws, "launcher", "submit", "cluster.yaml", "study/__main__.py", "--", "run", "--grid", "full")
     executed = requests(aws)[len(up) :]
     config = json.loads((aws.programs / "bootstrap.json").read_text())
     config["auth"]["ssh_private_key"] = str(next(Path(os.environ["HOME"]).rglob("*.pem")))
@@ -381,7 +384,12 @@ def test_the_head_installs_the_pinned_project_and_starts_ray_on_loopback(story):
     assert "--disable-usage-stats" in start  # after RAY_USAGE_STATS_ENABLED, which ray up sets as on its own machine
     assert "RAY_OVERRIDE_RESOURCES={CPU:0}" in start
     assert asked.index(install) < asked.index(start)
-    assert any("study run --grid full" in command and "docker exec" in command for command in commands(story.executed))
+
+
+def test_a_run_is_started_in_the_container_by_exec_and_by_submit(story):
+    asked = [command for command in commands(story.executed) if "docker exec" in command]
+    assert any("tmux new -d bash -c study run --grid full" in command for command in asked)
+    assert any("python /home/ray/__main__.py run --grid full" in command for command in asked)
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="ray up needs rsync; so does this")
