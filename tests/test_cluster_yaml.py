@@ -281,6 +281,8 @@ def test_images_are_of_the_pinned_ray_and_python():
 def test_no_secret_no_open_address_and_a_placeholder_that_cannot_be_a_bucket(text):
     assert not re.search(r"0\.0\.0\.0|::/0|AKIA|ASIA|secret|password|PRIVATE KEY|credentials", text, re.I)
     assert "arn:aws:s3:::*" not in text
+    assert "CHANGE-ME" in text
+    assert PLACEHOLDER in TEXT
     assert not re.fullmatch(r"[a-z0-9.-]{3,63}", "CHANGE-ME")
 
 
