@@ -369,6 +369,7 @@ def test_the_container_has_the_storage_the_address_and_all_of_shm(story):
     for part in (
         f"--env STUDY_STORAGE=s3://{BUCKET}/studies",
         "--env RAY_ADDRESS=auto",
+        "--env STUDY_GPUS_PER_TRIAL=0.25",
         "--env RAY_AUTH_MODE=disabled",
         f"{NAME}/home/ray/{NAME}:/home/ray/{NAME}",
         f" {image} bash",
