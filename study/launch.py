@@ -108,13 +108,20 @@ def _param_space(jobs: Sequence[Job], resources: Resources) -> dict[str, Any]:
     """Return the Tune configs of CellTrainable, one a job."""
     seeds = {job.cell.cell_id: list(job.seeds) for job in jobs}
     return {
-        "cell": tune.grid_search([job.cell.model_dump() for job in jobs]),
+        "cell": tune.grid_search(_Uncopied(job.cell.model_dump() for job in jobs)),
         "seeds": tune.sample_from(lambda config: seeds[_cell_of(config).cell_id]),
         "device": resources.device,
         "threads": max(1, int(resources.cpus_per_trial)),
         "data_dir": resources.data_dir,
         "epoch_limit_s": resources.epoch_limit_s,
     }
+
+
+class _Uncopied(list[Any]):
+    """Values that Tune does not copy: it would copy all of them for each of them, hours for ten thousand."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Uncopied":
+        return self
 
 
 @contextmanager
