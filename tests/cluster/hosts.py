@@ -83,10 +83,10 @@ class Host:
         """The command lines of all its processes."""
         if not self.pid:
             return []
-        lines, own = [], os.readlink(f"/proc/{self.pid}/ns/pid")
+        lines, own = [], Path(f"/proc/{self.pid}/ns/pid").readlink()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended in the meantime
-                if os.readlink(folder / "ns" / "pid") == own:
+                if (folder / "ns" / "pid").readlink() == own:
                     lines.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip())
         return lines
 

@@ -45,16 +45,16 @@ def lab(tmp_path):
         for name in ("head", "one", "two"):
             lab.add(name)
         (lab.nfs / "look.py").write_text(LOOK)
-        (lab.nfs / "cluster.yaml").write_text(yaml.safe_dump(for_this_lab(lab)))
+        ray(lab, "get-auth-token", "--generate")
         yield lab
 
 
-def for_this_lab(lab):
+def for_this_lab(lab, workers):
     """The shipped cluster file, with what a user edits edited, and without an installation from a package index."""
     shipped = yaml.safe_load((PROJECT / "cluster.onprem.yaml").read_text())
-    workers = [lab.hosts["one"].address, lab.hosts["two"].address]
+    addresses = {"head_ip": lab.hosts["head"].address, "worker_ips": [lab.hosts[name].address for name in workers]}
     config = shipped | {
-        "provider": shipped["provider"] | {"head_ip": lab.hosts["head"].address, "worker_ips": workers},
+        "provider": shipped["provider"] | addresses,
         "auth": {"ssh_user": "root", "ssh_private_key": "/run/lab/key"},
         "setup_commands": [VENV, IMPORT, *shipped["setup_commands"][2:]],
     }
@@ -85,18 +85,22 @@ def wait_for(what, value, timeout_s):
         time.sleep(1)
 
 
-def up(lab):
-    """Bring the cluster up; return when all its nodes are there."""
+def up(lab, *workers):
+    """Bring a head and workers up; return when all of them are there."""
+    (lab.nfs / "cluster.yaml").write_text(yaml.safe_dump(for_this_lab(lab, workers)))
     ray(lab, "up", "-y", "--no-config-cache", CONFIG)
-    wait_for(lambda: sorted(name for name, *_ in look(lab)["nodes"]), ["head", "one", "two"], 120)
+    wait_for(lambda: sorted(name for name, *_ in look(lab)["nodes"]), ["head", *workers], 120)
 
 
-def test_up_run_submit_and_down(lab, tmp_path):
+def test_up_run_submit_and_down(lab):
     grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": [0, 1, 10, 100]}}, max_epochs=10)
-    up(lab)
+    up(lab, "one")
+    up(lab, "one", "two")  # a machine is added
     for name, code, cwd in look(lab)["nodes"]:
         assert code == f"{HOME}/digit-comparator-study/study/__init__.py", name
         assert cwd != str(PROJECT)
+    stranger = lab.hosts["laptop"].run("ray", "status", "--address", f"{lab.hosts['head'].address}:6379")
+    assert "InvalidAuthToken" in stranger.stderr  # without RAY_AUTH_MODE=token
     command = f"run --grid {NFS}/own.yaml"
     assert "8 in 4 cells to train" in ray(lab, "exec", CONFIG, f"study {command}")
     assert_store_is_as_trained_directly(lab.nfs / "studies" / "own", load_grid(grid).cells(), range(2))
@@ -107,13 +111,13 @@ def test_up_run_submit_and_down(lab, tmp_path):
     assert "own: of 8 trials 8 finished" in status.stdout
     ray(lab, "down", "-y", CONFIG)
     for host in lab.hosts.values():
-        wait_for(lambda host=host: len(host.processes()), 1, 120)  # its sshd
+        wait_for(lambda host=host: [line for line in host.processes() if not line.startswith("sshd: ")], [], 120)
 
 
 @pytest.mark.parametrize(("seconds", "lost"), [(8, False), (60, True)])
 def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
     grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
-    up(lab)
+    up(lab, "one", "two")
     command = lab.hosts["head"].command("bash", "-c", f". ~/.bashrc; exec study run --grid {NFS}/own.yaml")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     victim = lab.hosts["one"]
