@@ -220,11 +220,19 @@ class _Keeper(tune.Callback, tune.Stopper):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._keep(trial, "pruned", None)
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if trial.trial_id not in self._started:
+            self._begin(trial)
+        self._progress.cell_set_back(trial.trial_id, self._reason(trial))
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._keep(trial, "failed", self._reason(trial))
+
+    def _reason(self, trial: Trial) -> str:
         reason = _reason(trial)
         if reason.startswith(StorageNotSharedError.__name__):
             self.error = self.error or StoreError(f"{reason}; give one that all nodes share with --storage")
-        self._keep(trial, "failed", reason)
+        return reason
 
     def _begin(self, trial: Trial) -> None:
         cell = _cell_of(trial.config)

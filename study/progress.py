@@ -45,12 +45,14 @@ class Progress:
             self._console.print(self.summary())
 
     def cell_started(self, key: str, label: str, seeds: int, max_epochs: int) -> None:
-        """Note that a cell runs, maybe again after its worker was lost."""
+        """Note that a cell runs, maybe again after it failed."""
         self._started = self._clock() if self._started is None else self._started
-        if key in self._running:
-            line = f"{label}: its worker was lost; it goes on from its last checkpoint"
-            self._console.print(line, soft_wrap=True, highlight=False)
         self._running[key] = RunningCell(label, seeds, max_epochs)
+
+    def cell_set_back(self, key: str, reason: str) -> None:
+        """Note that a running cell failed, and is tried again from its last checkpoint."""
+        line = f"{self._running[key].label}: {reason}; it goes on from its last checkpoint"
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:
         """Note a running cell's last epoch."""

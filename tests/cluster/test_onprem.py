@@ -141,6 +141,6 @@ def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
             driver.kill()
     assert driver.returncode == 0, text
     assert "Traceback" not in text
-    assert ("its worker was lost" in text) == lost, text
+    assert ("it goes on from its last checkpoint" in text) == lost, text
     assert_store_is_as_trained_directly(lab.nfs / "studies" / "own", load_grid(grid).cells(), range(2))
     wait_for(lambda: len(look(lab)["nodes"]), 3, 180)  # the autoscaler starts Ray there again

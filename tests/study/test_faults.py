@@ -77,7 +77,7 @@ def test_a_node_killed_in_mid_cell(tmp_path, nodes, grid, start):  # noqa: F811
     nodes.remove_node(victim, allow_graceful=False)
     text = process.communicate(timeout=300)[0]
     assert_undisturbed(process, text, grid, tmp_path)
-    assert text.count("its worker was lost; it goes on from its last checkpoint") == 1
+    assert text.count("it goes on from its last checkpoint") == 1
 
 
 def test_two_of_three_nodes_killed_and_one_that_joins_late(tmp_path, nodes, grid, start):  # noqa: F811
