@@ -15,6 +15,7 @@ from typing import Any, Literal
 import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 import trainables
 from study.grid import Grid
@@ -68,8 +69,16 @@ def run_jobs(
         heartbeat.report = lambda: progress.snapshot() | {"nodes": keeper.nodes}
         tune.Tuner(
             tune.with_resources(trainable or CellTrainable, share),
-            param_space=_param_space(jobs, resources) | {"marker": (filesystem, f"{folder}/shared")},
+            param_space={
+                "device": resources.device,
+                "threads": max(1, int(resources.cpus_per_trial)),
+                "data_dir": resources.data_dir,
+                "epoch_limit_s": resources.epoch_limit_s,
+                "marker": (filesystem, f"{folder}/shared"),
+            },
             tune_config=tune.TuneConfig(
+                search_alg=_Jobs(jobs),
+                num_samples=len(jobs),
                 scheduler=asha,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: _cell_of(trial.config).cell_id,
@@ -104,24 +113,25 @@ def _asha(grid: Grid, jobs: Sequence[Job], store: Store) -> StratifiedASHA:
     return asha
 
 
-def _param_space(jobs: Sequence[Job], resources: Resources) -> dict[str, Any]:
-    """Return the Tune configs of CellTrainable, one a job."""
-    seeds = {job.cell.cell_id: list(job.seeds) for job in jobs}
-    return {
-        "cell": tune.grid_search(_Uncopied(job.cell.model_dump() for job in jobs)),
-        "seeds": tune.sample_from(lambda config: seeds[_cell_of(config).cell_id]),
-        "device": resources.device,
-        "threads": max(1, int(resources.cpus_per_trial)),
-        "data_dir": resources.data_dir,
-        "epoch_limit_s": resources.epoch_limit_s,
-    }
+class _Jobs(Searcher):
+    """Hands out the Tune configs of the jobs, in their order.
 
+    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours to begin.
+    """
 
-class _Uncopied(list[Any]):
-    """Values that Tune does not copy: it would copy all of them for each of them, hours for ten thousand."""
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        super().__init__()
+        self._jobs = iter(jobs)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Uncopied":
-        return self
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        job = next(self._jobs, None)
+        return None if job is None else {"cell": job.cell.model_dump(), "seeds": list(job.seeds)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Learn nothing: no job depends on how another ended."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keep nothing: the store is what a run resumes from."""
 
 
 @contextmanager
