@@ -113,7 +113,7 @@ def test_up_run_submit_and_down(lab):
     apart = lab.hosts["head"].run("bash", "-c", f". ~/.bashrc; study {command} --storage /tmp/apart")
     assert apart.returncode == 2, apart.stdout + apart.stderr
     assert re.search(
-        r"study: .*the node (one|two) does not see /tmp/apart/own/scratch/shared .*--storage", apart.stderr
+        r"study: .*the node (one|two) does not see /tmp/apart/own/scratch/shared, .*--storage", apart.stderr
     )
     assert "Traceback" not in apart.stderr
     ray(lab, "down", "-y", CONFIG)
