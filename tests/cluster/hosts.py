@@ -1,6 +1,7 @@
 """A lab made of this machine: hosts with an address, an sshd, processes and a /tmp of their own, at one switch.
 
-A host is a network, PID, mount and UTS namespace whose process 1 is its sshd; when that ends, all of the host ends.
+A host is a network, PID, mount and UTS namespace whose process 1 is its sshd; when that ends, all of the host ends. It
+ends with the process that made the lab, however that ends. No namespace has a name, so that none can be left behind.
 The hosts share the kernel, the disk, the clock, and a folder that stands for the lab's NFS.
 """
 
@@ -9,10 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-TOOLS = ["ip", "nsenter", "rsync", "ssh", "ssh-keygen", "sshd", "unshare"]
+TOOLS = ["ip", "nsenter", "rsync", "setpriv", "ssh", "ssh-keygen", "sshd", "unshare"]
 HOME = "/run/lab/home"  # of root, on each host
 NFS = "/mnt/lab"
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,6 +32,7 @@ for path in /tmp /mnt /dev/shm; do mount -t tmpfs -o mode=1777 lab "$path"; done
 show "$folder/nfs" {NFS}
 for path in "$@"; do show "$path" "$path"; done
 cd /
+echo
 exec "$(command -v sshd)" -D -f /run/lab/sshd_config
 """
 
@@ -53,18 +54,9 @@ def missing_tools():
 class Host:
     """A machine of the lab."""
 
-    def __init__(self, name, address, process):
-        self.name, self.address, self._process = name, address, process
-        deadline = time.monotonic() + 20
-        while not any("sshd" in line for line in self.processes()):
-            assert process.poll() is None and time.monotonic() < deadline, f"{name} has not started"  # noqa: PT018
-            time.sleep(0.1)
-
-    @property
-    def pid(self):
-        """Its process 1, as this machine counts; None before it has one."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0]) if children else None
+    def __init__(self, name, address, pid):
+        self.name, self.address = name, address
+        self.pid = pid  # of its process 1, as this machine counts
 
     def command(self, *command, cwd="/"):
         """A command line that runs a command on it."""
@@ -81,8 +73,6 @@ class Host:
 
     def processes(self):
         """The command lines of all its processes."""
-        if not self.pid:
-            return []
         lines, own = [], Path(f"/proc/{self.pid}/ns/pid").readlink()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended in the meantime
@@ -98,42 +88,43 @@ class Lab(contextlib.ExitStack):
         super().__init__()
         self.folder, self.nfs = Path(folder), Path(folder) / "nfs"
         self.hosts = {}
-        self._switch = self._namespace("switch")
-        _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", self._switch, "link", "set", "switch", "up")
         self._make_keys()
+        self._switch = self._unshare("--net", "--fork", "--kill-child", "sh", "-c", "echo; exec sleep infinity")
+        _ip(self._switch, "link", "add", "switch", "type", "bridge")
+        _ip(self._switch, "link", "set", "switch", "up")
 
     def add(self, name, keep=()):
         """Start a host; ``keep`` are paths that it sees though /tmp and /mnt are its own."""
         number = len(self.hosts) + 1
-        address, namespace, port = f"10.77.0.{number}", self._namespace(name), f"port{number}"
-        _ip("-n", self._switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        _ip("-n", self._switch, "link", "set", port, "master", "switch", "up")
-        _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
+        address, port = f"10.77.0.{number}", f"port{number}"
+        boot = ["bash", "-euc", BOOT, "boot", name, self.folder, sys.prefix, sys.base_prefix, *keep]
+        own = ["--net", "--pid", "--fork", "--mount", "--mount-proc", "--uts", "--kill-child"]
+        pid = self._unshare(*own, *map(str, boot))
+        _ip(self._switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        _ip(self._switch, "link", "set", port, "master", "switch", "up")
+        _ip(pid, "address", "add", f"{address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
-            _ip("-n", namespace, "link", "set", device, "up")
-        _ip("-n", namespace, "route", "add", "default", "dev", "eth0")  # Ray asks it for its own address
-        boot = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--uts", "--kill-child"]
-        boot += ["bash", "-euc", BOOT, "boot", name, self.folder, sys.prefix, sys.base_prefix, *keep]
-        process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{namespace}", *map(str, boot)],
-            env={"PATH": PATH, "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-        )
-        self.callback(process.wait)
-        self.callback(process.kill)  # and with it, by --kill-child, process 1 and all of the host
-        self.hosts[name] = Host(name, address, process)
+            _ip(pid, "link", "set", device, "up")
+        _ip(pid, "route", "add", "default", "dev", "eth0")  # Ray asks it for its own address
+        self.hosts[name] = Host(name, address, pid)
         return self.hosts[name]
 
     def link(self, host, state):
         """Set the link between a host and the switch ``up`` or ``down``."""
-        _ip("-n", self._switch, "link", "set", f"port{host.address.rpartition('.')[2]}", state)
+        _ip(self._switch, "link", "set", f"port{host.address.rpartition('.')[2]}", state)
 
-    def _namespace(self, name):
-        full = f"lab{os.getpid()}-{name}"
-        _ip("netns", "add", full)
-        self.callback(_ip, "netns", "delete", full)
-        return full
+    def _unshare(self, *arguments):
+        """Start a process in new namespaces; return its process id when it has said a line."""
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", *arguments],
+            env={"PATH": PATH, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        self.enter_context(process)
+        self.callback(process.kill)  # and with it, by --kill-child, all that runs there
+        assert process.stdout.readline(), f"cannot start {arguments}"
+        return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
     def _make_keys(self):
         self.nfs.mkdir(parents=True)
@@ -148,5 +139,6 @@ class Lab(contextlib.ExitStack):
         (ssh / "shadow").write_text("root:*:19000:0:99999:7:::\n")  # no password, and not locked
 
 
-def _ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True)
+def _ip(pid, *arguments):
+    """Run ``ip`` in the network of a process."""
+    subprocess.run(["nsenter", f"--target={pid}", "--net", "ip", *arguments], check=True)
