@@ -67,7 +67,7 @@ def run_jobs(
     with store.scratch() as (filesystem, folder):
         store.folder.put("scratch/shared", b"")
         heartbeat.report = lambda: progress.snapshot() | {"nodes": keeper.nodes}
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(trainable or CellTrainable, share),
             param_space={
                 "device": resources.device,
@@ -96,7 +96,12 @@ def run_jobs(
                     num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
                 ),
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except Exception:  # Tune reads its own files when it ends, and may stumble over what a failed storage left
+            if keeper.error is None:
+                raise
     if keeper.error is not None:
         raise keeper.error
     return outcome
@@ -144,6 +149,7 @@ def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # as for Tune's own grid search; for others it is 1
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
     address = resources.address
     if address:

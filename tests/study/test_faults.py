@@ -17,7 +17,6 @@ from tests.study.test_runs import (
     WEIGHTS,
     assert_store_is_as_trained_directly,
     start,  # noqa: F401
-    study,
     wait_for_line,
     write_grid,
 )
@@ -57,23 +56,19 @@ def assert_undisturbed(process, text, grid, tmp_path):
     assert set(pd.read_parquet(tmp_path / "own" / "trials")["status"]) <= {"completed", "converged"}
 
 
-def wait_for_epochs(tmp_path, epochs):
-    """Wait until a cell in flight has come so far, by the driver's own report."""
+def wait_for_checkpoints(tmp_path, cells):
+    """Wait until so many cells have a checkpoint: each node of one core then trains one."""
     deadline = time.monotonic() + 120
-    while True:
-        text = study("status", "own", "--storage", tmp_path).stdout
-        reached = [int(line.split(" of ")[0].split()[-1]) for line in text.splitlines() if " of 80 " in line]
-        if any(epoch >= epochs for epoch in reached):
-            return
-        assert time.monotonic() < deadline, text
-        time.sleep(0.5)
+    while len({path.parent for path in (tmp_path / "own" / "scratch" / "tune").glob("*/checkpoint_*")}) < cells:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_node_killed_in_mid_cell(tmp_path, nodes, grid, start):  # noqa: F811
     victim = nodes.add_node(num_cpus=1)
     nodes.add_node(num_cpus=1)
     process = start(*run_of(grid, tmp_path), address=nodes.address)
-    wait_for_epochs(tmp_path, 15)  # beyond the first checkpoint, at epoch 10
+    wait_for_checkpoints(tmp_path, 2)
     nodes.remove_node(victim, allow_graceful=False)
     text = process.communicate(timeout=300)[0]
     assert_undisturbed(process, text, grid, tmp_path)
@@ -84,7 +79,7 @@ def test_two_of_three_nodes_killed_and_one_that_joins_late(tmp_path, nodes, grid
     victims = [nodes.add_node(num_cpus=1) for _ in range(2)]
     nodes.add_node(num_cpus=1)
     process = start(*run_of(grid, tmp_path), address=nodes.address)
-    wait_for_epochs(tmp_path, 12)
+    wait_for_checkpoints(tmp_path, 3)
     for victim in victims:
         nodes.remove_node(victim, allow_graceful=False)
     wait_for_line(process, "1 of 6 cells done")
