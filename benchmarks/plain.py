@@ -66,28 +66,15 @@ def single(pairs: Pairs, sharing: bool, dropout: float, aux_weight: float, tuned
     if tuned:
         model = model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=tuned or None)
-
     target = pairs.target
 
     def epoch() -> None:
         for batch in torch.randperm(len(pairs.images)).split(BATCH):
-            single_step(model, optimiser, pairs.images[batch], pairs.digits[batch], target[batch], aux_weight)
+            optimiser.zero_grad()
+            loss_of(model(pairs.images[batch]), pairs.digits[batch], target[batch], aux_weight).backward()
+            optimiser.step()
 
     return epoch
-
-
-def single_step(
-    model: PlainComparator,
-    optimiser: torch.optim.Optimizer,
-    images: Tensor,
-    digits: Tensor,
-    target: Tensor,
-    aux_weight: float,
-) -> None:
-    """Take one step on a batch of pairs."""
-    optimiser.zero_grad()
-    loss_of(model(images), digits, target, aux_weight).backward()
-    optimiser.step()
 
 
 def vmapped(pairs: Pairs, models: int, sharing: bool, dropout: float, aux_weight: float) -> Callable[[], None]:

@@ -14,7 +14,7 @@ import torch
 import typer
 from ray import tune
 
-from benchmarks.plain import BATCH, PlainComparator, loss_of, single_step
+from benchmarks.plain import BATCH, PlainComparator, loss_of
 from trainables.pairs import Pairs, draw_split, load_pool
 
 AUX_WEIGHTS, DROPOUTS = (0.0, 10.0), (0.0, 0.5)
@@ -46,7 +46,10 @@ def train(config: dict[str, Any]) -> None:
     for _ in range(config["epochs"]):
         model.train()
         for batch in torch.randperm(len(target)).split(BATCH):
-            single_step(model, optimiser, pairs.images[batch], pairs.digits[batch], target[batch], config["aux_weight"])
+            optimiser.zero_grad()
+            outputs = model(pairs.images[batch])
+            loss_of(outputs, pairs.digits[batch], target[batch], config["aux_weight"]).backward()
+            optimiser.step()
         val_loss, val_accuracy = evaluate(model, split.validation, config["aux_weight"])
         _, test_accuracy = evaluate(model, split.test, config["aux_weight"])
         schedule.step(val_loss)
