@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config import CellConfig
-from trainables.stacked import Layer, Right, conv, linear, per_image, unpack
+from trainables.convolution import CHANNELS, FEATURES, read_features
+from trainables.stacked import Layer, Right, linear, per_image, unpack
 
-CHANNELS, DIGIT_UNITS = 32, 64
-DIGIT_MASK_UNITS = 2 * (CHANNELS + DIGIT_UNITS)  # of the digits of one pair
+DIGIT_UNITS = 64
+DIGIT_MASK_UNITS = 2 * (CHANNELS[1] + DIGIT_UNITS)  # of the digits of one pair
 
 
 class Classifier:
@@ -27,7 +28,7 @@ class Classifier:
         self.layers = digit_layers(config.sharing)
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Tensor:
-        """Compute the digit logits of images ``[B, G, 14, 14]`` (channels_last, G = 2K).
+        """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
         ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out.
         """
@@ -55,9 +56,9 @@ def digit_layers(sharing: bool) -> tuple[Layer, ...]:
     """Return the layers that read a digit: one tower for both images, or one for each."""
     towers = 1 if sharing else 2
     return (
-        Layer("conv1", (16, 1, 3, 3), towers),
-        Layer("conv2", (CHANNELS, 16, 3, 3), towers, reads=("conv1",)),
-        Layer("digit1", (DIGIT_UNITS, 128), towers, reads=("conv2",)),
+        Layer("conv1", (CHANNELS[0], 1, 3, 3), towers),
+        Layer("conv2", (CHANNELS[1], CHANNELS[0], 3, 3), towers, reads=("conv1",)),
+        Layer("digit1", (DIGIT_UNITS, FEATURES), towers, reads=("conv2",)),
         Layer("digit2", (10, DIGIT_UNITS), towers, reads=("digit1",)),
     )
 
@@ -65,19 +66,16 @@ def digit_layers(sharing: bool) -> tuple[Layer, ...]:
 def read_digits(
     layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the features ``[G, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images ``[B, G, 14, 14]``.
+    """Return the features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images ``[K, B, 2, 14, 14]``.
 
     ``layers`` are unpacked; ``masks`` is ``[K, B * DIGIT_MASK_UNITS]`` or None.
     """
-    batch, count = images.shape[:2]
-    channel, digit = _split_masks(masks, batch)
-    hidden = F.leaky_relu(F.max_pool2d(conv(images, *layers["conv1"]), 2))
-    # The mask commutes with the pooling that the report has after it, and is four times smaller behind it.
-    hidden = F.leaky_relu(F.max_pool2d(conv(hidden, *layers["conv2"]), 2) * channel)
-    features = hidden.unflatten(1, (count, CHANNELS)).transpose(0, 1).flatten(2)
+    pairs = images.shape[1]
+    channel, digit = _split_masks(masks, pairs)
+    features = read_features(images, layers["conv1"], layers["conv2"], channel)
     digit1, digit2 = ([per_image(p) for p in layers[name]] for name in ("digit1", "digit2"))
-    digits = linear(F.leaky_relu(linear(features, *digit1)) * digit, *digit2)
-    return features, digits.unflatten(0, (count // 2, 2))
+    digits = linear(F.leaky_relu(linear(features.flatten(0, 1), *digit1)) * digit, *digit2)
+    return features, digits.unflatten(0, (-1, 2))
 
 
 def digit_losses(logits: Tensor, digits: Tensor) -> Tensor:
@@ -101,12 +99,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return flat.view(labels.shape)
 
 
-def _split_masks(masks: Tensor | None, batch: int) -> tuple[Tensor | float, Tensor | float]:
-    """Cut the masks of a batch into the shapes in which they multiply the channels and the 64 units."""
+def _split_masks(masks: Tensor | None, batch: int) -> tuple[Tensor | None, Tensor | float]:
+    """Cut the masks of a batch into those of the channels and of the 64 units, in the shapes of what they scale."""
     if masks is None:
-        return 1.0, 1.0
-    channel, digit = masks.split([batch * 2 * CHANNELS, batch * 2 * DIGIT_UNITS], dim=1)
-    return (
-        channel.unflatten(1, (batch, -1)).transpose(0, 1).reshape(batch, -1, 1, 1),
-        digit.reshape(-1, batch, DIGIT_UNITS),
-    )
+        return None, 1.0
+    channel, digit = masks.split([batch * 2 * CHANNELS[1], batch * 2 * DIGIT_UNITS], dim=1)
+    return channel.unflatten(1, (batch, 2, CHANNELS[1])), digit.reshape(-1, batch, DIGIT_UNITS)

@@ -51,15 +51,15 @@ class Comparator:
         )
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Outputs:
-        """Compute the logits of images ``[B, G, 14, 14]`` (channels_last, G = 2K: first and second of each pair).
+        """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
         ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out.
         """
         layers = unpack(parameters, self.layers)
-        reading, first, second, last = _split_masks(masks, len(images))
+        reading, first, second, last = _split_masks(masks, images.shape[1])
         features, digits = read_digits(layers, images, reading)
 
-        both = features.unflatten(0, (len(parameters), 2)).transpose(1, 2).flatten(2)  # [K, B, 256]
+        both = features.transpose(1, 2).flatten(2)  # [K, B, 256]
         compare1, compare2, output1, output2 = (
             [p.squeeze(1) for p in layers[name]] for name in ("compare1", "compare2", "output1", "output2")
         )

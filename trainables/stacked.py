@@ -52,7 +52,7 @@ class Right(NamedTuple):
 
 
 class StackedModel(Protocol):
-    """What the training loop asks of a model. G = 2K is the number of images in a stacked pair."""
+    """What the training loop asks of a model."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -63,7 +63,7 @@ class StackedModel(Protocol):
         """Dropout units of one pair."""
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Any:
-        """Map ``[K, P]``, images ``[B, G, 14, 14]`` in channels_last and masks ``[K, B * mask_units]`` to outputs."""
+        """Map ``[K, P]``, images ``[K, B, 2, 14, 14]`` and masks ``[K, B * mask_units]`` to outputs."""
 
     def losses(self, outputs: Any, digits: Tensor) -> Tensor:
         """Return the mean loss ``[K]`` over the batch, for the true digits ``[K, B, 2]``."""
@@ -91,22 +91,17 @@ class StackedPairs:
         return self.digits.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather pairs by ``order`` ``[K, B]``: images ``[B, 2K, 14, 14]`` in channels_last, digits ``[K, B, 2]``."""
+        """Gather pairs by ``order`` ``[K, B]``: images ``[K, B, 2, 14, 14]``, digits ``[K, B, 2]``."""
         rows = torch.arange(len(order), device=order.device)[:, None]
-        return _interleave(self.images[rows, order]), self.digits[rows, order]
+        return self.images[rows, order], self.digits[rows, order]
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the pairs from start to stop in their own order, shaped as a batch."""
-        return _interleave(self.images[:, start:stop]), self.digits[:, start:stop]
+        return self.images[:, start:stop], self.digits[:, start:stop]
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates but those at ``rows`` (int64)."""
         return replace(self, images=self.images[rows], digits=self.digits[rows])
-
-
-def _interleave(images: Tensor) -> Tensor:
-    """Turn ``[K, B, 2, 14, 14]`` into ``[B, 2K, 14, 14]`` in channels_last."""
-    return images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def parameter_count(layers: Sequence[Layer]) -> int:

@@ -158,7 +158,7 @@ class Training(Iterator[list[EpochRecord]]):
             images, digits = pairs.chunk(start, start + EVALUATION_CHUNK)
             outputs = self.model.forward(parameters, images, None)
             right = self.model.correct(outputs, digits)
-            loss = self.model.losses(outputs, digits) * len(images)
+            loss = self.model.losses(outputs, digits) * digits.shape[1]
             by_probability = right.target_by_probability
             if by_probability is None:
                 by_probability = torch.full_like(loss, math.nan)

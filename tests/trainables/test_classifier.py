@@ -33,8 +33,7 @@ def test_it_starts_and_reads_digits_as_the_shared_comparator_does(classifier):
     own = initial_parameters(classifier.layers, SEEDS, CPU)
     assert classifier.layers == comparator.layers[:4]
     assert torch.equal(own, both[:, :13_706])
-    images = torch.rand(9, 6, 14, 14, generator=torch.Generator().manual_seed(1))
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = torch.rand(3, 9, 2, 14, 14, generator=torch.Generator().manual_seed(1))
     masks, all_masks = (
         dropout_masks(stream_keys(SEEDS, "dropout"), 9 * model.mask_units, 0.5) for model in (classifier, comparator)
     )
