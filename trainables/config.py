@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,9 @@ def _no_negative_zero(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
+
+
+VARIED_IN_A_STACK = ("aux_weight", "dropout", "learning_rate")  # numbers that each replicate can have of its own
 
 
 class CellConfig(BaseModel):
@@ -69,6 +72,11 @@ class CellConfig(BaseModel):
             del settings["fixed_data"]
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def stack_key(self) -> tuple[Any, ...]:
+        """All settings but those of VARIED_IN_A_STACK: cells with the same ones can train in one stack."""
+        return tuple(value for name, value in self.model_dump().items() if name not in VARIED_IN_A_STACK)
 
     def trial_id(self, seed: int) -> str:
         """Name the training of this cell with one seed."""
