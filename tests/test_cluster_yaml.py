@@ -143,6 +143,12 @@ def story(aws):
     )
 
 
+@pytest.fixture
+def our_score(monkeypatch):
+    """The score of cluster.yaml in place of Ray's."""
+    monkeypatch.setenv(SCORER, start_environment()[SCORER])
+
+
 def documented_script():
     """Return the Python in the documentation that makes bucket, roles and group."""
     blocks = [
@@ -309,30 +315,27 @@ def test_ray_accepts_it_and_only_workers_train():
         (33, ["on-demand"], {"spot": 3}),
     ],
 )
-def test_the_smaller_machine_is_started_where_spot_is_refused_and_nowhere_else(
-    story, monkeypatch, cells, refused, expected
-):
-    monkeypatch.setenv(SCORER, start_environment()[SCORER])
+@pytest.mark.usefixtures("our_score")
+def test_the_smaller_machine_is_started_where_spot_is_refused_and_nowhere_else(story, cells, refused, expected):
     assert to_launch(story.config, cells, refusals(refused)) == expected
 
 
 @pytest.mark.parametrize("gpus", [0.1, 0.2, 0.5, 1])
-def test_spot_is_first_whatever_a_cell_asks_for(story, monkeypatch, gpus):
-    monkeypatch.setenv(SCORER, start_environment()[SCORER])
+@pytest.mark.usefixtures("our_score")
+def test_spot_is_first_whatever_a_cell_asks_for(story, gpus):
     cell = {"CPU": 2, "GPU": gpus}
     assert to_launch(story.config, 1, refusals([]), cell) == {"spot": 1}
     assert to_launch(story.config, 1, refusals(["spot"]), cell) == {"on-demand": 1}
     assert to_launch(story.config, 1, refusals(["spot"]), cell | {"GPU": 2}) == {"spot": 1}  # the other has but one
 
 
-def test_a_refusal_is_forgotten_after_half_an_hour(story, monkeypatch):
-    monkeypatch.setenv(SCORER, start_environment()[SCORER])
+@pytest.mark.usefixtures("our_score")
+def test_a_refusal_is_forgotten_after_half_an_hour(story):
     assert to_launch(story.config, 4, refusals(["spot"], now=30 * 60)) == {"on-demand": 1}
     assert to_launch(story.config, 4, refusals(["spot"], now=30 * 60 + 1)) == {"spot": 1}
 
 
 def test_the_autoscaler_falls_back_and_returns_as_aws_refuses_spot_and_gives_it(story):
-    assert start_environment()["RAY_enable_autoscaler_v2"] == "0"
     assert story.counts == [
         {},  # spot asked for, and refused
         {"on-demand": 1},  # and asked for again, for the fifth cell
@@ -480,6 +483,9 @@ def test_the_head_installs_the_pinned_project_and_starts_ray_on_loopback(story):
     assert "--dashboard-host=127.0.0.1" in start
     assert "--disable-usage-stats" in start  # after RAY_USAGE_STATS_ENABLED, which ray up sets as on its own machine
     assert "RAY_OVERRIDE_RESOURCES={CPU:0}" in start
+    environment = " ".join(f"{name}={value}" for name, value in start_environment().items())
+    assert f"RAY_enable_autoscaler_v2=0 {SCORER}=study.spot_first.score" == environment
+    assert f"{environment} ray start --head" in start  # the last word, after what ray up exports
     assert asked.index(install) < asked.index(start)
 
 
