@@ -149,11 +149,11 @@ class Store:
 
         What they supersede here is for ``repair`` to remove.
         """
-        tables = [(kind, source._read(f"{kind}/{name}")) for kind in ("epochs", "trials")]
-        if any(table is None for _, table in tables):
-            return False
         part = _part_name(_cell_id(name), ids, _ending(name))
-        for kind, table in tables:
+        for kind in ("epochs", "trials"):
+            table = source._read(f"{kind}/{name}")
+            if table is None:
+                return False
             self._put_table(f"{kind}/{part}", table.filter(pc.is_in(table["trial_id"], pa.array(sorted(ids)))))
         return True
 
