@@ -21,6 +21,7 @@ from study.store import Store
 
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
+CHUNK = 1 << 20  # bytes
 WRITTEN_AT = 315_532_800  # 1980: the same study gives the same bytes, and no tar finds the time implausible
 
 
@@ -85,7 +86,7 @@ def _files(store: Store) -> Iterator[tuple[str, bytes]]:
 def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
     """Give study, name and content of each file in an archive; raise StoreError for what is no study's archive."""
     try:
-        with tarfile.open(file, "r:gz") as tar:
+        with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
             for member in tar:
                 found = MEMBER.fullmatch(member.name)
                 if found and member.isfile() and (stream := tar.extractfile(member)):
@@ -94,6 +95,8 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
                     raise StoreError(
                         f"{file} holds {member.name}: expected the files of one study; nothing is restored"
                     )
+            while packed.read(CHUNK):  # to the end, where gzip checks the length and the sum of all of it
+                pass
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StoreError(f"{file} cannot be read: {error}; expected what `study archive` writes") from None
 
