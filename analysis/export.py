@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from analysis.load import AnalysisError, StudyData
+from analysis.load import StudyData
+from analysis.output import whole_file
 
 COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions where one is unknown
-SUFFIXES = (".csv", ".parquet")
 
 
 def trials_table(data: StudyData) -> pa.Table:
@@ -50,23 +50,9 @@ def _table(rows: pd.DataFrame) -> pa.Table:
 
 
 def write_table(table: pa.Table, out: Path, force: bool) -> None:
-    """Write a table as CSV or Parquet, by the file's name, whole or not at all; numbers keep all their digits.
-
-    Raises AnalysisError for another name, for a file that is there (unless ``force``) and one that cannot be written.
-    """
-    if out.suffix not in SUFFIXES:
-        raise AnalysisError(f"--out {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    if out.exists() and not force:
-        raise AnalysisError(f"--out {out}: there is such a file; give another name, or replace it with --force")
-    partial = out.with_name(f".{out.name}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    """Write a table as CSV or Parquet, by the file's name, with all digits; raises AnalysisError as ``whole_file``."""
+    with whole_file(out, (".csv", ".parquet"), force) as path:
         if out.suffix == ".csv":
-            pacsv.write_csv(table, partial, pacsv.WriteOptions(quoting_style="needed"))
+            pacsv.write_csv(table, path)
         else:
-            pq.write_table(table, partial, compression="zstd")
-        partial.replace(out)
-    except OSError as error:
-        raise AnalysisError(f"--out {out} cannot be written: {error}; give a file that you can write") from None
-    finally:
-        partial.unlink(missing_ok=True)
+            pq.write_table(table, path, compression="zstd")

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.prompt import Confirm
 
+from analysis.output import whole_file
 from study.heartbeat import Heartbeat
 from study.rows import FINISHED
 from study.storage import StoreError
@@ -29,31 +30,25 @@ def archive_study(storage: str, name: str, out: Path, force: bool, console: Cons
     """Write a study into a .tar.gz and read it back; raise StoreError for a study that is running or cannot be kept."""
     store = Store(storage, name)
     store.known_info()
-    if not out.name.endswith((".tar.gz", ".tgz")):
-        raise StoreError(f"--out {out}: expected a name that ends in .tar.gz")
-    if out.exists() and not force:
-        raise StoreError(f"--out {out}: there is such a file; give another name, or replace it with --force")
     Heartbeat(store.folder).check_free()
-    try:
-        files, sha256 = write_archive(store, out)
-    except OSError as error:
-        raise StoreError(f"--out {out} cannot be written: {error}; give a file that you can write") from None
+    files, sha256 = write_archive(store, out, force)
     console.print(f"{name}: {describe_rows(store)}", soft_wrap=True, highlight=False)
-    console.print(f"Wrote {out} and read it back: {files} files, each as it is in the study. Its SHA-256:")
+    console.print(
+        f"Wrote {out} and read it back: {files} files, each as it is in the study. Its SHA-256:", soft_wrap=True
+    )
     console.print(f"{sha256}  {out}", soft_wrap=True, highlight=False)
 
 
-def write_archive(store: Store, out: Path) -> tuple[int, str]:
+def write_archive(store: Store, out: Path, force: bool = False) -> tuple[int, str]:
     """Write the files of a study, whole and checked or not at all; return their number and the archive's SHA-256.
 
-    The same study gives the same bytes. Raises StoreError where what is read back is not what was read.
+    The same study gives the same bytes. Raises StoreError where what is read back is not what was written, and
+    AnalysisError as ``whole_file`` does.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.tmp")
-    try:
-        written = {}
+    written = {}
+    with whole_file(out, (".tar.gz", ".tgz"), force) as path:
         with (
-            partial.open("wb") as file,
+            path.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=WRITTEN_AT) as packed,
             tarfile.open(fileobj=packed, mode="w") as tar,
         ):
@@ -62,14 +57,10 @@ def write_archive(store: Store, out: Path) -> tuple[int, str]:
                 member.size, member.mtime, member.mode = len(content), WRITTEN_AT, 0o644
                 tar.addfile(member, io.BytesIO(content))
                 written[name] = hashlib.sha256(content).hexdigest()
-        kept = {name: hashlib.sha256(content).hexdigest() for _, name, content in _members(partial)}
-        if kept != written:
+        if written != {name: hashlib.sha256(content).hexdigest() for _, name, content in _members(path)}:
             raise StoreError(f"{out} is not what was written when it is read back; nothing is kept of it, try again")
-        with partial.open("rb") as whole:
+        with path.open("rb") as whole:
             sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return len(written), sha256
 
 
