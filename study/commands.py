@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
 from study.rows import FINISHED
 from study.storage import Folder
-from study.store import Store, study_names
+from study.store import Store, locate, study_names
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
@@ -239,3 +239,37 @@ def analyze_study(
     for file in data.unreadable:
         console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
     console.print(f"Wrote {len(written)} files in {folder}; report: {written[-1]}", soft_wrap=True)
+
+
+def show_difference(first: str, second: str, storage: str, as_json: bool, console: Console) -> None:
+    """Compare two studies, each given by its name in the storage or by its path, in words and tables, or as JSON."""
+    from analysis.difference import difference_data, difference_sheet, provenance_sheet, summarise_difference
+    from analysis.load import load_study
+    from analysis.sheets import sheet_rich
+
+    a, b = (load_study(store.storage, store.study) for store in (locate(first, storage), locate(second, storage)))
+    found = difference_data(a, b, (first, second))
+    summary = summarise_difference(found)
+    if as_json:
+        console.print_json(data={"summary": summary, **asdict(found)}, indent=1)
+        return
+    for line in summary:
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(sheet_rich(difference_sheet(found)))
+    if found.provenance:
+        console.print(sheet_rich(provenance_sheet(found)))
+
+
+def export_study(storage: str, name: str, out: Path, epochs: bool, force: bool, console: Console) -> None:
+    """Write a study's trials, or their epochs, as one table."""
+    from analysis.export import epochs_table, trials_table, write_table
+    from analysis.load import load_study
+
+    data = load_study(storage, name)
+    table = epochs_table(data) if epochs else trials_table(data)
+    write_table(table, out, force)
+    missing = len(data.info["cells"]) * len(data.info["seeds"]) - len(data.trials)
+    absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
+    console.print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
+    for file in data.unreadable:
+        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")

@@ -16,7 +16,6 @@ from study.grid import format_value
 from study.heartbeat import BEAT_S, PATIENCE, Heartbeat
 from study.progress import format_duration
 from study.rows import FINISHED
-from study.storage import StoreError
 from study.store import Store
 
 
@@ -39,9 +38,7 @@ class Status:
 
 def read_status(store: Store) -> Status:
     """Read a study's status; raise StoreError where there is no such study."""
-    info = store.read_info()
-    if info is None:
-        raise StoreError(f"no study {store.study} in {store.storage}; `study list` shows those there are")
+    info = store.known_info()
     rows, unreadable = store.read_trials()
     beat = Heartbeat.read(store.folder)
     age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
