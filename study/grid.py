@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from study.grids import grid_names as grid_names
 from study.settings import Condition, Scalar, Settings, Value, describe, typed
@@ -22,6 +22,13 @@ MAX_SEEDS = 1_000_000  # seeds from here on are those of confirmations
 
 class GridError(Exception):
     """A grid that cannot be used: the message names the value, what was expected and the fix."""
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole)]  # 1e1 is 10
 
 
 class _Strict(BaseModel):
@@ -104,8 +111,8 @@ class Stopping(_Strict):
         "asha",
         description="asha stops cells that do badly beside others of their stratum; none stops none.",
     )
-    grace_period: int = Field(20, ge=1, description="The first epoch at which a cell may be stopped.")
-    reduction_factor: int = Field(
+    grace_period: Count = Field(20, ge=1, description="The first epoch at which a cell may be stopped.")
+    reduction_factor: Count = Field(
         2, ge=2, description="Of the cells of a stratum that reach a rung, about one in so many goes on."
     )
     protect: list[Condition] = Field(
@@ -122,7 +129,7 @@ class Grid(_Strict):
 
     name: str = Field(description="The study's name where --name gives no other: letters, digits, '.', '_' and '-'.")
     description: str = Field(description="What the study asks, in a sentence or two.")
-    seeds: int = Field(10, ge=1, le=MAX_SEEDS, description="How many seeds each cell has; --seeds overrides it.")
+    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="How many seeds each cell has; --seeds overrides it.")
     factors: Annotated[dict[str, Factor], AfterValidator(_typed_factors), Field(min_length=1)] = Field(
         description="What varies from cell to cell: settings, each with its role and its values."
     )
@@ -215,7 +222,16 @@ class Grid(_Strict):
             return CellConfig.model_validate(settings)
         except ValidationError as error:  # each value is possible: it is two of them that do not go together
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise PlacedError(f"the cell {describe(factors)}: {reason}", *at) from None
+            raise PlacedError(f"the cell {describe(factors)}: {reason}", *self._origin(reason.split()[0], at)) from None
+
+    def _origin(self, setting: str, at: At) -> At:
+        """Return where a setting of a cell from ``at`` comes from; a reason begins with the name of the setting."""
+        ruled = [("rules", index, "set", setting) for index, rule in enumerate(self.rules) if setting in rule.set]
+        if ruled:
+            return ruled[-1]
+        if setting in self.protocol:
+            return "protocol", setting
+        return (*at, setting) if setting in self.factors else at
 
     def describe(self, cell: CellConfig) -> str:
         """Name a cell by its factors."""
@@ -260,8 +276,8 @@ def read_grid(name: str) -> tuple[str, str]:
         if name in grid_names():
             shipped = resources.files("study.grids") / f"{name}.yaml"
             return str(shipped), shipped.read_text(encoding="utf-8")
-        known = [*grid_names(), *sorted(file.name for file in Path().glob("*.y*ml"))]
-        raise GridError(f"unknown grid {name!r}: {meant(name, [*known, 'the path of a .yaml file'])}")
+        known, own = [*grid_names(), "the path of a .yaml file"], sorted(file.name for file in Path().glob("*.y*ml"))
+        raise GridError(f"unknown grid {name!r}: {meant(name, known, own)}")
     if not path.is_file():
         there = sorted(str(file) for file in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         fix = meant(name, there) if there else "give the path of a YAML file"

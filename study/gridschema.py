@@ -21,10 +21,12 @@ def grid_schema() -> dict[str, Any]:
     """Return the schema, with the settings of a cell wherever a grid file names them."""
     schema = Grid.model_json_schema()
     settings = {name: _as_written(of) for name, of in CellConfig.model_json_schema()["properties"].items()}
-    factor = schema["$defs"].pop("Factor")
-    schema["properties"]["factors"] |= {
+    factor, factors = schema["$defs"].pop("Factor"), schema["properties"]["factors"]
+    del factors["minLength"]
+    factors |= {
         "properties": {name: _factor(factor, name, of["description"]) for name, of in settings.items()},
         "additionalProperties": False,
+        "minProperties": 1,
     }
     _refer_to_settings(schema)
     schema["$defs"]["settings"] = {"type": "object", "properties": settings, "additionalProperties": False}
@@ -52,7 +54,7 @@ def _refer_to_settings(node: Any) -> None:
     if isinstance(node, dict) and node.pop("settings", False):
         del node["additionalProperties"]
         node["$ref"] = "#/$defs/settings"
-        if node.pop("minLength", 0):  # what pydantic makes of a dictionary's min_length behind a validator
+        if node.pop("minLength", 0):  # what pydantic makes of a dictionary's min_length after a validator
             node["minProperties"] = 1
     elif isinstance(node, dict):
         for child in node.values():

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
 from study.spelling import meant
 
@@ -56,20 +57,21 @@ class YamlFile:
     """
 
     def __init__(self, text: str) -> None:
-        loader = _Loader(text)
         try:
+            loader = _Loader(text)
             self._root = loader.get_single_node()
             if self._root is not None:
                 _check(self._root, loader, set(), set())
             self.content: Any = None if self._root is None else loader.construct_document(self._root)
+        except ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise UnreadableError(f"the character {chr(error.character)!r} is not allowed; remove it", line) from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
+            problem = getattr(error, "problem", None) or "cannot be read"
             raise UnreadableError(f"malformed YAML: {problem}", mark.line + 1 if mark else None) from None
         except RecursionError:
             raise UnreadableError("malformed YAML: nested too deeply") from None
-        finally:
-            loader.dispose()
 
     def line(self, at: At) -> int:
         """Return the line, from 1, of the last of the keys and indices that exists."""
