@@ -1,5 +1,6 @@
 """Options that are not on the command line: each comes from the environment, or else from the file study.toml."""
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
