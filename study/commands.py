@@ -221,13 +221,14 @@ def analyze_study(
     storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
 ) -> None:
     """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
+    from analysis.figures.curves import shown_cells
     from analysis.load import companions, latest_study, load_study
     from analysis.page import write_page
     from analysis.report import estimates_of, report_page, sheets_of
     from analysis.sheets import sheet_rich
     from analysis.tables import table1_data, table1_rich
 
-    data = load_study(storage, name or latest_study(storage))
+    data = load_study(storage, name or latest_study(storage), shown_cells)
     page = report_page(data, companions(storage, data))
     if as_json:
         console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from study.rows import EPOCHS, FINISHED, TRIALS, CellResult, rows_of
 from study.storage import Folder, StoreError, folder_names
+from trainables.config import CellConfig
 
 SCHEMA_VERSION = 1
 # Where a trial has rows in several parts, the one with the lowest rank counts.
@@ -91,18 +92,25 @@ class Store:
     def write(self, result: CellResult) -> list[dict[str, Any]]:
         """Keep the rows of a result, then remove the parts of earlier tries that they supersede; return the trials."""
         trials, epochs = rows_of(self.study, result)
-        metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
+        metadata = part_metadata(result.cell)
         earlier = {name for name in self._provisional_parts() if name.startswith(result.cell.cell_id)}
         written = set()
         for suffix, statuses in (("", FINISHED), ("-pruned", ("pruned",)), ("-failed", ("failed",))):
             part = [row for row in trials if row["status"] in statuses]
             if not part:
                 continue
-            written.add(self._write_part(result.cell.cell_id, suffix, part, epochs, metadata))
+            written.add(self._write_rows(result.cell.cell_id, suffix, part, epochs, metadata))
         self._supersede(earlier - written, {row["trial_id"] for row in trials})
         return trials
 
-    def _write_part(
+    def write_part(self, name: str, trials: pa.Table, epochs: pa.Table) -> None:
+        """Write both files of a part, of the schemas TRIALS and EPOCHS with ``part_metadata``; see ``part_name``."""
+        self._put_table(f"epochs/{name}", epochs)
+        self._put_table(f"trials/{name}", trials)
+        if _is_provisional(name):
+            self._provisional_parts().add(name)
+
+    def _write_rows(
         self,
         cell_id: str,
         suffix: str,
@@ -112,12 +120,12 @@ class Store:
     ) -> str:
         """Write both files of a part, of ``epochs`` only the rows of its trials; return their name."""
         ids = {row["trial_id"] for row in trials}
-        digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:8]
-        name = f"{cell_id}-{digest}{suffix}.parquet"
-        self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
-        self._put_table(f"trials/{name}", trials, TRIALS, metadata)
-        if _is_provisional(name):
-            self._provisional_parts().add(name)
+        name = part_name(cell_id, ids, suffix)
+        self.write_part(
+            name,
+            pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata)),
+            pa.Table.from_pylist([row for row in epochs if row["trial_id"] in ids], EPOCHS.with_metadata(metadata)),
+        )
         return name
 
     def _supersede(self, names: Iterable[str], ids: set[str]) -> None:
@@ -128,7 +136,7 @@ class Store:
                 continue
             if rest := [row for row in trials.to_pylist() if row["trial_id"] not in ids]:
                 cell_id, _, suffix = name.removesuffix(".parquet").split("-")
-                self._write_part(cell_id, f"-{suffix}", rest, epochs.to_pylist(), trials.schema.metadata)
+                self._write_rows(cell_id, f"-{suffix}", rest, epochs.to_pylist(), trials.schema.metadata)
             self._remove(name)
 
     @contextmanager
@@ -185,10 +193,9 @@ class Store:
         except (pa.ArrowInvalid, OSError):  # the bytes are here: what fails now is what they say
             return None
 
-    def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[Any, Any]) -> None:
+    def _put_table(self, path: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
-        pq.write_table(table, buffer, compression="zstd")
+        pq.write_table(table, buffer)  # parts are small: zstd takes three times as long to read and saves nothing
         self.folder.put(path, buffer.getvalue())
 
     def _remove(self, name: str) -> None:
@@ -200,6 +207,17 @@ class Store:
         self.folder.make("damaged")
         for kind in ("trials", "epochs"):
             self.folder.move(f"{kind}/{name}", f"damaged/{kind}-{name}")
+
+
+def part_name(cell_id: str, trial_ids: Iterable[str], suffix: str = "") -> str:
+    """Return the name of the two files of a part: of the trials in it, whose rows finished, or as the suffix says."""
+    digest = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:8]
+    return f"{cell_id}-{digest}{suffix}.parquet"
+
+
+def part_metadata(cell: CellConfig) -> dict[Any, Any]:
+    """Return what a part's files say of themselves."""
+    return {"schema": str(SCHEMA_VERSION), "cell": cell.model_dump_json()}
 
 
 def study_names(storage: str) -> list[str]:
