@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import typer
 import yaml
 from numpy.typing import NDArray
 
@@ -169,3 +170,15 @@ def _trials_table(cell: CellConfig, ids: Sequence[str], curve: dict[str, Values]
         columns[f"best_{name}"] = np.take_along_axis(curve[name], best[:, None], axis=1)[:, 0]
     columns["test_accuracy_by_probability"] = columns["test_accuracy"]
     return pa.table({name: pa.array(columns[name], TRIALS.field(name).type) for name in TRIALS.names}, TRIALS)
+
+
+def main(trials: int, storage: Path, pruned: float = 0.0, seed: int = 0) -> None:
+    """Make the study NAME of so many trials in a storage, and beside it the file of its grid."""
+    grid = made_grid(trials)
+    storage.mkdir(parents=True, exist_ok=True)
+    write_grid(grid, storage / f"{NAME}.yaml")
+    make_store(str(storage), grid, pruned, seed)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -69,7 +69,7 @@ def show_studies(storage: str, console: Console) -> None:
     for name in names:
         store = Store(storage, name)
         info = store.read_info() or {}
-        rows, unreadable = store.read_trials()
+        rows, unreadable = store.read_trials("status")
         status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
         missing = len(info["cells"]) * len(info["seeds"]) - len(rows)
         counts = [status["finished"], status["pruned"], status["failed"], missing]
@@ -83,14 +83,14 @@ def show_plan(request: Request, machines: "Machines", resources: "Resources", co
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
-    rows, unreadable = store.read_trials()
+    rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
+    held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
     for cell in cells:
-        wanted = {cell.trial_id(seed) for seed in seeds}
-        held = Counter(row["status"] for row in rows if row["trial_id"] in wanted)
-        has = ", ".join(f"{count} {status}" for status, count in sorted(held.items())) or "none"
+        found = Counter(status for seed in seeds if (status := held.get(cell.trial_id(seed))))
+        has = ", ".join(f"{count} {status}" for status, count in sorted(found.items())) or "none"
         settings = [format_value(getattr(cell, name)) for name in grid.roles]
         table.add_row(cell.cell_id, *settings, has, str(to_train.get(cell.cell_id, 0)))
     console.print(table)

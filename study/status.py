@@ -42,7 +42,7 @@ def read_status(store: Store) -> Status:
     info = store.read_info()
     if info is None:
         raise StoreError(f"no study {store.study} in {store.storage}; `study list` shows those there are")
-    rows, unreadable = store.read_trials()
+    rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
     beat = Heartbeat.read(store.folder)
     age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return Status(
