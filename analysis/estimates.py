@@ -15,6 +15,7 @@ from analysis.load import FINISHED, StudyData
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
+AT_ONCE = 100  # cells whose resamples are held in memory together
 Values = NDArray[np.float64]
 
 SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
@@ -69,9 +70,12 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
     """Return both ends ``[cells]``; where all values are alike, they are the ends."""
     low, high = values[:, 0].copy(), values[:, 0].copy()
     spread = np.ptp(values, axis=1) > 0
-    if spread.any():
+    places, state = np.flatnonzero(spread), rng.bit_generator.state
+    for first in range(0, len(places), AT_ONCE):
+        rng.bit_generator.state = state  # all cells share their resamples
+        rows = places[first : first + AT_ONCE]
         found = stats.bootstrap(
-            (values[spread],),
+            (values[rows],),
             np.mean,
             axis=1,
             vectorized=True,
@@ -81,7 +85,7 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
             method="BCa",
             rng=rng,
         ).confidence_interval
-        low[spread], high[spread] = found.low, found.high
+        low[rows], high[rows] = found.low, found.high
     return low, high
 
 
