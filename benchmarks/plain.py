@@ -102,7 +102,8 @@ def single(
 
 def vmapped(pairs: Pairs, models: int, sharing: bool, dropout: float, aux_weight: float) -> Callable[[], None]:
     """Return a function that trains K modules for an epoch by ``torch.func.vmap``, as PyTorch's tutorial does."""
-    modules = [PlainComparator(sharing, dropout) for _ in range(models)]
+    device = pairs.images.device
+    modules = [PlainComparator(sharing, dropout).to(device) for _ in range(models)]
     parameters, _ = torch.func.stack_module_state(modules)
     skeleton = modules[0]
     optimiser = torch.optim.Adam(list(parameters.values()), lr=1e-3, fused=True)
@@ -114,7 +115,7 @@ def vmapped(pairs: Pairs, models: int, sharing: bool, dropout: float, aux_weight
     target = pairs.target
 
     def epoch() -> None:
-        orders = torch.stack([torch.randperm(len(pairs.images)) for _ in range(models)])
+        orders = torch.stack([torch.randperm(len(pairs.images), device=device) for _ in range(models)])
         for batch in orders.split(BATCH, dim=1):
             found = gradients(parameters, pairs.images[batch], pairs.digits[batch], target[batch])
             for name, parameter in parameters.items():
