@@ -198,7 +198,7 @@ def test_cell_whose_loss_is_not_finite_fails_and_the_others_go_on(tmp_path, clus
     grid = write_grid(tmp_path, {"learning_rate": {"role": "tuned", "values": [1e30, 1e-3]}}, max_epochs=2)
     run = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
     assert run.returncode == 1, run.stderr
-    assert "failed: learning_rate 1e+30: " in run.stdout
+    assert "failed: learning_rate 1e+30: " in run.stderr
     trials = pd.read_parquet(tmp_path / "own" / "trials").set_index("learning_rate")
     assert trials.loc[1e30, "status"].tolist() == ["failed", "failed"]
     assert trials.loc[1e30, "error"].str.startswith("the validation loss is nan after epoch 1").all()
