@@ -263,4 +263,4 @@ def export_study(storage: str, name: str, out: Path, epochs: bool, force: bool, 
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
     console.print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
     for file in data.unreadable:
-        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+        tell_problem(f"left out: {file} cannot be read; run the study again to restore it")

@@ -11,6 +11,10 @@ from typer.core import TyperGroup
 from study.spelling import meant
 
 FILE = "study.toml"
+Storage = Annotated[
+    str,
+    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 ANYWHERE = ("--quiet", "--verbose")
 
