@@ -1,6 +1,7 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage that pyarrow.fs can reach."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,14 +27,17 @@ COLUMNS = {
 }
 CURVES = ["cell_id", "trial_id", "seed", "epoch", "val_accuracy"]  # what is read of epochs
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
-READERS = 16  # parts are small files: reading them is waiting, above all for an object store
+# What no analysis reads of trials. The other columns are kept, also those of other versions: a column costs as much as
+# opening a file, since a part has few rows.
+UNREAD = ("study", *SETTINGS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
+READERS = 16  # parts are small files: reading them is waiting for an object store, and work for a disk
 
 
 class AnalysisError(Exception):
     """A study that cannot be analysed as asked: one line with what is wrong, what was expected, and the fix."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyData:
     """What a study has: ``info`` is study.json; ``trials`` has one row a trial, ``epochs`` one a trial and epoch.
 
@@ -202,18 +206,20 @@ def _read_files(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the rows of all files, with the file's name in the column ``part``, and which files are unreadable.
 
-    Of ``columns``, where given, those that a file has are read.
+    Of ``columns``, where given, those that a file has are read, else all but UNREAD.
     """
 
     def read(name: str) -> pa.Table | None:
         try:
             with pq.ParquetFile(f"{folder}/{kind}/{name}", filesystem=filesystem) as file:
-                table = file.read(columns, use_threads=False)
+                wanted = columns or [column.name for column in file.schema if column.name not in UNREAD]
+                table = file.read(wanted, use_threads=False)
         except (pa.ArrowException, OSError):
             return None
         return table if COLUMNS[kind] <= set(table.column_names) else None
 
-    with ThreadPoolExecutor(READERS) as pool:
+    readers = os.cpu_count() if isinstance(filesystem, pafs.LocalFileSystem) else READERS
+    with ThreadPoolExecutor(readers) as pool:
         tables = dict(zip(names, pool.map(read, names), strict=True))
     readable = {name: table for name, table in tables.items() if table is not None}
     none = pa.schema(dict.fromkeys(("trial_id", "status", "cell_id"), pa.string())).empty_table()

@@ -231,7 +231,8 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
             mean = cell[f"{metric}_mean"]
             row[f"{metric}_mean"] = None if pd.isna(mean) else mean
         rows.append(row)
-    shown, notes = None, ()
+    shown: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
     if len(cells) > LISTED:
         best = cells["val_accuracy_mean"].sort_values(ascending=False, kind="stable").index[:LISTED]
         shown = tuple(sorted(best))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.analysis
 
-Makes stores of up to 100,000 trials and 8 million epoch rows (benchmarks/made_store.py), then runs each command as a user
-does, from Python's start to its end. The files have just been written, so that they are read from memory.
+Makes stores of up to 100,000 trials and 8 million epoch rows (benchmarks/made_store.py), then runs each command as a
+user does, from Python's start to its end. The files have just been written, so that they are read from memory.
 """
 
 import os
