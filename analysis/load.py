@@ -51,6 +51,11 @@ class StudyData:
     epochs: pd.DataFrame
     unreadable: tuple[str, ...]
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether a trial has finished; without one there is nothing to analyse, and no epochs are read."""
+        return bool(self.trials["status"].isin(FINISHED).any())
+
 
 CellsOf = Callable[[StudyData], Collection[str]]
 
@@ -78,7 +83,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell) -> Stud
         if name not in known:
             raise AnalysisError(f"no study {name!r} in {storage}: expected one of {', '.join(known)}")
         data = _read_study(filesystem, root, name, curves_of)
-    if not data.trials["status"].isin(FINISHED).any():
+    if not data.has_finished:
         damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
         planned = len(data.info["cells"]) * len(data.info["seeds"])
         raise AnalysisError(
@@ -103,7 +108,7 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
         for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
             if name in known:
                 study = _read_study(filesystem, root, name, no_cell)
-                if study.trials["status"].isin(FINISHED).any():
+                if study.has_finished:
                     found[what] = study
     return found
 
@@ -193,6 +198,8 @@ def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: Ce
     trials, unreadable_trials = _read_files(filesystem, folder, "trials", names)
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     data = StudyData(name, info, trials.drop(columns="part").reset_index(drop=True), pd.DataFrame(), unreadable_trials)
+    if not data.has_finished:
+        return data
     wanted = trials.loc[trials["cell_id"].isin(curves_of(data)), ["part", "trial_id"]]
     parts = sorted(wanted["part"].unique())
     epochs, unreadable_epochs = _read_files(filesystem, folder, "epochs", parts, CURVES)
