@@ -124,10 +124,10 @@ def _pairs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the cells with the value, and row by row those that have the baseline and else the same factors."""
     key = [*others, "n_planned"]  # which is the same for all: without other factors, every cell has the same key
-    bases = matching(cells, {factor: baseline}).drop_duplicates(key, keep="last")
-    pairs = matching(cells, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
-    indexed = cells.set_index("cell_id", drop=False)
-    return indexed.loc[pairs["cell_id"]], indexed.loc[pairs["cell_id_base"]]
+    keys = cells[[factor, *key]].assign(at=cells.index)
+    bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
+    found = matching(keys, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
+    return cells.loc[found["at"]], cells.loc[found["at_base"]]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage that pyarrow.fs can reach."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,14 +29,17 @@ COLUMNS = {
 }
 CURVES = ["cell_id", "trial_id", "seed", "epoch", "val_accuracy"]  # what is read of epochs
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
-READERS = 16  # parts are small files: reading them is waiting, above all for an object store
+# What no analysis reads of trials. The other columns are kept, also those of other versions: a column costs as much as
+# opening a file, since a part has few rows.
+UNREAD = ("study", *SETTINGS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
+READERS = 16  # parts are small files: reading them is waiting for an object store, and work for a disk
 
 
 class AnalysisError(Exception):
     """A study that cannot be analysed as asked: one line with what is wrong, what was expected, and the fix."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyData:
     """What a study has: ``info`` is study.json; ``trials`` has one row a trial, ``epochs`` one a trial and epoch.
 
@@ -48,6 +52,11 @@ class StudyData:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     unreadable: tuple[str, ...]
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether a trial has finished; without one there is nothing to analyse, and no epochs are read."""
+        return bool(self.trials["status"].isin(FINISHED).any())
 
 
 CellsOf = Callable[[StudyData], Collection[str]]
@@ -76,7 +85,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell) -> Stud
         if name not in known:
             raise AnalysisError(f"no study {name!r} in {storage}: expected one of {', '.join(known)}")
         data = _read_study(filesystem, root, name, curves_of)
-    if not data.trials["status"].isin(FINISHED).any():
+    if not data.has_finished:
         damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
         planned = len(data.info["cells"]) * len(data.info["seeds"])
         raise AnalysisError(
@@ -101,7 +110,7 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
         for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
             if name in known:
                 study = _read_study(filesystem, root, name, no_cell)
-                if study.trials["status"].isin(FINISHED).any():
+                if study.has_finished:
                     found[what] = study
     return found
 
@@ -191,6 +200,8 @@ def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: Ce
     trials, unreadable_trials = _read_files(filesystem, folder, "trials", names)
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     data = StudyData(name, info, trials.drop(columns="part").reset_index(drop=True), pd.DataFrame(), unreadable_trials)
+    if not data.has_finished:
+        return data
     wanted = trials.loc[trials["cell_id"].isin(curves_of(data)), ["part", "trial_id"]]
     parts = sorted(wanted["part"].unique())
     epochs, unreadable_epochs = _read_files(filesystem, folder, "epochs", parts, CURVES)
@@ -204,18 +215,20 @@ def _read_files(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the rows of all files, with the file's name in the column ``part``, and which files are unreadable.
 
-    Of ``columns``, where given, those that a file has are read.
+    Of ``columns``, where given, those that a file has are read, else all but UNREAD.
     """
 
     def read(name: str) -> pa.Table | None:
         try:
             with pq.ParquetFile(f"{folder}/{kind}/{name}", filesystem=filesystem) as file:
-                table = file.read(columns, use_threads=False)
+                wanted = columns or [column.name for column in file.schema if column.name not in UNREAD]
+                table = file.read(wanted, use_threads=False)
         except (pa.ArrowException, OSError):
             return None
         return table if COLUMNS[kind] <= set(table.column_names) else None
 
-    with ThreadPoolExecutor(READERS) as pool:
+    readers = os.cpu_count() if isinstance(filesystem, pafs.LocalFileSystem) else READERS
+    with ThreadPoolExecutor(readers) as pool:
         tables = dict(zip(names, pool.map(read, names), strict=True))
     readable = {name: table for name, table in tables.items() if table is not None}
     none = pa.schema(dict.fromkeys(("trial_id", "status", "cell_id"), pa.string())).empty_table()

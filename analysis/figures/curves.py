@@ -11,7 +11,7 @@ from analysis.estimates import describe_settings, summarise_cells
 from analysis.load import StudyData
 
 LINES = ("-", "--", "-.", ":")
-PANELS, CURVES = 12, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
+PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
 RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
 
 
