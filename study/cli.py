@@ -1,6 +1,7 @@
-"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list``, ``status`` and ``analyze``.
+"""The command line: ``study run``, ``confirm``, ``plan``, ``list``, ``status`` and ``analyze``.
 
-The examples in ``--help`` are in help.py; options that are not given come from options.py.
+The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not given
+come from options.py.
 """
 
 import shlex
@@ -13,10 +14,10 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from study import cli_grids
+from study import cli_grids, cli_keep
 from study.completion import complete_grid, complete_study
 from study.help import epilog
-from study.options import AsJson, Commands, OptionError, bind_environment, file_options, usage_problem
+from study.options import AsJson, Commands, OptionError, Storage, bind_environment, file_options, usage_problem
 from study.screen import is_verbose, notes, set_level, tell_problem
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_grids.app, name="grids")
+app.add_typer(cli_keep.app)
 
 
 def _print_version(asked: bool) -> None:
@@ -66,10 +68,6 @@ GridOption = Annotated[
 ]
 Name = Annotated[
     str | None, typer.Option(help="The study's name; by default the grid's, and the data's if not mnist5k.")
-]
-Storage = Annotated[
-    str,
-    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
 ]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds a cell has; by default the grid's.")]
 SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are stopped; by default the grid's.")]
@@ -235,83 +233,6 @@ def analyze(
     from study.commands import analyze_study
 
     analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
-
-
-@app.command()
-def merge(
-    sources: Annotated[list[str], typer.Argument(help="Studies by name in the storage, or by their paths or URIs.")],
-    into: Annotated[str, typer.Option("--into", help="The study that they join; it may be new.")],
-    storage: Storage = "studies",
-) -> None:
-    """Let studies, of several machines say, join one: each trial once, nothing trained, the sources unchanged."""
-    from study.merge import merge_studies
-
-    raise typer.Exit(merge_studies(sources, into, storage, Console()))
-
-
-@app.command()
-def diff(
-    a: Annotated[str, typer.Argument(help="A study by name in the storage, or by its path or URI.")],
-    b: Annotated[str, typer.Argument(help="The study to compare it with.")],
-    storage: Storage = "studies",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
-) -> None:
-    """Compare two studies cell by cell: what B reached less what A did, paired where their seeds match."""
-    from study.commands import show_difference
-
-    show_difference(a, b, storage, as_json, Console())
-
-
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")]
-
-
-@app.command()
-def export(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")],
-    epochs: Annotated[bool, typer.Option("--epochs", help="A row a trial and epoch, not a row a trial.")] = False,
-    storage: Storage = "studies",
-    force: Force = False,
-) -> None:
-    """Write a study as one tidy table, with every setting of a trial's cell as a column."""
-    from study.commands import export_study
-
-    export_study(storage, name, out, epochs, force, Console())
-
-
-@app.command()
-def archive(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .tar.gz.")],
-    storage: Storage = "studies",
-    force: Force = False,
-) -> None:
-    """Write a whole study into one file and read it back to check it; the study stays."""
-    from study.archive import archive_study
-
-    archive_study(storage, name, out, force, Console())
-
-
-@app.command()
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `study archive` wrote.")], storage: Storage = "studies"
-) -> None:
-    """Put an archived study back into a storage."""
-    from study.archive import restore_study
-
-    restore_study(file, storage, Console())
-
-
-@app.command()
-def remove(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    storage: Storage = "studies",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Remove a study for good, once you have said yes to what would be lost."""
-    from study.archive import remove_study
-
-    raise typer.Exit(remove_study(storage, name, yes, Console()))
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def show_plan(
 
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
-    rows, unreadable = store.read_trials()
+    rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
     ahead = forecast(store.study, plan.jobs, grid, rows, machines, resources)
@@ -90,11 +90,11 @@ def _planned(
     cells: Sequence[CellConfig], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[CellConfig, dict[str, int], int]]:
     """Yield each cell with its trials that the study has, counted by status, and how many are to be trained."""
+    held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     for cell in cells:
-        wanted = {cell.trial_id(seed) for seed in seeds}
-        held = Counter(row["status"] for row in rows if row["trial_id"] in wanted)
-        yield cell, dict(held), to_train.get(cell.cell_id, 0)
+        found = Counter(status for seed in seeds if (status := held.get(cell.trial_id(seed))))
+        yield cell, dict(found), to_train.get(cell.cell_id, 0)
 
 
 def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resources: "Resources") -> str:
@@ -213,13 +213,14 @@ def analyze_study(
     storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
 ) -> None:
     """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
+    from analysis.figures.curves import shown_cells
     from analysis.load import companions, latest_study, load_study
     from analysis.page import write_page
     from analysis.report import estimates_of, report_page, sheets_of
     from analysis.sheets import sheet_rich
     from analysis.tables import table1_data, table1_rich
 
-    data = load_study(storage, name or latest_study(storage))
+    data = load_study(storage, name or latest_study(storage), shown_cells)
     page = report_page(data, companions(storage, data))
     if as_json:
         console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)
@@ -264,4 +265,4 @@ def export_study(storage: str, name: str, out: Path, epochs: bool, force: bool, 
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
     console.print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
     for file in data.unreadable:
-        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+        tell_problem(f"left out: {file} cannot be read; run the study again to restore it")

@@ -85,7 +85,7 @@ def _studies(storage: str) -> Iterator[dict[str, Any]]:
     for name in study_names(storage):
         store = Store(storage, name)
         info = store.read_info() or {}
-        rows, unreadable = store.read_trials()
+        rows, unreadable = store.read_trials("status")
         status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
         for file in unreadable:
             tell_problem(f"{name}: {file} cannot be read; run the study again to restore it")

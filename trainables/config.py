@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -72,7 +73,7 @@ class CellConfig(BaseModel):
             )
         return self
 
-    @property
+    @cached_property
     def cell_id(self) -> str:
         """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
         settings = self.model_dump()

@@ -23,10 +23,7 @@ def begin_smoke(name, data=None):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["run", "--grid", "fulll"],
-            "unknown grid 'fulll': expected one of smoke, table1, protocol, dropout-or-rate, full",
-        ),
+        (["run", "--grid", "fulll"], "unknown grid 'fulll': did you mean full?"),
         (["plan", "--grid", "nowhere.yaml"], "no grid file nowhere.yaml"),
         (["run", "--grid", "smoke", "--seeds", "0"], "--seeds 0: expected 1 to 1,000,000"),
         (["run", "--grid", "smoke", "--name", "a/b"], "study name 'a/b': expected up to 100 letters"),
