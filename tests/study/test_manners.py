@@ -177,7 +177,7 @@ def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_pat
     [
         ("sede = 3", "study.toml: unknown key sede; did you mean seeds?"),
         ("[run]\nsede = 3", "study.toml: unknown key run.sede; did you mean seeds?"),
-        ("[run]\nwatch = true", "study.toml: unknown key run.watch; expected one of address, cpus-per-trial, data"),
+        ("[run]\nwatch = true", "study.toml: unknown key run.watch; expected one of address, cells-per-trial, "),
         ("[rum]\nseeds = 3", "study.toml: unknown key rum; did you mean run?"),
         ("run = 3", "study.toml: run is a command; its options go into a table [run]"),
         ("[plan]\nseeds = {a = 3}", "study.toml: plan.seeds is a table; expected the value of --seeds"),

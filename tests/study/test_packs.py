@@ -93,7 +93,7 @@ def test_a_cell_pruned_inside_a_pack_is_stored_at_once_and_left_alone_after(tmp_
     assert (again.returncode, "nothing to train" in again.stdout) == (0, True)
     unpruned = study(*command, "--scheduler", "none", address=cluster.address)
     assert unpruned.returncode == 0, unpruned.stderr
-    assert set(trials_of(tmp_path)["status"]) == {"completed"}
+    assert trials_of(tmp_path)["status"].isin(["completed", "converged"]).tolist() == [True] * 6
 
 
 def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, cluster, start):  # noqa: F811
