@@ -74,18 +74,25 @@ SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are s
 DataDir = Annotated[
     str | None, typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR")
 ]
-CpusPerTrial = Annotated[float, typer.Option(help="Cores, and threads, of a cell.", envvar="STUDY_CPUS_PER_TRIAL")]
+CpusPerTrial = Annotated[
+    float, typer.Option(help="Cores, and threads, of a pack of cells.", envvar="STUDY_CPUS_PER_TRIAL")
+]
 GpusPerTrial = Annotated[
     float | None,
     typer.Option(
-        help="GPUs of a cell, fractions allowed; by default 0.25 where there is one.", envvar="STUDY_GPUS_PER_TRIAL"
+        help="GPUs of a pack of cells, fractions allowed; by default 1 where there is one, or 0.25 for a cell alone.",
+        envvar="STUDY_GPUS_PER_TRIAL",
     ),
+]
+CellsPerTrial = Annotated[
+    str,
+    typer.Option(help="Cells that train as one stack: a number; or auto: 1 on CPUs, and as many as suit the GPUs."),
 ]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
 ]
-Retries = Annotated[int, typer.Option(help="How often a cell that died goes on from its last checkpoint.")]
-EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that an epoch of a cell may take.")]
+Retries = Annotated[int, typer.Option(help="How often a pack of cells that died goes on from its last checkpoint.")]
+EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that an epoch of a pack may take.")]
 Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
 
 
@@ -114,6 +121,7 @@ def run(
     data_dir: DataDir = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
@@ -124,7 +132,7 @@ def run(
     from study.resources import resources_for
     from study.status import show_status
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells_per_trial)
     request = Request(grid, storage, name, seeds, scheduler, data)
     command = shlex.join(["study", *sys.argv[1:]])
     code = run_study(request, resources, notes(as_json), command)
@@ -143,6 +151,7 @@ def confirm(
     data_dir: DataDir = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
@@ -154,7 +163,7 @@ def confirm(
     from study.resources import resources_for
     from study.status import show_status
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells_per_trial)
     command = shlex.join(["study", *sys.argv[1:]])
     code = run_confirmation(storage, name, seeds, resources, notes(as_json), command)
     if as_json:
@@ -176,13 +185,14 @@ def plan(
     price: Annotated[float | None, typer.Option(help="Price of each for an hour.")] = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would train, what the study has, and time and cost on machines of your choice; trains nothing."""
     from study.commands import Request, show_plan
     from study.forecast import machines_for
 
-    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial)
+    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial, cells_per_trial)
     show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console(), as_json)
 
 

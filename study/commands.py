@@ -21,7 +21,7 @@ from trainables.config import CellConfig
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
     from study.resources import Resources
-    from trainables.tune_cell import CellTrainable
+    from trainables.tune_cell import PackTrainable
 
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
@@ -66,7 +66,7 @@ def show_plan(
     rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
-    ahead = forecast(store.study, plan.jobs, rows, machines, resources)
+    ahead = forecast(store.study, plan.jobs, grid, rows, machines, resources)
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
@@ -101,7 +101,8 @@ def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resou
     """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
     share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")
-    text = f"on {who}: {ahead.cells_at_once} cells at once, each with {resources.cpus_per_trial:g} cores{share}"
+    packs = f" in packs of up to {ahead.cells_in_a_pack}" if ahead.cells_in_a_pack > 1 else ""
+    text = f"on {who}: {ahead.cells_at_once} cells at once{packs}, each with {resources.cpus_per_trial:g} cores{share}"
     if ahead.rate is None:
         return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
     if not plan.jobs:
@@ -148,7 +149,7 @@ def train(
     resources: "Resources",
     console: Console,
     command: str,
-    trainable: "type[CellTrainable] | None" = None,
+    trainable: "type[PackTrainable] | None" = None,
 ) -> int:
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
@@ -165,7 +166,8 @@ def train(
             _describe(work)
             return 0
         with connect(resources) as (resources, room):
-            _describe(work, device=resources.device, scheduler=work.scheduler)
+            packed = str(resources.cells_in_a_pack(jobs))
+            _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(len(jobs), console) as progress:

@@ -1,11 +1,12 @@
-"""Trains the jobs of a plan on Ray Tune: one Tune trial a cell, rows stored as soon as a cell ends."""
+"""Trains the jobs of a plan on Ray Tune: one Tune trial a pack of cells, rows stored as soon as a cell ends."""
 
 import logging
 import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,11 +17,12 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import trainables
 from study.grid import Grid
 from study.heartbeat import BEAT_S, Heartbeat
-from study.planning import Job
+from study.planning import Job, Pack, packs_of
 from study.progress import Progress
 from study.resources import LaunchError, Resources, placed
 from study.rows import CellResult
@@ -29,7 +31,7 @@ from study.stopping import StratifiedASHA
 from study.storage import StoreError
 from study.store import Store, mean_curves
 from trainables.config import CellConfig
-from trainables.tune_cell import CellTrainable, StorageNotSharedError
+from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
 CHECKPOINT_EVERY = 10  # epochs
 
@@ -54,7 +56,7 @@ def run_jobs(
     resources: Resources,
     progress: Progress,
     heartbeat: Heartbeat,
-    trainable: type[CellTrainable] | None = None,
+    trainable: type[PackTrainable] | None = None,
 ) -> Outcome:
     """Train all jobs on the Ray of ``connect``; return when all have ended, or when the user interrupted (then some are
     not in the outcome).
@@ -62,28 +64,31 @@ def run_jobs(
     Raises StoreError where the storage fails, or where another driver has taken the study.
     """
     outcome = Outcome()
-    keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome)
-    asha = _asha(grid, jobs, store) if scheduler == "asha" else None
+    packs = packs_of(jobs, grid, resources.cells_in_a_pack(jobs))
+    verdicts, tell = _verdicts() if scheduler == "asha" and len(packs) < len(jobs) else (None, _tell_none)
+    asha = _asha(grid, jobs, store, tell) if scheduler == "asha" else None
+    keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome, asha.pruned if asha else {})
     share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
     with store.scratch() as (filesystem, folder):
         store.folder.put("scratch/shared", b"")
         heartbeat.report = lambda: progress.snapshot() | {"nodes": keeper.nodes}
         tuner = tune.Tuner(
-            tune.with_resources(trainable or CellTrainable, share),
+            tune.with_resources(trainable or PackTrainable, share),
             param_space={
                 "device": resources.device,
                 "threads": max(1, int(resources.cpus_per_trial)),
                 "data_dir": resources.data_dir,
                 "epoch_limit_s": resources.epoch_limit_s,
                 "marker": (filesystem, f"{folder}/shared"),
+                "verdicts": verdicts,
             },
             tune_config=tune.TuneConfig(
-                search_alg=_Jobs(jobs),
-                num_samples=len(jobs),
+                search_alg=_Packs(packs),
+                num_samples=len(packs),
                 scheduler=asha,
                 reuse_actors=True,
-                trial_name_creator=lambda trial: _cell_of(trial.config).cell_id,
-                trial_dirname_creator=lambda trial: _cell_of(trial.config).cell_id,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -108,9 +113,28 @@ def run_jobs(
     return outcome
 
 
-def _asha(grid: Grid, jobs: Sequence[Job], store: Store) -> StratifiedASHA:
+def _verdicts() -> tuple[str, Callable[[str, int], None]]:
+    """Start the actor Verdicts; return its name and how to write to it.
+
+    It is on the driver's node, so that it is lost only together with the driver, and ends with it.
+    """
+    name, here = f"verdicts-{uuid.uuid4().hex}", ray.get_runtime_context().get_node_id()
+    place = NodeAffinitySchedulingStrategy(here, soft=False)
+    actor: Any = ray.remote(Verdicts).options(name=name, num_cpus=0, scheduling_strategy=place).remote()
+
+    def tell(cell_id: str, epoch: int) -> None:
+        ray.get(actor.prune.remote(cell_id, epoch))
+
+    return name, tell
+
+
+def _tell_none(cell_id: str, epoch: int) -> None:
+    """Say nothing: where packs are single cells, a pruned one ends with its Tune trial."""
+
+
+def _asha(grid: Grid, jobs: Sequence[Job], store: Store, tell: Callable[[str, int], None]) -> StratifiedASHA:
     """Return the scheduler, with the cells that earlier runs have ended in its rungs."""
-    asha = StratifiedASHA(grid, jobs)
+    asha = StratifiedASHA(grid, jobs, tell)
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
     for cell in grid.cells(jobs[0].cell.data):
@@ -119,22 +143,24 @@ def _asha(grid: Grid, jobs: Sequence[Job], store: Store) -> StratifiedASHA:
     return asha
 
 
-class _Jobs(Searcher):
-    """Hands out the Tune configs of the jobs, in their order.
+class _Packs(Searcher):
+    """Hands out the Tune configs of the packs, in their order.
 
     Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours to begin.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, packs: Sequence[Pack]) -> None:
         super().__init__()
-        self._jobs = iter(jobs)
+        self._packs = iter(packs)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        job = next(self._jobs, None)
-        return None if job is None else {"cell": job.cell.model_dump(), "seeds": list(job.seeds)}
+        pack = next(self._packs, None)
+        if pack is None:
+            return None
+        return {"cells": [{"cell": job.cell.model_dump(), "seeds": list(job.seeds)} for job in pack]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn nothing: no job depends on how another ended."""
+        """Learn nothing: no pack depends on how another ended."""
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the store is what a run resumes from."""
@@ -192,21 +218,41 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
+@dataclass
+class _Running:
+    """A cell in training: since when, and its records by seed and epoch.
+
+    A pack that goes on from a checkpoint reports some epochs again, with the same bits.
+    """
+
+    cell: CellConfig
+    seeds: tuple[int, ...]
+    started_at: datetime
+    records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+
+
 class _Keeper(tune.Callback, tune.Stopper):
-    """Collects the epoch records of every running cell, and stores the rows of one that ends.
+    """Collects the epoch records of every running cell, and stores the rows of one that ends, alone or in its pack.
 
     What a callback raises, Tune buries in its own error; a StoreError is kept in ``error`` instead, for the caller to
     raise, and ends the run: nothing more is stored.
     """
 
     def __init__(
-        self, grid: Grid, store: Store, device: str, progress: Progress, heartbeat: Heartbeat, outcome: Outcome
+        self,
+        grid: Grid,
+        store: Store,
+        device: str,
+        progress: Progress,
+        heartbeat: Heartbeat,
+        outcome: Outcome,
+        pruned: Mapping[str, int],
     ) -> None:
         self._grid, self._store, self._device = grid, store, device
         self._progress, self._heartbeat, self._outcome = progress, heartbeat, outcome
-        self._started: dict[str, datetime] = {}
-        # By seed and epoch: a cell that goes on from a checkpoint reports some epochs again, with the same bits.
-        self._records: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+        self._pruned = pruned  # the scheduler's, which judges a result before it is shown here
+        self._running: dict[str, _Running] = {}
+        self._begun: set[str] = set()
         self.error: StoreError | None = None
         self.nodes, self._counted_at = len(_nodes()), time.monotonic()
 
@@ -231,20 +277,21 @@ class _Keeper(tune.Callback, tune.Stopper):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        records = result["records"]
-        self._records[trial.trial_id].update({(r["seed"], r["epoch"]): r for r in records})
-        self._progress.cell_advanced(trial.trial_id, result["epoch"], result["val_accuracy"])
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._keep(trial, "pruned", None)
+        for report in result["cells"]:
+            cell_id = report["cell_id"]
+            if cell_id not in self._running:  # a pack that was set back reports again what is stored already
+                continue
+            self._running[cell_id].records.update({(r["seed"], r["epoch"]): r for r in report["records"]})
+            self._progress.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
+            if report["ended"] or cell_id in self._pruned:
+                self._keep(cell_id, "pruned", None)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if trial.trial_id not in self._started:
-            self._begin(trial)
-        self._progress.cell_set_back(trial.trial_id, self._reason(trial))
+        self._progress.cells_set_back(self._begin(trial), self._reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._keep(trial, "failed", self._reason(trial))
+        for cell_id in self._begin(trial):
+            self._keep(cell_id, "failed", self._reason(trial))
 
     def _reason(self, trial: Trial) -> str:
         reason = _reason(trial)
@@ -252,26 +299,28 @@ class _Keeper(tune.Callback, tune.Stopper):
             self.error = self.error or StoreError(f"{reason}; give one that all nodes share with --storage")
         return reason
 
-    def _begin(self, trial: Trial) -> None:
-        cell = _cell_of(trial.config)
-        self._started.setdefault(trial.trial_id, datetime.now(UTC))
-        self._records.setdefault(trial.trial_id, {})
-        seeds = len(trial.config["seeds"])
-        self._progress.cell_started(trial.trial_id, self._grid.describe(cell), seeds, cell.max_epochs)
+    def _begin(self, trial: Trial) -> list[str]:
+        """Note a pack when it is first heard of; return the ids of its cells that have not ended."""
+        cells = [(CellConfig.model_validate(part["cell"]), part["seeds"]) for part in trial.config["cells"]]
+        now = datetime.now(UTC)  # one for all: by it the forecast knows a pack again
+        for cell, seeds in cells:
+            if cell.cell_id not in self._begun:
+                self._begun.add(cell.cell_id)
+                self._running[cell.cell_id] = _Running(cell, tuple(seeds), now)
+                self._progress.cell_started(cell.cell_id, self._grid.describe(cell), len(seeds), cell.max_epochs)
+        return [cell.cell_id for cell, _ in cells if cell.cell_id in self._running]
 
-    def _keep(self, trial: Trial, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
-        """Store the rows; seeds whose records do not say how they ended were pruned or failed."""
-        if trial.trial_id not in self._started:  # its worker failed before it could begin
-            self._begin(trial)
-        cell = _cell_of(trial.config)
+    def _keep(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
+        """Store the rows of a cell; seeds whose records do not say how they ended were pruned or failed."""
+        running = self._running.pop(cell_id)
         result = CellResult(
-            cell=cell,
-            seeds=tuple(trial.config["seeds"]),
-            records=tuple(self._records.pop(trial.trial_id).values()),
+            cell=running.cell,
+            seeds=running.seeds,
+            records=tuple(running.records.values()),
             ended=otherwise,
             error=error,
             device=self._device,
-            started_at=self._started[trial.trial_id],
+            started_at=running.started_at,
             finished_at=datetime.now(UTC),
         )
         try:
@@ -282,15 +331,18 @@ class _Keeper(tune.Callback, tune.Stopper):
             return
         statuses = {row["status"] for row in rows}
         how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
-        self._outcome.ended[cell.cell_id] = how
+        self._outcome.ended[cell_id] = how
         if how == "failed":
             errors = {f"seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"}
-            self._outcome.errors[self._grid.describe(cell)] = error or "; ".join(sorted(errors))
-        self._progress.cell_ended(trial.trial_id, how)
+            self._outcome.errors[self._grid.describe(running.cell)] = error or "; ".join(sorted(errors))
+        self._progress.cell_ended(cell_id, how)
 
 
-def _cell_of(config: dict[str, Any]) -> CellConfig:
-    return CellConfig.model_validate(config["cell"])
+def _name(trial: Trial) -> str:
+    """Name a pack by its first cell, and how many more it has."""
+    first, *others = trial.config["cells"]
+    cell_id = CellConfig.model_validate(first["cell"]).cell_id
+    return f"{cell_id}-and-{len(others)}" if others else cell_id
 
 
 def _reason(trial: Trial) -> str:
