@@ -1,7 +1,7 @@
 """The command line: ``study run``, ``confirm``, ``plan``, ``list``, ``status`` and ``analyze``.
 
-The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not given
-come from options.py.
+The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not
+given come from options.py.
 """
 
 import shlex

@@ -2,7 +2,7 @@
 
 EXIT_CODES = {
     0: "all well",
-    1: "some cells failed, and their rows say why; or a file of a study to merge cannot be read",
+    1: "some cells failed; their rows say why",
     2: "bad input, or a storage or cluster that cannot be used",
     130: "interrupted; the same command goes on",
 }

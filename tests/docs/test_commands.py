@@ -14,7 +14,6 @@ from study.grid import load_grid
 from study.gridschema import grid_schema
 from study.help import EXIT_CODES
 from study.settings import format_value
-from tests.study.test_cli import study  # noqa: F401
 from trainables.config import CellConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,7 +31,7 @@ def write_files(page):
 
 
 @pytest.mark.parametrize("page", ["grids.md", "cli.md"])
-def test_commands_of_the_page_work(study, page):  # noqa: F811
+def test_commands_of_the_page_work(study, page):
     write_files(page)
     lines = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
     assert lines
@@ -46,7 +45,7 @@ def test_commands_of_the_page_work(study, page):  # noqa: F811
         assert out
 
 
-def test_the_first_grid_has_the_cells_that_the_page_says(study):  # noqa: F811
+def test_the_first_grid_has_the_cells_that_the_page_says(study):
     write_files("grids.md")
     cells = load_grid("mine.yaml").cells()
     assert len(cells) == 9
@@ -54,7 +53,7 @@ def test_the_first_grid_has_the_cells_that_the_page_says(study):  # noqa: F811
     assert {cell.stop_patience for cell in cells} == {5}
 
 
-def test_grids_of_the_page_follow_the_schema_and_the_wrong_one_gets_its_line(study):  # noqa: F811
+def test_grids_of_the_page_follow_the_schema_and_the_wrong_one_gets_its_line(study):
     write_files("grids.md")
     texts = [text for kind, text in blocks("grids.md") if kind == "yaml"]
     schema = jsonschema.Draft202012Validator(grid_schema())
@@ -64,7 +63,7 @@ def test_grids_of_the_page_follow_the_schema_and_the_wrong_one_gets_its_line(stu
     assert study("plan", "--grid", "wrong.yaml")[0::2] == (2, said)
 
 
-def test_the_file_of_options_does_what_the_page_says(study):  # noqa: F811
+def test_the_file_of_options_does_what_the_page_says(study):
     write_files("cli.md")
     assert "on 4 x 48 cores and 4 GPUs" in study("plan", "--grid", "table1")[1]
     assert "on 2 x 48 cores and 4 GPUs" in study("plan", "--grid", "table1", "--nodes", "2")[1]

@@ -22,7 +22,7 @@ from study.grid import load_grid
 from study.help import EXAMPLES, EXIT_CODES
 from study.options import bind_environment
 from tests.study.conftest import record
-from tests.study.test_cli import begin_smoke, study  # noqa: F401
+from tests.study.test_cli import begin_smoke
 from trainables.config import CellConfig
 
 STUDY = str(Path(sys.executable).with_name("study"))
@@ -52,7 +52,7 @@ def test_each_command_has_examples_that_it_takes():
 
 
 @pytest.mark.parametrize("path", [(), *(path for path, _ in all_commands())])
-def test_help_fits_80_columns_and_names_exit_codes(study, monkeypatch, path):  # noqa: F811
+def test_help_fits_80_columns_and_names_exit_codes(study, monkeypatch, path):
     monkeypatch.setenv("COLUMNS", "80")
     code, text, errors = study(*path, "--help")
     assert (code, errors) == (0, "")
@@ -66,7 +66,7 @@ def test_help_fits_80_columns_and_names_exit_codes(study, monkeypatch, path):  #
         assert all(re.search(rf"^ +{code}  {re.escape(what)}", text, re.MULTILINE) for code, what in EXIT_CODES.items())
 
 
-def test_version(study):  # noqa: F811
+def test_version(study):
     from importlib.metadata import version
 
     assert study("--version") == (0, version("digit-comparator-study") + "\n", "")
@@ -149,7 +149,7 @@ def test_no_color(tmp_path, arguments):
     assert not colour.search(plain)
 
 
-def test_options_come_from_flags_then_environment_then_file(study, tmp_path, monkeypatch):  # noqa: F811
+def test_options_come_from_flags_then_environment_then_file(study, tmp_path, monkeypatch):
     def seeds(*arguments):
         return json.loads(study("plan", "--json", *arguments)[1])["seeds"]
 
@@ -163,7 +163,7 @@ def test_options_come_from_flags_then_environment_then_file(study, tmp_path, mon
     assert seeds("--seeds", "7") == 7
 
 
-def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_path):  # noqa: F811
+def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_path):
     (tmp_path / "study.toml").write_text("[grids.show]\ncells = true\n[analyze]\nformat = ['csv']\n")
     code, text, _ = study("grids", "show", "smoke")
     assert code == 0
@@ -185,14 +185,14 @@ def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_pat
         ('seeds = "many"', "Invalid value for '--seeds': Input should be a valid integer"),
     ],
 )
-def test_bad_study_toml_is_one_line_and_exit_code_2(study, tmp_path, text, message):  # noqa: F811
+def test_bad_study_toml_is_one_line_and_exit_code_2(study, tmp_path, text, message):
     (tmp_path / "study.toml").write_text(text)
     code, out, errors = study("plan", "--grid", "smoke")
     assert (code, out, errors.count("\n")) == (2, "", 1)
     assert errors.startswith(f"study: {message}")
 
 
-def test_wrong_values_are_told_with_where_they_come_from(study, tmp_path, monkeypatch):  # noqa: F811
+def test_wrong_values_are_told_with_where_they_come_from(study, tmp_path, monkeypatch):
     (tmp_path / "study.toml").write_text('seeds = "many"')
     assert study("plan", "--grid", "smoke")[2].endswith(" (study.toml has 'many'). See: study plan --help\n")
     monkeypatch.setenv("STUDY_SEEDS", "few")
@@ -218,13 +218,13 @@ def test_every_option_has_its_variable():
         (["grids", "show", "tabel1"], "study: unknown grid 'tabel1': did you mean table1?\n"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_that_says_what_to_do(study, arguments, message):  # noqa: F811
+def test_a_wrong_command_line_is_one_line_that_says_what_to_do(study, arguments, message):
     code, out, errors = study(*arguments)
     assert (code, out, errors.count("\n")) == (2, "", 1)
     assert errors.endswith(message)
 
 
-def test_verbose_adds_the_traceback_wherever_it_stands(study):  # noqa: F811
+def test_verbose_adds_the_traceback_wherever_it_stands(study):
     plain, early, late = (
         study(*words)
         for words in (
@@ -239,7 +239,7 @@ def test_verbose_adds_the_traceback_wherever_it_stands(study):  # noqa: F811
     assert early[2].endswith(plain[2])
 
 
-def test_grids_show_gives_the_file_back_or_its_cells(study, tmp_path):  # noqa: F811
+def test_grids_show_gives_the_file_back_or_its_cells(study, tmp_path):
     shipped = Path(__file__).parents[2] / "study" / "grids" / "table1.yaml"
     code, text, _ = study("grids", "show", "table1")
     assert (code, text) == (0, shipped.read_text())
@@ -252,14 +252,14 @@ def test_grids_show_gives_the_file_back_or_its_cells(study, tmp_path):  # noqa: 
     assert lines[-1].split()[1:] == ["classifier", "on", "0", "0", "0.001"]
 
 
-def test_grids_schema_gives_the_schema_or_its_path(study):  # noqa: F811
+def test_grids_schema_gives_the_schema_or_its_path(study):
     _, text, _ = study("grids", "schema")
     path = Path(study("grids", "schema", "--path")[1].strip())
     assert json.loads(text) == json.loads(path.read_text())
     assert json.loads(text)["title"] == "Grid of an ablation study"
 
 
-def test_lists_plans_and_status_as_json(study, make_result):  # noqa: F811
+def test_lists_plans_and_status_as_json(study, make_result):
     assert study("list", "--json") == (0, "[]\n", "")
     cell = CellConfig(sharing=True, max_epochs=3)
     begin_smoke("smoke").write(make_result([record(0, 3, "completed"), record(1, 1, "failed", error="made")], cell))
