@@ -101,8 +101,9 @@ def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resou
     """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
     share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")
-    packs = f" in packs of up to {ahead.cells_in_a_pack}" if ahead.cells_in_a_pack > 1 else ""
-    text = f"on {who}: {ahead.cells_at_once} cells at once{packs}, each with {resources.cpus_per_trial:g} cores{share}"
+    size = ahead.cells_in_a_pack
+    what = f"{ahead.cells_at_once // size} packs of up to {size} cells" if size > 1 else f"{ahead.cells_at_once} cells"
+    text = f"on {who}: {what} at once, each with {resources.cpus_per_trial:g} cores{share}"
     if ahead.rate is None:
         return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
     if not plan.jobs:

@@ -157,7 +157,8 @@ def test_plan_says_what_machines_would_take(study):
     assert "on 4 x 4 cores: 16 cells at once, each with 1 cores; about 52 s to 1 min 28 s" in text
     assert "at a price of 0.21 to 0.35, and the start of the machines, at 2.53 s a training (measured: " in text
     _, text, _ = study("plan", "--grid", "full", "--nodes", "2", "--cpus", "48", "--gpus", "4")
-    assert "on 2 x 48 cores and 4 GPUs: 32 cells at once, each with 1 cores and 0.25 GPUs" in text
+    # 33 cells over 8 GPUs
+    assert "on 2 x 48 cores and 4 GPUs: 8 packs of up to 5 cells at once, each with 1 cores and 1 GPUs" in text
     assert "no time is known for a cuda device: train a cell or two there, then plan again" in text
 
 
