@@ -44,25 +44,26 @@ class Measured:
     uses: dict[str, list[Use]]
 
 
-def use_of(arguments: Sequence[str], folder: Path) -> Use:
-    """Run Python with arguments in a folder; raise RuntimeError where it does not end with exit code 0."""
+def use_of(arguments: Sequence[str]) -> tuple[Use, str]:
+    """Run Python with arguments; return also what it printed. Raise RuntimeError for an exit code other than 0."""
     began = time.perf_counter()
-    with (folder / "output").open("w+b") as output:
-        child = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=output, stderr=output)
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
         _, status, used = os.wait4(child.pid, 0)  # of this child alone; no smaller than this process is itself
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            output.seek(0)
-            raise RuntimeError(f"{arguments} ended with exit code {child.returncode}:\n{output.read().decode()}")
-    return Use(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        output.seek(0)
+        text = output.read().decode()
+    if child.returncode:
+        raise RuntimeError(f"{arguments} ended with exit code {child.returncode}:\n{text}")
+    return Use(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), text
 
 
 def measure(trials: int, rounds: int) -> Measured:
     """Make a store of so many trials and run the commands on it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = use_of(["-m", "benchmarks.made_store", str(trials), name], Path.cwd())
+        made, _ = use_of(["-m", "benchmarks.made_store", str(trials), name])
         files = [path for path in (folder / "made").rglob("*") if path.is_file()]
         commands = {
             "analyze": ["analyze", "made", "--storage", name, "--out", str(folder / "report")],
@@ -71,7 +72,7 @@ def measure(trials: int, rounds: int) -> Measured:
             "plan": ["plan", "--grid", str(folder / "made.yaml"), "--storage", name],
         }
         uses = {
-            command: [use_of(["-m", "study", *arguments], folder) for _ in range(rounds)]
+            command: [use_of(["-m", "study", *arguments])[0] for _ in range(rounds)]
             for command, arguments in commands.items()
         }
         store_mb = sum(path.stat().st_size for path in files) / 2**20

@@ -55,15 +55,14 @@ def test_the_made_store_is_a_runs_and_every_command_reads_it(tmp_path: Path, pru
     assert len(rows) == 500
     assert {row["status"] for row in rows} == ({"completed", "pruned"} if pruned else {"completed"})
     assert store.read_epochs().num_rows == sum(row["epochs"] for row in rows)
-    command = ["-m", "study"]
     for arguments in (
         ["analyze", NAME, "--storage", str(tmp_path), "--out", str(tmp_path / "report"), "--format", "html"],
         ["list", "--storage", str(tmp_path)],
         ["status", NAME, "--storage", str(tmp_path)],
         ["plan", "--grid", str(tmp_path / "made.yaml"), "--storage", str(tmp_path)],
     ):
-        use_of([*command, *arguments], tmp_path)  # raises for an exit code other than 0
-    assert "500 trials; in the store: " in (tmp_path / "output").read_text()
+        _, text = use_of(["-m", "study", *arguments])  # raises for an exit code other than 0
+    assert "500 trials; in the store: " in text
     assert (tmp_path / "report" / "report.html").is_file()
 
 
