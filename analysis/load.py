@@ -27,9 +27,9 @@ COLUMNS = {
     "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
     "epochs": {"trial_id", "epoch"},
 }
-CURVES = ["cell_id", "trial_id", "seed", "epoch", "val_accuracy"]  # what is read of epochs
+CURVES = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")  # what a report reads of epochs
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
-# What no analysis reads of trials. The other columns are kept, also those of other versions: a column costs as much as
+# What no report reads of trials. The other columns are kept, also those of other versions: a column costs as much as
 # opening a file, since a part has few rows.
 UNREAD = ("study", *SETTINGS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
 READERS = 16  # parts are small files: reading them is waiting for an object store, and work for a disk
@@ -43,7 +43,7 @@ class AnalysisError(Exception):
 class StudyData:
     """What a study has: ``info`` is study.json; ``trials`` has one row a trial, ``epochs`` one a trial and epoch.
 
-    ``epochs`` has the columns CURVES, of the cells that were asked for. ``unreadable`` names the Parquet files,
+    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the Parquet files,
     relative to the study's folder, that were wanted and could not be read; they are left out.
     """
 
@@ -72,19 +72,20 @@ def no_cell(data: StudyData) -> Collection[str]:
     return ()
 
 
-def load_study(storage: str, name: str, curves_of: CellsOf = every_cell) -> StudyData:
+def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_report: bool = False) -> StudyData:
     """Read a study from a storage, a path or a URI such as ``s3://bucket/studies``.
 
     ``curves_of`` says of which cells, by their ids, the epochs are read, given the study without epochs: a large study
-    has a thousand epochs for each that a report can show. Raises AnalysisError for a storage that cannot be read, an
-    unknown study, a study.json that is not one of this schema, and a study without a finished trial.
+    has a thousand epochs for each that a report can show. Of all columns, those that a report shows can be had alone.
+    Raises AnalysisError for a storage that cannot be read, an unknown study, a study.json that is not one of this
+    schema, and a study without a finished trial.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
         known = [info.base_name for info in _studies(filesystem, root, storage)]
         if name not in known:
             raise AnalysisError(f"no study {name!r} in {storage}: expected one of {', '.join(known)}")
-        data = _read_study(filesystem, root, name, curves_of)
+        data = _read_study(filesystem, root, name, curves_of, for_report)
     if not data.has_finished:
         damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
         planned = len(data.info["cells"]) * len(data.info["seeds"])
@@ -109,7 +110,7 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
         known = [info.base_name for info in _studies(filesystem, root, storage)]
         for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
             if name in known:
-                study = _read_study(filesystem, root, name, no_cell)
+                study = _read_study(filesystem, root, name, no_cell, for_report=True)
                 if study.has_finished:
                     found[what] = study
     return found
@@ -190,39 +191,39 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
     return dict(info)
 
 
-def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: CellsOf) -> StudyData:
+def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: CellsOf, for_report: bool) -> StudyData:
     """Read a study. A part counts only if its trials file is there; one in epochs alone is a crash's."""
     folder = f"{root}/{name}"
     info = _read_info(filesystem, f"{folder}/study.json")
     listed = filesystem.get_file_info(pafs.FileSelector(f"{folder}/trials", allow_not_found=True))
     names = sorted(info.base_name for info in listed)
     names = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
-    trials, unreadable_trials = _read_files(filesystem, folder, "trials", names)
+    trials, unreadable_trials = _read_files(
+        filesystem, folder, "trials", names, lambda column: not (for_report and column in UNREAD)
+    )
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     data = StudyData(name, info, trials.drop(columns="part").reset_index(drop=True), pd.DataFrame(), unreadable_trials)
     if not data.has_finished:
         return data
     wanted = trials.loc[trials["cell_id"].isin(curves_of(data)), ["part", "trial_id"]]
     parts = sorted(wanted["part"].unique())
-    epochs, unreadable_epochs = _read_files(filesystem, folder, "epochs", parts, CURVES)
+    epochs, unreadable_epochs = _read_files(
+        filesystem, folder, "epochs", parts, lambda column: column in CURVES or not for_report
+    )
     # The epochs of a superseded try are in another part than the trial's row.
     epochs = epochs.merge(wanted).drop(columns="part")
     return replace(data, epochs=epochs, unreadable=(*unreadable_trials, *unreadable_epochs))
 
 
 def _read_files(
-    filesystem: pafs.FileSystem, folder: str, kind: str, names: list[str], columns: list[str] | None = None
+    filesystem: pafs.FileSystem, folder: str, kind: str, names: list[str], wanted: Callable[[str], bool]
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the rows of all files, with the file's name in the column ``part``, and which files are unreadable.
-
-    Of ``columns``, where given, those that a file has are read, else all but UNREAD.
-    """
+    """Return the wanted columns of all files, with the file's name in ``part``, and which files are unreadable."""
 
     def read(name: str) -> pa.Table | None:
         try:
             with pq.ParquetFile(f"{folder}/{kind}/{name}", filesystem=filesystem) as file:
-                wanted = columns or [column.name for column in file.schema if column.name not in UNREAD]
-                table = file.read(wanted, use_threads=False)
+                table = file.read(list(filter(wanted, file.schema.names)), use_threads=False)
         except (pa.ArrowException, OSError):
             return None
         return table if COLUMNS[kind] <= set(table.column_names) else None

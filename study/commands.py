@@ -221,7 +221,7 @@ def analyze_study(
     from analysis.sheets import sheet_rich
     from analysis.tables import table1_data, table1_rich
 
-    data = load_study(storage, name or latest_study(storage), shown_cells)
+    data = load_study(storage, name or latest_study(storage), shown_cells, for_report=True)
     page = report_page(data, companions(storage, data))
     if as_json:
         console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)
