@@ -26,6 +26,10 @@ from trainables.training import Training
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 STUDY = str(Path(sys.executable).with_name("study"))
 WEIGHTS = [0, 1, 3, 10, 30, 100]
+LONG = {
+    "max_epochs": 120,
+    "protocol": {"max_epochs": 120, "stop_patience": 120},
+}  # cells of five seconds, without patience
 METRICS = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
 
 
