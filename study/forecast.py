@@ -48,8 +48,8 @@ class Rate:
     source: str
 
 
-# With `study run --grid full --scheduler none`; see docs/cluster.md for the machine.
-SHIPPED = {"cpu": Rate(2.53, 3.8, "grid full, 330 trainings on 2 cores of a server, a core a cell")}
+# With `study run --grid table1`; see docs/cluster.md for the machine.
+SHIPPED = {"cpu": Rate(1.01, 1.47, "grid table1, 90 trainings on 2 cores of a server, a core a cell")}
 
 
 def machines_for(
