@@ -16,7 +16,7 @@ test: lint types
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults
 
-# An hour; docs/performance.md has the figures of one.
+# Long; docs/performance.md has the figures.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.study
