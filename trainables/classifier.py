@@ -6,26 +6,33 @@ The comparator reads its digits alike, by what is here. Leaky ReLU (0.01) after 
 Dropout: of channels after the second convolution, of units after the 64-unit layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config import CellConfig
 from trainables.convolution import CHANNELS, FEATURES, read_features
-from trainables.stacked import Layer, Right, linear, per_image, unpack
+from trainables.model import Right
+from trainables.pairs import OfPairs
+from trainables.stacked import Layer, initial_parameters, linear, per_image, unpack
 
 DIGIT_UNITS = 64
 DIGIT_MASK_UNITS = 2 * (CHANNELS[1] + DIGIT_UNITS)  # of the digits of one pair
 
 
-class Classifier:
+class Classifier(OfPairs):
     """K replicates of the classifier of a cell; its outputs are raw digit logits ``[K, 2, B, 10]``."""
 
     mask_units = DIGIT_MASK_UNITS
 
     def __init__(self, config: CellConfig) -> None:
         self.layers = digit_layers(config.sharing)
+
+    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """Draw the first parameters ``[K, P]``."""
+        return initial_parameters(self.layers, seeds, device)
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.

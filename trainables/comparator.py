@@ -7,6 +7,7 @@ Leaky ReLU (0.01) after each layer but the logits. Dropout of units, beside the 
 layers and the 32-unit output layer.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,9 @@ from trainables.classifier import (
     right_digits,
 )
 from trainables.config import CellConfig
-from trainables.stacked import Layer, Right, linear, unpack
+from trainables.model import Right
+from trainables.pairs import OfPairs
+from trainables.stacked import Layer, initial_parameters, linear, unpack
 
 COMPARE_UNITS, OUTPUT_UNITS = (64, 32), 32
 
@@ -35,7 +38,7 @@ class Outputs(NamedTuple):
     digits: Tensor
 
 
-class Comparator:
+class Comparator(OfPairs):
     """K replicates of the comparator with the sharing of a cell."""
 
     mask_units = DIGIT_MASK_UNITS + sum(COMPARE_UNITS) + OUTPUT_UNITS
@@ -48,6 +51,10 @@ class Comparator:
             Layer("output1", (OUTPUT_UNITS, COMPARE_UNITS[1] + 2 * 10), reads=("compare2", "digit2"), joint=True),
             Layer("output2", (2, OUTPUT_UNITS), reads=("output1",), joint=True),
         )
+
+    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """Draw the first parameters ``[K, P]``."""
+        return initial_parameters(self.layers, seeds, device)
 
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.

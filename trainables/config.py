@@ -1,9 +1,10 @@
-"""CellConfig: the frozen, validated, only list of settings of a cell."""
+"""CellSettings: what every cell has; CellConfig: the frozen, validated, only list of settings of the report's cells."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -15,16 +16,49 @@ def _no_negative_zero(value: float) -> float:
 Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
 
 
-VARIED_IN_A_STACK = ("aux_weight", "dropout", "learning_rate")  # numbers that each replicate can have of its own
+class CellSettings(BaseModel):
+    """One combination of all factors, with the protocol it is trained under: what cells of every model have.
 
-
-class CellConfig(BaseModel):
-    """One combination of all factors, with the protocol it is trained under.
-
-    The defaults are the report's. Seeds are no setting of a cell: they are its replicates.
+    The defaults are the report's. A model of one's own adds settings by a subclass. Seeds are no setting of a cell:
+    they are its replicates.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    """Numbers that each replicate of a stack can have of its own."""
+    came_later: ClassVar[Mapping[str, Any]] = {}
+    """Settings that came after studies were stored, with their defaults: cells without them keep their id."""
+
+    model: str = Field(description="The network: package.module:Class of a model of one's own.")
+    learning_rate: Number = Field(1e-3, gt=0, description="Adam's first learning rate.")
+    batch_size: int = Field(100, ge=1, description="Examples (of the report's networks: pairs) in a training step.")
+    max_epochs: int = Field(80, ge=1, description="Epochs after which a training ends at the latest.")
+    plateau_factor: Number = Field(
+        0.2, gt=0, lt=1, description="What the learning rate is multiplied by on a plateau of the validation loss."
+    )
+    plateau_patience: int = Field(7, ge=0, description="Epochs without a better validation loss that make a plateau.")
+    stop_patience: int = Field(10, ge=1, description="Epochs without a better validation loss that end a training.")
+
+    @property
+    def cell_id(self) -> str:
+        """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
+        return _cell_id(self)
+
+    @property
+    def stack_key(self) -> tuple[Any, ...]:
+        """All settings but those of ``varied_in_a_stack``: cells with the same ones can train in one stack."""
+        return tuple(value for name, value in self.model_dump().items() if name not in self.varied_in_a_stack)
+
+    def trial_id(self, seed: int) -> str:
+        """Name the training of this cell with one seed."""
+        return f"{self.cell_id}-{seed:04d}"
+
+
+class CellConfig(CellSettings):
+    """A cell of the report's networks."""
+
+    varied_in_a_stack: ClassVar[tuple[str, ...]] = ("aux_weight", "dropout", "learning_rate")
+    came_later: ClassVar[Mapping[str, Any]] = {"fixed_data": False}
 
     model: Literal["comparator", "classifier"] = Field(
         "comparator", description="The network: the report's comparator of two digits, or its digit classifier."
@@ -32,7 +66,6 @@ class CellConfig(BaseModel):
     sharing: bool = Field(False, description="Whether both images go through one network with the same weights.")
     aux_weight: Number = Field(0.0, ge=0, description="Weight of the auxiliary loss on the two digits.")
     dropout: Number = Field(0.0, ge=0, lt=1, description="Probability with which a unit is dropped in training.")
-    learning_rate: Number = Field(1e-3, gt=0, description="Adam's first learning rate.")
 
     data: Literal["mnist5k", "mnist"] = Field(
         "mnist5k", description="Where the digits come from: the 5,000 that are embedded, or all of MNIST."
@@ -43,13 +76,6 @@ class CellConfig(BaseModel):
     fixed_data: bool = Field(
         False, description="The pairs of seed 0 for every seed, split anew by each, as in the report's code."
     )
-    batch_size: int = Field(100, ge=1, description="Pairs in a training step.")
-    max_epochs: int = Field(80, ge=1, description="Epochs after which a training ends at the latest.")
-    plateau_factor: Number = Field(
-        0.2, gt=0, lt=1, description="What the learning rate is multiplied by on a plateau of the validation loss."
-    )
-    plateau_patience: int = Field(7, ge=0, description="Epochs without a better validation loss that make a plateau.")
-    stop_patience: int = Field(10, ge=1, description="Epochs without a better validation loss that end a training.")
 
     @model_validator(mode="after")
     def _validation_holds_a_pair(self) -> "CellConfig":
@@ -73,25 +99,10 @@ class CellConfig(BaseModel):
             )
         return self
 
-    @property
-    def cell_id(self) -> str:
-        """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
-        return _cell_id(self)
-
-    @property
-    def stack_key(self) -> tuple[Any, ...]:
-        """All settings but those of VARIED_IN_A_STACK: cells with the same ones can train in one stack."""
-        return tuple(value for name, value in self.model_dump().items() if name not in VARIED_IN_A_STACK)
-
-    def trial_id(self, seed: int) -> str:
-        """Name the training of this cell with one seed."""
-        return f"{self.cell_id}-{seed:04d}"
-
 
 @lru_cache(maxsize=100_000)  # by the settings, not on the object: a copy with other settings has another id
-def _cell_id(cell: CellConfig) -> str:
-    settings = cell.model_dump()
-    if not cell.fixed_data:  # a setting that came later: cells without it keep the id that they had
-        del settings["fixed_data"]
+def _cell_id(cell: CellSettings) -> str:
+    later = cell.came_later.items()
+    settings = {name: value for name, value in cell.model_dump().items() if (name, value) not in later}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

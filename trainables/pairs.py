@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.config import CellConfig
+from trainables.examples import Examples, Split
 from trainables.streams import permutations, stream_keys
 
 SOURCES = ("mnist5k", "mnist")
@@ -61,26 +63,23 @@ class Pool:
     test: Digits | None
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """n pairs: images ``[n, 2, 14, 14]`` (float32, in [0, 1]), digits ``[n, 2]`` (int64)."""
+class Pairs(Examples):
+    """n pairs: inputs are images ``[n, 2, 14, 14]`` (float32, in [0, 1]), labels are digits ``[n, 2]`` (int64)."""
 
-    images: Tensor
-    digits: Tensor
+    @property
+    def images(self) -> Tensor:
+        """The inputs."""
+        return self.inputs
+
+    @property
+    def digits(self) -> Tensor:
+        """The labels."""
+        return self.labels
 
     @property
     def target(self) -> Tensor:
         """``[n]`` (int64): 1 where the first digit is not the larger, else 0."""
         return (self.digits[:, 0] <= self.digits[:, 1]).long()
-
-
-@dataclass(frozen=True)
-class Split:
-    """One seed's pairs. No image occurs twice in all three together."""
-
-    train: Pairs
-    validation: Pairs
-    test: Pairs
 
 
 def load_pool(source: str, data_dir: str | None = None) -> Pool:
@@ -99,6 +98,23 @@ def load_pool(source: str, data_dir: str | None = None) -> Pool:
     return _load_mnist(None if folder is None else Path(folder).expanduser().resolve())
 
 
+class OfPairs:
+    """What the report's networks have in common: their settings, and the pairs that they learn."""
+
+    Settings = CellConfig
+
+    @staticmethod
+    def load(settings: CellConfig, data_dir: str | None) -> Pool:
+        """Load the digits of the setting ``data``; see ``load_pool``."""
+        return load_pool(settings.data, data_dir)
+
+    @staticmethod
+    def draw(pool: Pool, settings: CellConfig, seed: int) -> Split:
+        """Draw one seed's Pairs; see ``draw_split``."""
+        sizes = (settings.train_pairs, settings.test_pairs, settings.validation_share, settings.fixed_data)
+        return draw_split(pool, seed, *sizes)
+
+
 def data_sha256(source: str) -> str:
     """Return the SHA-256 (hex) of the source's expected digests, written as hex one after the other."""
     return hashlib.sha256("".join(DIGESTS[source].values()).encode()).hexdigest()
@@ -107,7 +123,7 @@ def data_sha256(source: str) -> str:
 def draw_split(
     pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float, fixed_data: bool = False
 ) -> Split:
-    """Draw one seed's pairs; a function of the seed and the sizes alone.
+    """Draw one seed's Pairs, of which no image occurs twice; a function of the seed and the sizes alone.
 
     The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the
     training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed

@@ -8,13 +8,13 @@ A layer that both images share has one tower, a layer that each image has for it
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.pairs import Pairs
+from trainables.examples import Examples
 from trainables.streams import random_bits, stream_keys, uniform
 
 Schedule = TypeVar("Schedule", "Plateau", "Patience")
@@ -40,68 +40,36 @@ class Layer:
         return self.towers * math.prod(self.weight), self.towers * self.weight[0]
 
 
-class Right(NamedTuple):
-    """Right answers ``[K]`` in a batch of B pairs: on the target (0 to B) and on the digits (0 to 2B).
-
-    ``target_by_probability`` counts the target again where the model can also decide it by its digits' probabilities.
-    """
-
-    target: Tensor
-    digits: Tensor
-    target_by_probability: Tensor | None = None
-
-
-class StackedModel(Protocol):
-    """What the training loop asks of a model."""
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """All layers, in the order of their parameters."""
-
-    @property
-    def mask_units(self) -> int:
-        """Dropout units of one pair."""
-
-    def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Any:
-        """Map ``[K, P]``, images ``[K, B, 2, 14, 14]`` and masks ``[K, B * mask_units]`` to outputs."""
-
-    def losses(self, outputs: Any, digits: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return the mean losses ``[K]`` over the batch: true digits are ``[K, B, 2]``, auxiliary weights ``[K]``."""
-
-    def correct(self, outputs: Any, digits: Tensor) -> Right:
-        """Count right answers, for the true digits ``[K, B, 2]``."""
-
-
 @dataclass(frozen=True)
-class StackedPairs:
-    """The pairs of K replicates: images ``[K, n, 2, 14, 14]``, digits ``[K, n, 2]``."""
+class StackedExamples:
+    """The examples of K replicates: inputs ``[K, n, ...]``, labels ``[K, n, ...]``."""
 
-    images: Tensor
-    digits: Tensor
+    inputs: Tensor
+    labels: Tensor
 
     @classmethod
-    def of(cls, replicates: Sequence[Pairs], device: torch.device) -> Self:
-        """Stack the pairs of each replicate; all have the same number."""
+    def of(cls, replicates: Sequence[Examples], device: torch.device) -> Self:
+        """Stack the examples of each replicate; all have the same number."""
         if not replicates:  # all have ended
-            return cls(torch.empty(0, 0, 2, 14, 14), torch.empty(0, 0, 2))
-        images = torch.stack([pairs.images for pairs in replicates])
-        return cls(images.to(device), torch.stack([pairs.digits for pairs in replicates]).to(device))
+            return cls(torch.empty(0, 0), torch.empty(0, 0))
+        inputs = torch.stack([examples.inputs for examples in replicates])
+        return cls(inputs.to(device), torch.stack([examples.labels for examples in replicates]).to(device))
 
     def __len__(self) -> int:
-        return self.digits.shape[1]
+        return self.labels.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather pairs by ``order`` ``[K, B]``: images ``[K, B, 2, 14, 14]``, digits ``[K, B, 2]``."""
+        """Gather examples by ``order`` ``[K, B]``: inputs ``[K, B, ...]``, labels ``[K, B, ...]``."""
         rows = torch.arange(len(order), device=order.device)[:, None]
-        return self.images[rows, order], self.digits[rows, order]
+        return self.inputs[rows, order], self.labels[rows, order]
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return the pairs from start to stop in their own order, shaped as a batch."""
-        return self.images[:, start:stop], self.digits[:, start:stop]
+        """Return the examples from start to stop in their own order, shaped as a batch."""
+        return self.inputs[:, start:stop], self.labels[:, start:stop]
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates but those at ``rows`` (int64)."""
-        return replace(self, images=self.images[rows], digits=self.digits[rows])
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows])
 
 
 def parameter_count(layers: Sequence[Layer]) -> int:

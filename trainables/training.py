@@ -2,33 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from trainables.classifier import Classifier
-from trainables.comparator import Comparator
-from trainables.config import VARIED_IN_A_STACK, CellConfig
+from trainables.config import CellSettings
 from trainables.graphs import GraphedStep
-from trainables.pairs import Pool, draw_split
+from trainables.models import build
 from trainables.stacked import (
     Patience,
     Plateau,
     StackedAdam,
-    StackedModel,
-    StackedPairs,
+    StackedExamples,
     dropout_masks,
-    initial_parameters,
     keep,
     tensors_of,
 )
 from trainables.streams import fold, permutations, stream_keys
 
-MODELS: Mapping[str, Callable[[CellConfig], StackedModel]] = {"comparator": Comparator, "classifier": Classifier}
-EVALUATION_CHUNK = 200  # pairs at once: small enough for the activations to stay in cache
+EVALUATION_CHUNK = 200  # examples at once: small enough for the activations to stay in cache
 
 Status = Literal["running", "completed", "converged", "failed"]
 
@@ -42,10 +37,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of a row. Losses are means over pairs, accuracies fractions, times seconds of this row's share.
+    """One epoch of a row. Losses are means over examples, accuracies fractions, times seconds of this row's share.
 
-    ``test_accuracy_by_probability`` is NaN where the model does not decide by probability. The accuracies on the
-    training pairs, with dropout off, are taken in the epoch in which the row ends, and are NaN before.
+    What is of digits or by probability is NaN where the model has no such thing. The accuracies on the training
+    examples, with dropout off, are taken in the epoch in which the row ends, and are NaN before.
     """
 
     cell_id: str
@@ -84,7 +79,8 @@ class Training(Iterator[list[EpochRecord]]):
     """The training of all seeds of some cells as one stack; each step of the iterator is an epoch.
 
     An item holds a record for every row that trained in that epoch, in the order given. A row ends when its status is
-    no longer ``running``; the iterator ends with the last one. The cells may differ in VARIED_IN_A_STACK alone.
+    no longer ``running``; the iterator ends with the last one. The cells may differ in
+    ``varied_in_a_stack`` alone. ``pool`` is what their model loads.
 
     ``idle_share`` is the share of the stack's rows that may have ended and still be computed, unheard, before they are
     dropped from it. By default they are dropped at once.
@@ -92,23 +88,23 @@ class Training(Iterator[list[EpochRecord]]):
 
     def __init__(
         self,
-        cells: Mapping[CellConfig, Sequence[int]],
-        pool: Pool,
+        cells: Mapping[CellSettings, Sequence[int]],
+        pool: Any,
         device: torch.device | str = "cpu",
         idle_share: float = 0.0,
     ) -> None:
         self.config = _check_stack(cells)
         self._cells = {cell.cell_id: cell for cell in cells}
         self._pool, self._device, self._idle_share = pool, torch.device(device), idle_share
-        self.model: StackedModel = MODELS[self.config.model](self.config)
+        self.model = build(self.config)
         self.epoch = 0
         rows = [Row(cell.cell_id, seed) for cell, seeds in cells.items() for seed in seeds]
-        parameters = initial_parameters(self.model.layers, [row.seed for row in rows], self._device)
+        parameters = self.model.initial([row.seed for row in rows], self._device)
         self.adam = StackedAdam(parameters)
         self.plateau = Plateau.start([self._cells[row.cell_id].learning_rate for row in rows])
         self.patience = Patience.start(len(rows))
         self._seat(rows, [True] * len(rows), parameters)
-        self._load_pairs()
+        self._load_examples()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -123,24 +119,22 @@ class Training(Iterator[list[EpochRecord]]):
         self._order_keys = stream_keys(seeds, "order", self._device)
         self._dropout_keys = stream_keys(seeds, "dropout", self._device)
         self._aux_weights, self._dropout = (
-            torch.tensor([getattr(cell, name) for cell in cells], dtype=torch.float64, device=self._device)
+            torch.tensor([getattr(cell, name, 0.0) for cell in cells], dtype=torch.float64, device=self._device)
             for name in ("aux_weight", "dropout")
         )
-        self._any_dropout = any(cell.dropout for cell in cells)
+        self._any_dropout = bool(self._dropout.any())
         # What changes from step to step, in tensors that stay where they are.
         self._rates = torch.empty(len(stack), device=self._device)
         self._loss_sums = torch.empty(len(stack), dtype=torch.float64, device=self._device)
         self._step = torch.empty((), dtype=torch.int32, device=self._device)
         self._take_step = GraphedStep(self._train_step) if self._device.type == "cuda" else self._train_step
 
-    def _load_pairs(self) -> None:
-        config = self.config
-        sizes = (config.train_pairs, config.test_pairs, config.validation_share, config.fixed_data)
-        drawn = {seed: draw_split(self._pool, seed, *sizes) for seed in {row.seed for row in self._stack}}
+    def _load_examples(self) -> None:
+        drawn = {seed: self.model.draw(self._pool, self.config, seed) for seed in {row.seed for row in self._stack}}
         splits = [drawn[row.seed] for row in self._stack]
-        self._train = StackedPairs.of([split.train for split in splits], self._device)
-        self._validation = StackedPairs.of([split.validation for split in splits], self._device)
-        self._test = StackedPairs.of([split.test for split in splits], self._device)
+        self._train = StackedExamples.of([split.train for split in splits], self._device)
+        self._validation = StackedExamples.of([split.validation for split in splits], self._device)
+        self._test = StackedExamples.of([split.test for split in splits], self._device)
 
     def __iter__(self) -> Self:
         return self
@@ -168,7 +162,7 @@ class Training(Iterator[list[EpochRecord]]):
         return records
 
     def train_epoch(self) -> Tensor:
-        """Take one pass over the training pairs; return the mean loss ``[K]`` (float64, CPU)."""
+        """Take one pass over the training examples; return the mean loss ``[K]`` (float64, CPU)."""
         order = permutations(fold(self._order_keys, self.epoch), len(self._train))
         batches = order.split(self.config.batch_size, dim=1)
         self._rates.copy_(self.plateau.learning_rate)
@@ -179,38 +173,38 @@ class Training(Iterator[list[EpochRecord]]):
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, batch: Tensor) -> None:
-        """Take a step on the pairs at ``batch`` ``[K, B]``: the host waits for nothing, all state stays in place."""
-        images, digits = self._train.batch(batch)
-        outputs = self.model.forward(self.parameters, images, self._masks(batch.shape[1]))
-        losses = self.model.losses(outputs, digits, self._aux_weights)
+        """Take a step on the examples at ``batch`` ``[K, B]``: the host waits for nothing, all state stays in place."""
+        inputs, labels = self._train.batch(batch)
+        outputs = self.model.forward(self.parameters, inputs, self._masks(batch.shape[1]))
+        losses = self.model.losses(outputs, labels, self._aux_weights)
         losses.sum().backward()
         self.adam.step(self.parameters, self._rates)
         self._loss_sums += losses.detach() * batch.shape[1]
         self._step += 1
 
-    def _masks(self, pairs: int) -> Tensor | None:
+    def _masks(self, examples: int) -> Tensor | None:
         if not self._any_dropout:
             return None
         keys = fold(self._dropout_keys, self._step)
-        return dropout_masks(keys, pairs * self.model.mask_units, self._dropout)
+        return dropout_masks(keys, examples * self.model.mask_units, self._dropout)
 
     @torch.no_grad()
-    def _evaluate(self, pairs: StackedPairs, parameters: Tensor, aux_weights: Tensor) -> Evaluation:
-        """Evaluate the replicates with these parameters ``[K, P]`` on their pairs, dropout off."""
+    def _evaluate(self, examples: StackedExamples, parameters: Tensor, aux_weights: Tensor) -> Evaluation:
+        """Evaluate the replicates with these parameters ``[K, P]`` on their examples, dropout off."""
         totals = torch.zeros(4, len(parameters), dtype=torch.float64, device=self._device)
-        for start in range(0, len(pairs), EVALUATION_CHUNK):
-            images, digits = pairs.chunk(start, start + EVALUATION_CHUNK)
-            outputs = self.model.forward(parameters, images, None)
-            right = self.model.correct(outputs, digits)
-            loss = self.model.losses(outputs, digits, aux_weights) * digits.shape[1]
-            by_probability = right.target_by_probability
-            if by_probability is None:
-                by_probability = torch.full_like(loss, math.nan)
-            totals += torch.stack([loss, right.target, right.digits / 2, by_probability])
-        return Evaluation(*(totals / len(pairs)).cpu())
+        for start in range(0, len(examples), EVALUATION_CHUNK):
+            inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
+            outputs = self.model.forward(parameters, inputs, None)
+            right = self.model.correct(outputs, labels)
+            loss = self.model.losses(outputs, labels, aux_weights) * labels.shape[1]
+            none = torch.full_like(loss, math.nan)
+            digits = none if right.digits is None else right.digits / 2
+            by_probability = none if right.target_by_probability is None else right.target_by_probability
+            totals += torch.stack([loss, right.target, digits, by_probability])
+        return Evaluation(*(totals / len(examples)).cpu())
 
     def _evaluate_ends(self, statuses: Sequence[Status | None]) -> Tensor:
-        """Return the accuracies on target and digits of the training pairs, ``[2, K]``: NaN where no row ends."""
+        """Return the accuracies on target and digits of the training examples, ``[2, K]``: NaN where no row ends."""
         accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
         ends = [i for i, status in enumerate(statuses) if status not in ("running", None)]
         rows = torch.tensor(ends, dtype=torch.int64)
@@ -256,7 +250,7 @@ class Training(Iterator[list[EpochRecord]]):
         index = index.to(self._device)
         self.adam = self.adam.keep(index)
         self._train, self._validation, self._test = (
-            pairs.keep(index) for pairs in (self._train, self._validation, self._test)
+            part.keep(index) for part in (self._train, self._validation, self._test)
         )
         self._seat([self._stack[row] for row in rows], [True] * len(rows), self.parameters.detach()[index])
 
@@ -280,10 +274,10 @@ class Training(Iterator[list[EpochRecord]]):
         self.adam.load_state_dict(state["adam"])
         self.plateau, self.patience = Plateau(**state["plateau"]), Patience(**state["patience"])
         self._seat([Row(*row) for row in state["stack"]], state["running"], parameters)
-        self._load_pairs()
+        self._load_examples()
 
 
-def _check_stack(cells: Mapping[CellConfig, Sequence[int]]) -> CellConfig:
+def _check_stack(cells: Mapping[CellSettings, Sequence[int]]) -> CellSettings:
     """Return the first cell, which stands for what all have in common; raise ValueError for what is no stack."""
     if not cells:
         raise ValueError("no cell to train: expected at least one")
@@ -293,9 +287,9 @@ def _check_stack(cells: Mapping[CellConfig, Sequence[int]]) -> CellConfig:
     first = next(iter(cells))
     for cell in cells:
         for name, value in first.model_dump().items():
-            if name not in VARIED_IN_A_STACK and (other := getattr(cell, name)) != value:
+            if name not in first.varied_in_a_stack and (other := getattr(cell, name)) != value:
                 raise ValueError(
                     f"{name} {value} and {other} in one stack: expected cells that differ in "
-                    f"{', '.join(VARIED_IN_A_STACK)} alone; {name} needs two stacks"
+                    f"{', '.join(first.varied_in_a_stack)} alone; {name} needs two stacks"
                 )
     return first

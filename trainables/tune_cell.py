@@ -16,9 +16,8 @@ import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
-from trainables.config import CellConfig
 from trainables.memory import keep_freed_memory
-from trainables.pairs import load_pool
+from trainables.models import model_class, read_cell
 from trainables.training import EpochRecord, Training
 
 IDLE_SHARE = 0.25  # on a GPU, where a smaller stack means graphs to capture again
@@ -51,8 +50,8 @@ class Verdicts:
 class PackTrainable(tune.Trainable):
     """Trains a pack of cells in one stack. Its Tune config holds:
 
-    ``cells`` (a list of ``cell``, the settings of a CellConfig, and ``seeds``, a list of int), ``device`` ("cpu" or
-    "cuda"), ``threads`` (of the CPU), ``data_dir`` (folder of the MNIST files, or None), ``epoch_limit_s`` (seconds),
+    ``cells`` (a list of ``cell``, the settings of one, and ``seeds``, a list of int), ``device`` ("cpu" or
+    "cuda"), ``threads`` (of the CPU), ``data_dir`` (folder of the data's files, or None), ``epoch_limit_s`` (seconds),
     ``marker`` (a pyarrow.fs.FileSystem and the path of a file in it that this node has to see before it trains, or
     None) and ``verdicts`` (the name of the actor Verdicts, or None where no cell is pruned inside a pack). Resources
     are the caller's to set, by ``tune.with_resources``.
@@ -71,8 +70,9 @@ class PackTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another pack in the same process, so that Python, PyTorch and the digits are loaded only once."""
         torch.set_num_threads(new_config["threads"])
-        cells = {CellConfig.model_validate(part["cell"]): part["seeds"] for part in new_config["cells"]}
-        pool = load_pool(next(iter(cells)).data, new_config["data_dir"])
+        cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
+        first = next(iter(cells))
+        pool = model_class(first.model).load(first, new_config["data_dir"])
         idle_share = IDLE_SHARE if new_config["device"] == "cuda" else 0.0
         self._training = Training(cells, pool, new_config["device"], idle_share)
         self._epoch_limit_s = float(new_config["epoch_limit_s"])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainables.comparator import Comparator, Outputs
-from trainables.stacked import StackedPairs, dropout_masks, initial_parameters, parameter_count, unpack
+from trainables.stacked import StackedExamples, dropout_masks, initial_parameters, parameter_count, unpack
 from trainables.streams import fold, stream_keys
 
 CPU = torch.device("cpu")
@@ -170,7 +170,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
     cell = small_cell(**switches)
     model, parameters, images, digits, masks = stack_of(cell)
     parameters.requires_grad_()
-    batch_images, batch_digits = StackedPairs(images, digits).batch(torch.arange(9).expand(3, 9))
+    batch_images, batch_digits = StackedExamples(images, digits).batch(torch.arange(9).expand(3, 9))
     outputs = model.forward(parameters, batch_images, masks)
     losses = model.losses(outputs, batch_digits, torch.full((len(SEEDS),), float(cell.aux_weight)))
     losses.sum().backward()
@@ -188,7 +188,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
 
 def test_masks_of_one_change_nothing(small_cell):
     model, parameters, images, digits, _ = stack_of(small_cell(sharing=True))
-    batch, _ = StackedPairs(images, digits).chunk(0, 9)
+    batch, _ = StackedExamples(images, digits).chunk(0, 9)
     ones = torch.ones(3, 9 * model.mask_units)
     for with_masks, without in zip(
         model.forward(parameters, batch, ones), model.forward(parameters, batch, None), strict=True

@@ -6,9 +6,9 @@ from torch.overrides import TorchFunctionMode
 
 from trainables.config import CellConfig
 from trainables.convolution import by_layers
+from trainables.models import build
 from trainables.networks import describe_network, output_shapes
 from trainables.stacked import Layer, initial_parameters
-from trainables.training import MODELS
 
 CELLS = [CellConfig(), CellConfig(sharing=True), CellConfig(model="classifier", sharing=True)]
 K, B = 3, 5
@@ -85,7 +85,7 @@ def test_it_is_what_the_forward_pass_does(cell, monkeypatch):
     monkeypatch.setattr(
         "trainables.classifier.read_features", by_layers
     )  # a kernel shows no layer; they agree elsewhere
-    model = MODELS[cell.model](cell)
+    model = build(cell)
     layers = describe_network(cell)["layers"]
     parameters = initial_parameters(model.layers, range(K), torch.device("cpu")).requires_grad_()
     images = torch.rand(K, B, 2, 14, 14)

@@ -13,7 +13,7 @@ from trainables.stacked import (
     Patience,
     Plateau,
     StackedAdam,
-    StackedPairs,
+    StackedExamples,
     conv,
     dropout_masks,
     initial_parameters,
@@ -45,7 +45,7 @@ def splits(pool):
 
 def test_a_batch_holds_each_replicates_own_pairs_side_by_side(splits):
     order = torch.tensor([[0, 5, 2], [19, 1, 1], [7, 8, 9]])
-    images, digits = StackedPairs.of(splits, CPU).batch(order)
+    images, digits = StackedExamples.of(splits, CPU).batch(order)
     assert images.shape == (3, 3, 2, 14, 14)
     for row, pairs in enumerate(splits):
         assert torch.equal(images[row], pairs.images[order[row]])
@@ -53,7 +53,7 @@ def test_a_batch_holds_each_replicates_own_pairs_side_by_side(splits):
 
 
 def test_chunks_are_all_pairs_in_their_own_order(splits):
-    stacked = StackedPairs.of(splits, CPU)
+    stacked = StackedExamples.of(splits, CPU)
     chunks = [stacked.chunk(start, start + 8) for start in range(0, len(stacked), 8)]
     assert len(stacked) == 20
     assert [images.shape[1] for images, _ in chunks] == [8, 8, 4]
@@ -64,8 +64,8 @@ def test_chunks_are_all_pairs_in_their_own_order(splits):
 
 
 def test_keeping_pairs_drops_the_other_replicates(splits):
-    kept = StackedPairs.of(splits, CPU).keep(torch.tensor([2, 0]))
-    expected = StackedPairs.of([splits[2], splits[0]], CPU)
+    kept = StackedExamples.of(splits, CPU).keep(torch.tensor([2, 0]))
+    expected = StackedExamples.of([splits[2], splits[0]], CPU)
     assert torch.equal(kept.images, expected.images)
     assert torch.equal(kept.digits, expected.digits)
 

@@ -1,0 +1,74 @@
+"""Which class a model's name stands for, and which settings its cells have."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from trainables.classifier import Classifier
+from trainables.comparator import Comparator
+from trainables.config import CellConfig, CellSettings
+from trainables.model import Model
+from trainables.modules import StackedModule
+
+REPORTED: Mapping[str, Any] = {"comparator": Comparator, "classifier": Classifier}
+
+
+class ModelError(Exception):
+    """A model that cannot be used: one line with its name, what was expected, and the fix."""
+
+
+def build(settings: CellSettings) -> Model:
+    """Return the stacked model of a cell; raise ModelError."""
+    found = model_class(settings.model)
+    try:
+        if issubclass(found, nn.Module):
+            return cast(Model, StackedModule(found, settings))
+        model: Model = found(settings)
+    except ValueError as error:
+        raise ModelError(f"model {settings.model}: {error}") from None
+    return model
+
+
+def settings_class(model: str) -> type[CellSettings]:
+    """Return the class of the settings of a model's cells; raise ModelError."""
+    settings: type[CellSettings] = model_class(model).Settings
+    return settings
+
+
+def read_cell(settings: Mapping[str, Any]) -> CellSettings:
+    """Return a cell by its settings, as ``model_dump`` of it gives them; raise ModelError."""
+    return settings_class(settings.get("model", CellConfig.model_fields["model"].default)).model_validate(settings)
+
+
+@cache
+def model_class(model: str) -> Any:
+    """Return the class that a name stands for; raise ModelError where there is no such, or it is no model."""
+    if model in REPORTED:
+        return REPORTED[model]
+    module, colon, name = model.partition(":")
+    if not (colon and module and name):
+        raise ModelError(f"model {model!r}: expected {', '.join(REPORTED)}, or package.module:Class")
+    if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever the author's own code raises
+        raise ModelError(
+            f"model {model}: cannot import {module} ({type(error).__name__}: {error}); run in its folder, or install it"
+        ) from error
+    if not inspect.isclass(found):
+        raise ModelError(f"model {model}: the module {module} has no class {name}")
+    missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
+    settings = getattr(found, "Settings", None)
+    if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
+        raise ModelError(
+            f"model {model}: expected Settings (a subclass of trainables.config.CellSettings), load and draw, as "
+            f"trainables/model.py says; {'it lacks ' + ', '.join(missing) if missing else 'Settings is no such class'}"
+        )
+    return found
