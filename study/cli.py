@@ -267,6 +267,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from study.grid import GridError
     from study.resources import LaunchError
     from study.storage import StoreError
+    from trainables.models import ModelError
     from trainables.pairs import DataError
 
-    return AnalysisError, DataError, GridError, LaunchError, StoreError
+    return AnalysisError, DataError, GridError, LaunchError, ModelError, StoreError

@@ -16,7 +16,7 @@ from study.progress import format_duration
 from study.screen import tell_problem
 from study.storage import Folder
 from study.store import Store, locate
-from trainables.config import CellConfig
+from trainables.config import CellConfig, CellSettings
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
@@ -43,14 +43,14 @@ class Request:
         """The study's name."""
         return self.resolve()[-1].study
 
-    def resolve(self) -> tuple[Grid, list[CellConfig], range, str, Store]:
+    def resolve(self) -> tuple[Grid, list[CellSettings], range, str, Store]:
         """Return the grid, its cells, the seeds, the scheduler and the study's store; raise for what is not valid."""
         grid = load_grid(self.grid)
         if self.seeds is not None and not 1 <= self.seeds <= MAX_SEEDS:
             raise GridError(f"--seeds {self.seeds}: expected 1 to {MAX_SEEDS:,}")
         cells = grid.cells(self.data)
-        data = cells[0].data
-        name = self.name or (grid.name if data == "mnist5k" else f"{grid.name}-{data}")
+        data = getattr(cells[0], "data", None)
+        name = self.name or (grid.name if data in (None, "mnist5k") else f"{grid.name}-{data}")
         scheduler = self.scheduler or grid.stopping.scheduler
         return grid, cells, range(self.seeds or grid.seeds), scheduler, Store(self.storage, name)
 
@@ -87,8 +87,8 @@ def show_plan(
 
 
 def _planned(
-    cells: Sequence[CellConfig], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
-) -> Iterator[tuple[CellConfig, dict[str, int], int]]:
+    cells: Sequence[CellSettings], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
+) -> Iterator[tuple[CellSettings, dict[str, int], int]]:
     """Yield each cell with its trials that the study has, counted by status, and how many are to be trained."""
     held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
@@ -114,7 +114,7 @@ def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resou
     return f"{text}; about {least} to {most}{cost}, and the start of the machines, at {rate}"
 
 
-def describe_plan(plan: Plan, cells: Sequence[CellConfig], seeds: Sequence[int]) -> str:
+def describe_plan(plan: Plan, cells: Sequence[CellSettings], seeds: Sequence[int]) -> str:
     """Say in a line what a run trains and what it leaves alone."""
     asked = f"{len(cells)} cells x {len(seeds)} seeds = {len(cells) * len(seeds)} trials"
     settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
@@ -138,7 +138,7 @@ class Work:
     """What a run is to leave in the store: all seeds of all cells; ``info`` is the study.json to write."""
 
     grid: Grid
-    cells: Sequence[CellConfig]
+    cells: Sequence[CellSettings]
     seeds: Sequence[int]
     scheduler: str
     store: Store
@@ -155,18 +155,16 @@ def train(
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
     from study.progress import Progress
-    from trainables.pairs import draw_split, load_pool
+    from trainables.models import check
 
-    pool = load_pool(work.cells[0].data, resources.data_dir)
-    for cell in work.cells:  # too many pairs for the pool is told here, not by a worker
-        draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
+    check(work.cells, resources.data_dir)
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         jobs = _prepare(work, console)
         if not jobs:
             _describe(work)
             return 0
-        with connect(resources) as (resources, room):
+        with connect(resources, {cell.model for cell in work.cells}) as (resources, room):
             packed = str(resources.cells_in_a_pack(jobs))
             _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
             if not room:
@@ -204,9 +202,10 @@ def _describe(work: Work, **run: str) -> None:
     from study.provenance import describe_run
     from trainables.networks import describe_network
 
-    described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
+    reported = [cell for cell in work.cells if isinstance(cell, CellConfig)]
+    described = [*work.info.get("networks", []), *map(describe_network, reported)]
     networks = {(network["model"], network["sharing"]): network for network in described}
-    runs = [*work.info["runs"], *([describe_run(work.cells[0].data) | run] if run else [])]
+    runs = [*work.info["runs"], *([describe_run(work.cells[0]) | run] if run else [])]
     work.store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
 
 

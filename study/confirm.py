@@ -14,7 +14,8 @@ from study.grid import MAX_SEEDS, Factor, Grid, GridError
 from study.planning import study_info
 from study.storage import StoreError
 from study.store import Store
-from trainables.config import CellConfig
+from trainables.config import CellSettings
+from trainables.models import read_cell
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.resources import Resources
@@ -31,7 +32,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     if confirmed := data.info.get("confirms"):
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
     ids = chosen_cells(data)
-    chosen = {cell["cell_id"]: _config(cell) for cell in data.info["cells"] if cell["cell_id"] in ids}
+    chosen = {cell["cell_id"]: _settings(cell) for cell in data.info["cells"] if cell["cell_id"] in ids}
     if not chosen:
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
     for cell_id, cell in chosen.items():
@@ -52,8 +53,8 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     return Work(grid, cells, fresh, "none", store, info | changes)
 
 
-def _config(cell: dict[str, Any]) -> CellConfig:
-    return CellConfig.model_validate({name: value for name, value in cell.items() if name != "cell_id"})
+def _settings(cell: dict[str, Any]) -> CellSettings:
+    return read_cell({name: value for name, value in cell.items() if name != "cell_id"})
 
 
 def run_confirmation(

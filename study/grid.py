@@ -6,14 +6,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from study.grids import grid_names as grid_names
-from study.settings import Condition, Scalar, Settings, Value, describe, typed
+from study.settings import Condition, Scalar, Settings, Value, class_of, current_class, describe, settings_of, typed
 from study.settings import format_value as format_value
 from study.spelling import meant
 from study.yamlfile import At, PlacedError, UnreadableError, YamlFile
-from trainables.config import CellConfig
+from trainables.config import CellSettings
 
 Role = Literal["scientific", "tuned", "fixed"]
 
@@ -62,7 +71,8 @@ class Factor(_Strict):
 def _typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
     found = {}
     for name, factor in factors.items():
-        typed(name, CellConfig.model_fields[name].default if name in CellConfig.model_fields else 0)
+        if name not in current_class().model_fields:
+            typed(name, 0)
         values: dict[Value, None] = {}  # in their order
         for index, given in enumerate(factor.values):
             try:
@@ -160,6 +170,12 @@ class Grid(_Strict):
         self._check_contrasts([cell.model_dump() for cell in self._cells({})])
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_its_model(cls, content: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
+        with settings_of(class_of(content)):
+            return handler(content)
+
     def _check_settings(self, settings: Mapping[str, Value], *at: str | int) -> None:
         for name in settings:
             if name in self.factors:
@@ -168,7 +184,7 @@ class Grid(_Strict):
     def _check_condition(self, condition: Condition, *at: str | int) -> None:
         _check_names(condition, self.factors, *at)
         for name, value in condition.items():
-            default = CellConfig.model_fields[name].default
+            default = current_class().model_fields[name].default
             values = [*self.factors[name].values, *(cell.get(name, default) for cell in self.explicit_cells)]
             if value not in values:
                 there = ", ".join(dict.fromkeys(map(format_value, values)))
@@ -183,16 +199,19 @@ class Grid(_Strict):
                     if not any(_matches_any(cell, [condition]) for cell in cells):
                         raise PlacedError(f"no cell matches {describe(condition)}", *at)
 
-    def cells(self, data: str | None = None) -> list[CellConfig]:
+    def cells(self, data: str | None = None) -> list[CellSettings]:
         """Return the cells in the order of the file, ``data`` overriding the protocol's source; raise GridError."""
         try:
-            return self._cells({} if data is None else {"data": typed("data", data)})
+            content = {"protocol": self.protocol, "cells": self.explicit_cells}
+            content["factors"] = {name: vars(factor) for name, factor in self.factors.items()}
+            with settings_of(class_of(content)):
+                return self._cells({} if data is None else {"data": typed("data", data)})
         except PlacedError as error:
             raise GridError(f"grid {self.name}: {error.message}") from None
 
-    def _cells(self, chosen: Mapping[str, Value]) -> list[CellConfig]:
+    def _cells(self, chosen: Mapping[str, Value]) -> list[CellSettings]:
         """Return the cells, with the chosen settings in place of the protocol's; raise PlacedError."""
-        cells: dict[CellConfig, None] = {}
+        cells: dict[CellSettings, None] = {}
         for settings, at in self._combinations():
             cell = self._cell({**self.protocol, **chosen, **settings}, at)
             if cell in cells:
@@ -205,7 +224,7 @@ class Grid(_Strict):
     def _combinations(self) -> Iterator[tuple[dict[str, Value], At]]:
         """Yield the factors of each cell, and where in the file it comes from."""
         varied = {name: factor.values for name, factor in self.factors.items() if factor.values}
-        defaults = {name: CellConfig.model_fields[name].default for name in self.factors}
+        defaults = {name: current_class().model_fields[name].default for name in self.factors}
         for values in itertools.product(*varied.values()) if varied else ():
             settings = defaults | dict(zip(varied, values, strict=True))
             if not _matches_any(settings, self.skip):
@@ -213,13 +232,13 @@ class Grid(_Strict):
         for index, cell in enumerate(self.explicit_cells):
             yield defaults | cell, ("cells", index)
 
-    def _cell(self, settings: dict[str, Value], at: At) -> CellConfig:
+    def _cell(self, settings: dict[str, Value], at: At) -> CellSettings:
         factors = {name: settings[name] for name in self.factors}
         for rule in self.rules:
             if _matches_any(settings, [rule.when]):
                 settings = settings | rule.set
         try:
-            return CellConfig.model_validate(settings)
+            return current_class().model_validate(settings)
         except ValidationError as error:  # each value is possible: it is two of them that do not go together
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise PlacedError(f"the cell {describe(factors)}: {reason}", *self._origin(reason.split()[0], at)) from None
@@ -233,15 +252,15 @@ class Grid(_Strict):
             return "protocol", setting
         return (*at, setting) if setting in self.factors else at
 
-    def describe(self, cell: CellConfig) -> str:
+    def describe(self, cell: CellSettings) -> str:
         """Name a cell by its factors."""
         return describe({name: getattr(cell, name) for name in self.factors})
 
-    def protects(self, cell: CellConfig) -> bool:
+    def protects(self, cell: CellSettings) -> bool:
         """Tell whether early stopping must leave the cell alone."""
         return _matches_any(cell.model_dump(), self.stopping.protect)
 
-    def stratum(self, cell: CellConfig) -> tuple[Value, ...]:
+    def stratum(self, cell: CellSettings) -> tuple[Value, ...]:
         """Return the values of the scientific factors; cells with the same ones compete with each other."""
         return tuple(getattr(cell, name) for name, factor in self.factors.items() if factor.role == "scientific")
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables.config import CellConfig
-
-# What the cells of a study had that was run before a setting came.
-DEFAULTS = {name: field.default for name, field in CellConfig.model_fields.items()}
+from trainables.models import settings_class
 
 
 def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -49,8 +47,14 @@ def join_info(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str,
 
 
 def _protocol(info: Mapping[str, Any], name: str) -> Any:
-    return info["protocol"].get(name, DEFAULTS.get(name))
+    return info["protocol"].get(name, _defaults(info["cells"][0]).get(name))
 
 
 def _complete(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {"cell_id": cell["cell_id"], **DEFAULTS, **cell}
+    return {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
+
+
+def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a cell had of settings that came after its study was run."""
+    fields = settings_class(cell["model"]).model_fields if "model" in cell else CellConfig.model_fields
+    return {name: field.default for name, field in fields.items() if not field.is_required()}

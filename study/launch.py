@@ -6,7 +6,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,7 +30,8 @@ from study.screen import is_verbose
 from study.stopping import StratifiedASHA
 from study.storage import StoreError
 from study.store import Store, mean_curves
-from trainables.config import CellConfig
+from trainables.config import CellSettings
+from trainables.models import package_of, read_cell
 from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
 CHECKPOINT_EVERY = 10  # epochs
@@ -137,7 +138,7 @@ def _asha(grid: Grid, jobs: Sequence[Job], store: Store, tell: Callable[[str, in
     asha = StratifiedASHA(grid, jobs, tell)
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
-    for cell in grid.cells(jobs[0].cell.data):
+    for cell in grid.cells(getattr(jobs[0].cell, "data", None)):
         if cell.cell_id in curves:
             asha.remember(cell, curves[cell.cell_id])
     return asha
@@ -167,11 +168,11 @@ class _Packs(Searcher):
 
 
 @contextmanager
-def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
+def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[Resources, bool]]:
     """Start Ray on this machine, or join a cluster; leave it when done.
 
     Gives the resources with what depends on the cluster, and whether a node has room for a cell now. The code of
-    ``trainables`` goes along to the workers of a cluster, so that they run what is here.
+    ``trainables``, and of models of one's own, goes along to the workers of a cluster, so that they run what is here.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -181,9 +182,9 @@ def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
     address = resources.address
     if address:
         _check_reachable(address)
-    package = str(Path(trainables.__file__).parent)
+    packages = {str(Path(trainables.__file__).parent), *map(package_of, models)}
     how: dict[str, Any] = (
-        {"runtime_env": {"py_modules": [package]}}
+        {"runtime_env": {"py_modules": sorted(packages)}}
         if address
         else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
     )
@@ -225,7 +226,7 @@ class _Running:
     A pack that goes on from a checkpoint reports some epochs again, with the same bits.
     """
 
-    cell: CellConfig
+    cell: CellSettings
     seeds: tuple[int, ...]
     started_at: datetime
     records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
@@ -301,7 +302,7 @@ class _Keeper(tune.Callback, tune.Stopper):
 
     def _begin(self, trial: Trial) -> list[str]:
         """Note a pack when it is first heard of; return the ids of its cells that have not ended."""
-        cells = [(CellConfig.model_validate(part["cell"]), part["seeds"]) for part in trial.config["cells"]]
+        cells = [(read_cell(part["cell"]), part["seeds"]) for part in trial.config["cells"]]
         now = datetime.now(UTC)  # one for all: by it the forecast knows a pack again
         for cell, seeds in cells:
             if cell.cell_id not in self._begun:
@@ -341,7 +342,7 @@ class _Keeper(tune.Callback, tune.Stopper):
 def _name(trial: Trial) -> str:
     """Name a pack by its first cell, and how many more it has."""
     first, *others = trial.config["cells"]
-    cell_id = CellConfig.model_validate(first["cell"]).cell_id
+    cell_id = read_cell(first["cell"]).cell_id
     return f"{cell_id}-and-{len(others)}" if others else cell_id
 
 

@@ -10,7 +10,7 @@ from study.grid import Grid
 from study.info import disagreements, join_info
 from study.rows import FINISHED
 from study.storage import StoreError
-from trainables.config import CellConfig
+from trainables.config import CellSettings
 
 MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured
 
@@ -19,7 +19,7 @@ MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from
 class Job:
     """Seeds of a cell that are still to be trained; ``whole`` when no other seed of the cell has been."""
 
-    cell: CellConfig
+    cell: CellSettings
     seeds: tuple[int, ...]
     whole: bool
 
@@ -41,7 +41,7 @@ class Plan:
 
 
 def plan_run(
-    cells: Iterable[CellConfig], seeds: Sequence[int], trials: Iterable[Mapping[str, Any]], scheduler: str
+    cells: Iterable[CellSettings], seeds: Sequence[int], trials: Iterable[Mapping[str, Any]], scheduler: str
 ) -> Plan:
     """Compare the cells and seeds asked for with the store's trials.
 
@@ -91,7 +91,7 @@ def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
 
 
 def study_info(
-    study: str, grid: Grid, cells: Sequence[CellConfig], seeds: Sequence[int], earlier: Mapping[str, Any] | None
+    study: str, grid: Grid, cells: Sequence[CellSettings], seeds: Sequence[int], earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the content of study.json after the cells and seeds have joined what the study had before.
 

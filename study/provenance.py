@@ -8,18 +8,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trainables.config import CellConfig, CellSettings
+from trainables.models import source_sha256
 from trainables.pairs import data_sha256
 
 PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarrow", "mlxtend")
 
 
-def describe_run(data: str) -> dict[str, Any]:
-    """Describe a run that starts now, on the data source named, as plain JSON values."""
+def describe_run(cell: CellSettings) -> dict[str, Any]:
+    """Describe a run that starts now as plain JSON values; ``cell`` is one of those that it trains."""
+    if isinstance(cell, CellConfig):
+        source = {"data_sha256": data_sha256(cell.data)}
+    else:
+        source = {"model_sha256": source_sha256(cell.model)}
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of(Path(__file__).parents[1]),
         "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "data_sha256": data_sha256(data),
+        **source,
         "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
     }
 

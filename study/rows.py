@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from trainables.config import CellConfig
+from trainables.config import CellSettings
 
 LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
 AT_THE_END = ("train_accuracy", "train_digit_accuracy")  # of a training that was not cut short
@@ -47,7 +47,7 @@ class CellResult:
     have ended: nothing is known of how they would have gone on.
     """
 
-    cell: CellConfig
+    cell: CellSettings
     seeds: tuple[int, ...]
     records: tuple[dict[str, Any], ...]
     ended: Literal["pruned", "failed"]

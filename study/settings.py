@@ -1,33 +1,85 @@
-"""The settings of a cell as people write them: their names and the types of their values are CellConfig's."""
+"""The settings of a cell as people write them: their names and types are those of the model that a grid file names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from study.spelling import meant
-from study.yamlfile import PlacedError
-from trainables.config import CellConfig
+from study.yamlfile import At, PlacedError
+from trainables.config import CellConfig, CellSettings
+from trainables.models import REPORTED, ModelError, settings_class
 
 Value = bool | int | float | str
+
+_class: ContextVar[type[CellSettings]] = ContextVar("class of the settings", default=CellConfig)
+
+
+@contextmanager
+def settings_of(cls: type[CellSettings]) -> Iterator[None]:
+    """Within it, settings are those of this class: a grid file's validation reaches into types that know no grid."""
+    token = _class.set(cls)
+    try:
+        yield
+    finally:
+        _class.reset(token)
+
+
+def class_of(content: Any) -> type[CellSettings]:
+    """Return the class of the settings of a grid file, of which nothing is known to be right; raise PlacedError."""
+    found: type[CellSettings] | None = None
+    for model, at in _models(content):
+        if not isinstance(model, str) or (":" not in model and model not in REPORTED):
+            continue  # for the validation of settings to tell
+        try:
+            settings = settings_class(model)
+        except ModelError as error:
+            raise PlacedError(str(error).removeprefix(f"model {model}: "), *at) from None
+        if found not in (None, settings):
+            raise PlacedError(f"{model} has other settings than the models before it; give it a grid of its own", *at)
+        found = settings
+    return found or CellConfig
+
+
+def _models(content: Any) -> Iterator[tuple[Any, At]]:
+    """Yield the models that a grid file names, and where, as far as it is of use: the rest is found out later."""
+    content = content if isinstance(content, Mapping) else {}
+    protocol, factors, cells = (content.get(key) for key in ("protocol", "factors", "cells"))
+    if isinstance(protocol, Mapping):
+        yield protocol.get("model"), ("protocol", "model")
+    factor = factors.get("model") if isinstance(factors, Mapping) else None
+    values = factor.get("values") if isinstance(factor, Mapping) else None
+    for index, value in enumerate(values if isinstance(values, list) else ()):
+        yield value, ("factors", "model", "values", index)
+    for index, cell in enumerate(cells if isinstance(cells, list) else ()):
+        if isinstance(cell, Mapping):
+            yield cell.get("model"), ("cells", index, "model")
+
+
+def current_class() -> type[CellSettings]:
+    """Return the class whose settings are meant."""
+    return _class.get()
 
 
 def typed(name: str, value: Value) -> Value:
     """Return a value as the setting has it, so that 1, 1.0 and 1e0 are one value; raise PlacedError."""
-    if name not in CellConfig.model_fields:
-        raise PlacedError(f"unknown setting; {meant(name, CellConfig.model_fields)}", name)
-    switch = CellConfig.model_fields[name].annotation is bool
+    fields = current_class().model_fields
+    if name not in fields:
+        raise PlacedError(f"unknown setting; {meant(name, fields)}", name)
+    switch = fields[name].annotation is bool
     try:
-        return _setting(name).validate_python(value, strict=switch or isinstance(value, bool | str))
+        return _setting(current_class(), name).validate_python(value, strict=switch or isinstance(value, bool | str))
     except ValidationError as error:
         expected = "expected on or off" if switch else error.errors()[0]["msg"].replace("Input should be", "expected")
         raise PlacedError(f"{expected}, not {_quoted(value)}", name) from None
 
 
 @cache
-def _setting(name: str) -> TypeAdapter[Value]:
-    field = CellConfig.model_fields[name]
+def _setting(cls: type[CellSettings], name: str) -> TypeAdapter[Value]:
+    field = cls.model_fields[name]
     return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
 
 

@@ -8,7 +8,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
 from study.grid import Grid
 from study.planning import Job
-from trainables.config import CellConfig
+from trainables.config import CellSettings
+from trainables.models import read_cell
 
 METRIC, TIME = "val_accuracy", "epoch"
 
@@ -33,7 +34,7 @@ class StratifiedASHA(FIFOScheduler):
         self._ended: set[str] = set()
         self.pruned: dict[str, int] = {}
 
-    def _judge(self, cell: CellConfig) -> AsyncHyperBandScheduler:
+    def _judge(self, cell: CellSettings) -> AsyncHyperBandScheduler:
         stratum = self._grid.stratum(cell)
         if stratum not in self._judges:
             stopping = self._grid.stopping
@@ -47,7 +48,7 @@ class StratifiedASHA(FIFOScheduler):
             )
         return self._judges[stratum]
 
-    def remember(self, cell: CellConfig, curve: Mapping[int, float]) -> None:
+    def remember(self, cell: CellSettings, curve: Mapping[int, float]) -> None:
         """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
         if self._grid.protects(cell):
             return
@@ -62,7 +63,7 @@ class StratifiedASHA(FIFOScheduler):
 
     def _members(self, trial: Any) -> list[str]:
         """Return the ids of the cells of a pack that are judged."""
-        ids = [CellConfig.model_validate(part["cell"]).cell_id for part in trial.config["cells"]]
+        ids = [read_cell(part["cell"]).cell_id for part in trial.config["cells"]]
         return [cell_id for cell_id in ids if cell_id in self._judged]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

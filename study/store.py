@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from study.rows import EPOCHS, FINISHED, TRIALS, CellResult, rows_of
 from study.storage import Folder, StoreError, folder_names
-from trainables.config import CellConfig
+from trainables.config import CellSettings
 
 SCHEMA_VERSION = 1
 # Where a trial has rows in several parts, the one with the lowest rank counts.
@@ -249,7 +249,7 @@ def part_name(cell_id: str, trial_ids: Iterable[str], ending: str = "") -> str:
     return f"{cell_id}-{digest}{ending}.parquet"
 
 
-def part_metadata(cell: CellConfig) -> dict[Any, Any]:
+def part_metadata(cell: CellSettings) -> dict[Any, Any]:
     """Return what a part's files say of themselves."""
     return {"schema": str(SCHEMA_VERSION), "cell": cell.model_dump_json()}
 

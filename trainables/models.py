@@ -1,34 +1,36 @@
 """Which class a model's name stands for, and which settings its cells have."""
 
+import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
-
-from trainables.classifier import Classifier
-from trainables.comparator import Comparator
 from trainables.config import CellConfig, CellSettings
-from trainables.model import Model
-from trainables.modules import StackedModule
 
-REPORTED: Mapping[str, Any] = {"comparator": Comparator, "classifier": Classifier}
+if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked without
+    from trainables.model import Model
+
+REPORTED = {"comparator": "trainables.comparator:Comparator", "classifier": "trainables.classifier:Classifier"}
 
 
 class ModelError(Exception):
     """A model that cannot be used: one line with its name, what was expected, and the fix."""
 
 
-def build(settings: CellSettings) -> Model:
+def build(settings: CellSettings) -> "Model":
     """Return the stacked model of a cell; raise ModelError."""
+    from torch import nn
+
+    from trainables.modules import StackedModule
+
     found = model_class(settings.model)
     try:
         if issubclass(found, nn.Module):
-            return cast(Model, StackedModule(found, settings))
+            return cast("Model", StackedModule(found, settings))
         model: Model = found(settings)
     except ValueError as error:
         raise ModelError(f"model {settings.model}: {error}") from None
@@ -37,7 +39,7 @@ def build(settings: CellSettings) -> Model:
 
 def settings_class(model: str) -> type[CellSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
-    settings: type[CellSettings] = model_class(model).Settings
+    settings: type[CellSettings] = CellConfig if model in REPORTED else model_class(model).Settings
     return settings
 
 
@@ -46,12 +48,37 @@ def read_cell(settings: Mapping[str, Any]) -> CellSettings:
     return settings_class(settings.get("model", CellConfig.model_fields["model"].default)).model_validate(settings)
 
 
+def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
+    """Build every cell's model and draw a seed's examples of each; raise ModelError or DataError for what fails.
+
+    What is wrong with a model, or with the size of its data, is told here, not by a worker.
+    """
+    pools: dict[str, Any] = {}
+    for cell in cells:
+        model = build(cell)
+        if cell.model not in pools:
+            pools[cell.model] = model.load(cell, data_dir)
+        try:
+            model.draw(pools[cell.model], cell, 0)
+        except ValueError as error:
+            raise ModelError(f"model {cell.model}: {error}") from None
+
+
+def source_sha256(model: str) -> str:
+    """Return the SHA-256 (hex) of the file that has a model's class."""
+    return hashlib.sha256(Path(inspect.getfile(model_class(model))).read_bytes()).hexdigest()
+
+
+def package_of(model: str) -> str:
+    """Return the folder of the package, or the file of the module, that has a model's class."""
+    top = sys.modules[model_class(model).__module__.partition(".")[0]]
+    return str(Path(str(top.__file__)).parent if hasattr(top, "__path__") else top.__file__)
+
+
 @cache
 def model_class(model: str) -> Any:
     """Return the class that a name stands for; raise ModelError where there is no such, or it is no model."""
-    if model in REPORTED:
-        return REPORTED[model]
-    module, colon, name = model.partition(":")
+    module, colon, name = REPORTED.get(model, model).partition(":")
     if not (colon and module and name):
         raise ModelError(f"model {model!r}: expected {', '.join(REPORTED)}, or package.module:Class")
     if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainables.config import CellConfig
-from trainables.models import REPORTED
+from trainables.models import model_class
 from trainables.stacked import Layer, parameter_count
 
 IMAGE = (1, 14, 14)
@@ -17,7 +17,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
     ``output`` is for one image, or for the pair where the layer is joint; convolutions are followed by 2x2 pooling.
     Raises ValueError where the layers do not fit together.
     """
-    layers = REPORTED[config.model](config).layers
+    layers = model_class(config.model)(config).layers
     return {
         "model": config.model,
         "sharing": config.sharing,
