@@ -106,7 +106,7 @@ def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resou
     text = f"on {who}: {what} at once, each with {resources.cpus_per_trial:g} cores{share}"
     if ahead.rate is None:
         return (
-            f"{text}; no time is known for such cells on a {resources.device}: train one or two there, then plan again"
+            f"{text}; no time is known for such cells on a {resources.device} device: train one there, then plan again"
         )
     if not plan.jobs:
         return text

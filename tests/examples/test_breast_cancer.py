@@ -53,7 +53,7 @@ def test_every_cell_has_its_rows(folder):
 def test_the_contrasts_are_the_differences_of_the_cells_that_they_name(folder):
     cells = {(row["standardise"], row["dropout"], row["units"]): row for row in table(folder, "cells")}
     best = {
-        (on, p): max((cells[on, p, n] for n in "8 32".split()), key=lambda row: float(row["val_accuracy_mean"]))
+        (on, p): max((cells[on, p, n] for n in ["8", "32"]), key=lambda row: float(row["val_accuracy_mean"]))
         for on, p in (("True", "0.0"), ("False", "0.0"))
     }
     first = table(folder, "contrasts")[0]
@@ -83,3 +83,10 @@ def test_more_seeds_and_the_status_need_no_more_than_for_the_reports_networks(fo
     assert "32 in 8 cells" in study(folder, "plan", "--grid", "breast_cancer.yaml", "--seeds", "8")
     assert "breast-cancer" in study(folder, "list")
     assert "32" in study(folder, "status", "breast-cancer")
+
+
+def test_the_best_cells_are_confirmed_with_fresh_seeds(folder):
+    study(folder, "confirm", "breast-cancer", "--seeds", "2")
+    trials = pd.read_parquet(folder / "studies" / "breast-cancer-confirm" / "trials")
+    assert set(trials["seed"]) == {1_000_000, 1_000_001}
+    assert len(trials) == 2 * trials["cell_id"].nunique()

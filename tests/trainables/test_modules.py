@@ -147,9 +147,7 @@ def test_a_module_may_have_its_own_losses_and_right_answers():
 
 def test_a_layer_with_running_figures_is_refused():
     cell = cell_of(WithBatchNorm)
-    with pytest.raises(
-        ValueError, match=r"BatchNorm changes its buffer drop.running_mean in training: .*LayerNorm"
-    ):
+    with pytest.raises(ValueError, match=r"BatchNorm changes its buffer drop.running_mean in training: .*LayerNorm"):
         build(cell).draw(Plain.load(cell, None), cell, 0)
 
 
