@@ -13,9 +13,8 @@ from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, loa
 from study.heartbeat import Heartbeat
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
-from study.rows import FINISHED
 from study.storage import Folder
-from study.store import Store, study_names
+from study.store import Store
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
@@ -61,21 +60,18 @@ def show_grids(console: Console) -> None:
 
 def show_studies(storage: str, console: Console) -> None:
     """List the studies of a storage with their trials by status."""
-    names = study_names(storage)
-    if not names:
+    from study.api import count_trials
+
+    studies = list(count_trials(storage))
+    if not studies:
         console.print(f"No study in {storage}; begin one with: study run --grid table1", soft_wrap=True)
         return
-    table = Table("study", "grid", "cells", "finished", "pruned", "failed", "missing", box=None, header_style="bold")
-    for name in names:
-        store = Store(storage, name)
-        info = store.read_info() or {}
-        rows, unreadable = store.read_trials()
-        status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
-        missing = len(info["cells"]) * len(info["seeds"]) - len(rows)
-        counts = [status["finished"], status["pruned"], status["failed"], missing]
-        table.add_row(name, info["grid"], str(len(info["cells"])), *map(str, counts))
-        for file in unreadable:
-            console.print(f"{name}: {file} cannot be read; run the study again to restore it", style="red")
+    counted = ("cells", "finished", "pruned", "failed", "missing")
+    table = Table("study", "grid", *counted, box=None, header_style="bold")
+    for study in studies:
+        table.add_row(study["study"], study["grid"], *(str(study[what]) for what in counted))
+        for file in study["unreadable"]:
+            console.print(f"{study['study']}: {file} cannot be read; run the study again to restore it", style="red")
     console.print(table)
 
 
@@ -221,21 +217,17 @@ def analyze_study(
     storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
 ) -> None:
     """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
-    from analysis.load import companions, latest_study, load_study
-    from analysis.page import write_page
-    from analysis.report import estimates_of, report_page, sheets_of
     from analysis.sheets import sheet_rich
     from analysis.tables import table1_data, table1_rich
+    from study.api import load
 
-    data = load_study(storage, name or latest_study(storage))
-    page = report_page(data, companions(storage, data))
+    study = load(name, storage)
     if as_json:
-        console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)
+        console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
         return
-    folder = out or Path("reports", data.name)
-    written = write_page(page, folder, formats)
-    console.print(table1_rich(table1_data(data)))
-    console.print(sheet_rich(sheets_of(page)["claims"]))
-    for file in data.unreadable:
+    written = study.report(out, formats)
+    console.print(table1_rich(table1_data(study.data)))
+    console.print(sheet_rich(study.sheets["claims"]))
+    for file in study.data.unreadable:
         console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
-    console.print(f"Wrote {len(written)} files in {folder}; report: {written[-1]}", soft_wrap=True)
+    console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
