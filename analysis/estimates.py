@@ -106,12 +106,22 @@ class Measure:
         df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df)
         return Measure(self.mean - other.mean, sqrt(a + b), df)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the 95 % t interval."""
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.se
+        return self.mean - reach, self.mean + reach
+
+    @property
+    def p(self) -> float:
+        """The two-sided p value of the t test that the mean is zero; where nothing varies, 1 if it is, else 0."""
+        return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df)) if self.se else float(self.mean == 0)
+
 
 def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
     """Return first less second, and the ends of its 95 % interval."""
     found = first - second
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, found.df)) * found.se
-    return found.mean, found.mean - reach, found.mean + reach
+    return found.mean, *found.ends
 
 
 def paired_p(differences: Values) -> float:

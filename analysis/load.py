@@ -18,6 +18,8 @@ FINISHED = ("completed", "converged")
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
 SETTINGS = ("model", "sharing", "aux_weight", "dropout", "learning_rate")
+# What a trial's row says of when and where it was trained; two trainings with the same bits differ in nothing else.
+CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 # What the analysis cannot do without.
 COLUMNS = {
     "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},

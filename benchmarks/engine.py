@@ -46,7 +46,7 @@ def main(
         "vmap, K = 10": (10, vmapped(pairs, 10, sharing, dropout, aux_weight)),
     }
     for count in STACKS:
-        ways[f"this engine, K = {count}"] = (count, Training(cell, range(count), pool).train_epoch)
+        ways[f"this engine, K = {count}"] = (count, Training({cell: range(count)}, pool).train_epoch)
     steps = len(pairs.images) // BATCH
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):

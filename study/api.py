@@ -210,4 +210,4 @@ def run(
     console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
     if run_study(request, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
-    return load(request.resolve()[-1].study, storage)
+    return load(request.study, storage)

@@ -1,20 +1,38 @@
-"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list``, ``status`` and ``analyze``."""
+"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list``, ``status`` and ``analyze``.
+
+The examples in ``--help`` are in help.py; options that are not given come from options.py.
+"""
 
 import shlex
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from study import cli_grids
+from study.completion import complete_grid, complete_study
+from study.help import epilog
+from study.options import AsJson, Commands, OptionError, bind_environment, file_options, usage_problem
+from study.screen import is_verbose, notes, set_level, tell_problem
+
 app = typer.Typer(
-    help="What do weight sharing, an auxiliary loss and dropout each buy? An ablation study on Ray Tune.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+app.add_typer(cli_grids.app, name="grids")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("digit-comparator-study"))
+        raise typer.Exit
 
 
 class Scheduler(StrEnum):
@@ -42,7 +60,10 @@ class Format(StrEnum):
     png = "png"
 
 
-GridOption = Annotated[str, typer.Option("--grid", help="A shipped grid (see `study grids`) or a .yaml file.")]
+GridOption = Annotated[
+    str,
+    typer.Option("--grid", help="A shipped grid (see study grids) or a .yaml file.", autocompletion=complete_grid),
+]
 Name = Annotated[
     str | None, typer.Option(help="The study's name; by default the grid's, and the data's if not mnist5k.")
 ]
@@ -70,7 +91,21 @@ EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that a
 Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
 
 
-@app.command()
+@app.callback(epilog=epilog("study"))
+def study(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no hints: answers and problems only.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Ray's messages too, and tracebacks of problems.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What do weight sharing, an auxiliary loss and dropout each buy? An ablation study on Ray Tune."""
+    set_level(quiet, verbose)
+
+
+@app.command(epilog=epilog("run"))
 def run(
     grid: GridOption,
     name: Name = None,
@@ -84,20 +119,27 @@ def run(
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
+    as_json: AsJson = False,
 ) -> None:
     """Train what the study does not have yet. The same command again goes on where it was interrupted."""
     from study.commands import Request, run_study
     from study.resources import resources_for
+    from study.status import show_status
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     request = Request(grid, storage, name, seeds, scheduler, data)
     command = shlex.join(["study", *sys.argv[1:]])
-    raise typer.Exit(run_study(request, resources, Console(), command))
+    code = run_study(request, resources, notes(as_json), command)
+    if as_json:
+        show_status(storage, request.study, False, Console(), as_json)
+    raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=epilog("confirm"))
 def confirm(
-    name: Annotated[str, typer.Argument(help="The study whose chosen cells are trained again.")],
+    name: Annotated[
+        str, typer.Argument(help="The study whose chosen cells are trained again.", autocompletion=complete_study)
+    ],
     seeds: Annotated[int, typer.Option(help="How many fresh seeds a cell gets.")] = 20,
     storage: Storage = "studies",
     data_dir: DataDir = None,
@@ -106,17 +148,23 @@ def confirm(
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
+    as_json: AsJson = False,
 ) -> None:
     """Train the cells that selection chose again, with fresh seeds; show selection and confirmation side by side."""
+    from analysis.load import CONFIRMATION
     from study.confirm import run_confirmation
     from study.resources import resources_for
+    from study.status import show_status
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
     command = shlex.join(["study", *sys.argv[1:]])
-    raise typer.Exit(run_confirmation(storage, name, seeds, resources, Console(), command))
+    code = run_confirmation(storage, name, seeds, resources, notes(as_json), command)
+    if as_json:
+        show_status(storage, name + CONFIRMATION, False, Console(), as_json)
+    raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=epilog("plan"))
 def plan(
     grid: GridOption,
     name: Name = None,
@@ -130,46 +178,42 @@ def plan(
     price: Annotated[float | None, typer.Option(help="Price of each for an hour.")] = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a run would train, what the study has, and time and cost on machines of your choice; trains nothing."""
     from study.commands import Request, show_plan
     from study.forecast import machines_for
 
     machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial)
-    show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console())
+    show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console(), as_json)
 
 
-@app.command()
-def grids() -> None:
-    """List the shipped grids."""
-    from study.commands import show_grids
-
-    show_grids(Console())
-
-
-@app.command("list")
-def list_studies(storage: Storage = "studies") -> None:
+@app.command("list", epilog=epilog("list"))
+def list_studies(storage: Storage = "studies", as_json: AsJson = False) -> None:
     """List the studies of a storage, with their progress."""
-    from study.commands import show_studies
+    from study.listing import show_studies
 
-    show_studies(storage, Console())
+    show_studies(storage, Console(), as_json)
 
 
-@app.command()
+@app.command(epilog=epilog("status"))
 def status(
-    name: Annotated[str, typer.Argument(help="The study.")],
+    name: Annotated[str, typer.Argument(help="The study.", autocompletion=complete_study)],
     storage: Storage = "studies",
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until no driver runs it.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far a study is, from any machine that sees its storage: cells in flight, failures, time left."""
     from study.status import show_status
 
-    show_status(storage, name, watch, Console())
+    show_status(storage, name, watch, Console(), as_json)
 
 
-@app.command()
+@app.command(epilog=epilog("analyze"))
 def analyze(
-    name: Annotated[str | None, typer.Argument(help="The study; by default the one that ran last.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The study; by default the one that ran last.", autocompletion=complete_study)
+    ] = None,
     storage: Storage = "studies",
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default reports/NAME.")] = None,
     formats: Annotated[
@@ -183,20 +227,107 @@ def analyze(
     analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
 
 
+@app.command()
+def merge(
+    sources: Annotated[list[str], typer.Argument(help="Studies by name in the storage, or by their paths or URIs.")],
+    into: Annotated[str, typer.Option("--into", help="The study that they join; it may be new.")],
+    storage: Storage = "studies",
+) -> None:
+    """Let studies, of several machines say, join one: each trial once, nothing trained, the sources unchanged."""
+    from study.merge import merge_studies
+
+    raise typer.Exit(merge_studies(sources, into, storage, Console()))
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A study by name in the storage, or by its path or URI.")],
+    b: Annotated[str, typer.Argument(help="The study to compare it with.")],
+    storage: Storage = "studies",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare two studies cell by cell: what B reached less what A did, paired where their seeds match."""
+    from study.commands import show_difference
+
+    show_difference(a, b, storage, as_json, Console())
+
+
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")]
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The study.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")],
+    epochs: Annotated[bool, typer.Option("--epochs", help="A row a trial and epoch, not a row a trial.")] = False,
+    storage: Storage = "studies",
+    force: Force = False,
+) -> None:
+    """Write a study as one tidy table, with every setting of a trial's cell as a column."""
+    from study.commands import export_study
+
+    export_study(storage, name, out, epochs, force, Console())
+
+
+@app.command()
+def archive(
+    name: Annotated[str, typer.Argument(help="The study.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .tar.gz.")],
+    storage: Storage = "studies",
+    force: Force = False,
+) -> None:
+    """Write a whole study into one file and read it back to check it; the study stays."""
+    from study.archive import archive_study
+
+    archive_study(storage, name, out, force, Console())
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `study archive` wrote.")], storage: Storage = "studies"
+) -> None:
+    """Put an archived study back into a storage."""
+    from study.archive import restore_study
+
+    restore_study(file, storage, Console())
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="The study.")],
+    storage: Storage = "studies",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a study for good, once you have said yes to what would be lost."""
+    from study.archive import remove_study
+
+    raise typer.Exit(remove_study(storage, name, yes, Console()))
+
+
 def main() -> None:
     """Run the command line; an error that the user can mend ends it with one line and exit code 2."""
+    command = typer.main.get_command(app)
     try:
-        app()
+        bind_environment(command)
+        code = command(default_map=file_options(command), standalone_mode=False)
+    except OptionError as error:
+        _fail(str(error), 2)
+    except typer.TyperException as error:
+        _fail(usage_problem(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on with what is missing", 130)
     except Exception as error:
         if not isinstance(error, _user_errors()):
             raise
         _fail(str(error), 2)
+    sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
-    Console(stderr=True).print(f"study: {message}", style="red", soft_wrap=True, highlight=False, markup=False)
+def _fail(message: str, code: int) -> NoReturn:
+    if is_verbose():
+        traceback.print_exc()
+    if message:  # of a command without arguments it is the help, which is printed already
+        tell_problem(f"study: {message}")
     sys.exit(code)
 
 

@@ -1,24 +1,25 @@
 """What the commands do: a request for a grid becomes a plan, a run, and lines on the screen."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from study.grid import MAX_SEEDS, Grid, GridError, format_value, grid_names, load_grid
+from study.grid import MAX_SEEDS, Grid, GridError, format_value, load_grid
 from study.heartbeat import Heartbeat
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
+from study.screen import tell_problem
 from study.storage import Folder
-from study.store import Store
+from study.store import Store, locate
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
-    from study.forecast import Machines
+    from study.forecast import Forecast, Machines
     from study.resources import Resources
     from trainables.tune_cell import CellTrainable
 
@@ -37,6 +38,11 @@ class Request:
     scheduler: str | None = None
     data: str | None = None
 
+    @property
+    def study(self) -> str:
+        """The study's name."""
+        return self.resolve()[-1].study
+
     def resolve(self) -> tuple[Grid, list[CellConfig], range, str, Store]:
         """Return the grid, its cells, the seeds, the scheduler and the study's store; raise for what is not valid."""
         grid = load_grid(self.grid)
@@ -49,75 +55,61 @@ class Request:
         return grid, cells, range(self.seeds or grid.seeds), scheduler, Store(self.storage, name)
 
 
-def show_grids(console: Console) -> None:
-    """List the shipped grids."""
-    table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
-    for grid in map(load_grid, grid_names()):
-        cells = len(grid.cells())
-        table.add_row(grid.name, str(cells), str(grid.seeds), str(cells * grid.seeds), grid.description)
-    console.print(table)
-
-
-def show_studies(storage: str, console: Console) -> None:
-    """List the studies of a storage with their trials by status."""
-    from study.api import count_trials
-
-    studies = list(count_trials(storage))
-    if not studies:
-        console.print(f"No study in {storage}; begin one with: study run --grid table1", soft_wrap=True)
-        return
-    counted = ("cells", "finished", "pruned", "failed", "missing")
-    table = Table("study", "grid", *counted, box=None, header_style="bold")
-    for study in studies:
-        table.add_row(study["study"], study["grid"], *(str(study[what]) for what in counted))
-        for file in study["unreadable"]:
-            console.print(f"{study['study']}: {file} cannot be read; run the study again to restore it", style="red")
-    console.print(table)
-
-
-def show_plan(request: Request, machines: "Machines", resources: "Resources", console: Console) -> None:
+def show_plan(
+    request: Request, machines: "Machines", resources: "Resources", console: Console, as_json: bool = False
+) -> None:
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
+    from study.forecast import forecast
+
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials()
     plan = plan_run(cells, seeds, rows, scheduler)
-    to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
+    planned = list(_planned(cells, seeds, plan, rows))
+    ahead = forecast(store.study, plan.jobs, rows, machines, resources)
+    if as_json:
+        described = [
+            {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
+        ]
+        answer = {"study": store.study, "seeds": len(seeds), "cells": described, "to_train": plan.trials}
+        console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
+        return
     table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
+    for cell, has, to_train in planned:
+        held = ", ".join(f"{count} {status}" for status, count in sorted(has.items())) or "none"
+        settings = [format_value(getattr(cell, name)) for name in grid.roles]
+        table.add_row(cell.cell_id, *settings, held, str(to_train))
+    console.print(table)
+    for file in unreadable:
+        tell_problem(f"{file} cannot be read; a run restores it")
+    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
+
+
+def _planned(
+    cells: Sequence[CellConfig], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
+) -> Iterator[tuple[CellConfig, dict[str, int], int]]:
+    """Yield each cell with its trials that the study has, counted by status, and how many are to be trained."""
+    to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     for cell in cells:
         wanted = {cell.trial_id(seed) for seed in seeds}
         held = Counter(row["status"] for row in rows if row["trial_id"] in wanted)
-        has = ", ".join(f"{count} {status}" for status, count in sorted(held.items())) or "none"
-        settings = [format_value(getattr(cell, name)) for name in grid.roles]
-        table.add_row(cell.cell_id, *settings, has, str(to_train.get(cell.cell_id, 0)))
-    console.print(table)
-    for file in unreadable:
-        console.print(f"{file} cannot be read; a run restores it", style="red")
-    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
-    console.print(describe_forecast(store.study, plan, rows, machines, resources), highlight=False, soft_wrap=True)
+        yield cell, dict(held), to_train.get(cell.cell_id, 0)
 
 
-def describe_forecast(
-    study: str, plan: Plan, trials: Sequence[dict[str, Any]], machines: "Machines", resources: "Resources"
-) -> str:
+def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resources: "Resources") -> str:
     """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
-    from study.forecast import SHIPPED, duration_s, measured_rate
-
-    slots = machines.cells_at_once(resources)
     share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")
-    text = f"on {who}: {slots} cells at once, each with {resources.cpus_per_trial:g} cores{share}"
-    rate = measured_rate(study, trials, resources.device) or SHIPPED.get(resources.device)
-    if rate is None:
+    text = f"on {who}: {ahead.cells_at_once} cells at once, each with {resources.cpus_per_trial:g} cores{share}"
+    if ahead.rate is None:
         return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
     if not plan.jobs:
         return text
-    least_s, most_s = duration_s(plan.jobs, slots, rate)
-    cost = ""
-    if machines.price is not None:
-        least, most = (machines.nodes * machines.price * seconds / 3600 for seconds in (least_s, most_s))
-        cost = f", at a price of {least:.2f} to {most:.2f}"
-    time = f"{format_duration(least_s)} to {format_duration(most_s)}{cost}, and the start of the machines"
-    return f"{text}; about {time}, at {rate.mean_s:.2f} s a training (measured: {rate.source})"
+    cost = "" if ahead.price is None else ", at a price of {:.2f} to {:.2f}".format(*ahead.price)
+    least, most = map(format_duration, ahead.time_s or ())
+    rate = f"{ahead.rate.mean_s:.2f} s a training (measured: {ahead.rate.source})"
+    return f"{text}; about {least} to {most}{cost}, and the start of the machines, at {rate}"
 
 
 def describe_plan(plan: Plan, cells: Sequence[CellConfig], seeds: Sequence[int]) -> str:
@@ -181,7 +173,7 @@ def train(
                     work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable
                 )
     for cell_name, error in outcome.errors.items():
-        console.print(f"failed: {cell_name}: {error}", style="red", soft_wrap=True, markup=False)
+        tell_problem(f"failed: {cell_name}: {error}")
     if len(outcome.ended) < len(jobs):
         left = len(jobs) - len(outcome.ended)
         console.print(
@@ -190,13 +182,15 @@ def train(
             soft_wrap=True,
         )
         return INTERRUPTED
-    return 1 if outcome.count("failed") else 0
+    if failed := outcome.count("failed"):
+        console.print(f"{failed} cells failed. They are tried again by: {command}", soft_wrap=True)
+    return 1 if failed else 0
 
 
 def _prepare(work: Work, console: Console) -> tuple[Job, ...]:
     """Clear what a crash left in the store, and return what is to be trained."""
     for file in work.store.repair():
-        console.print(f"{file} cannot be read; it is set aside and its trials are trained again", style="red")
+        tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
     plan = plan_run(work.cells, work.seeds, work.store.read_trials()[0], work.scheduler)
     console.print(f"{work.store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
     return plan.jobs
@@ -229,5 +223,39 @@ def analyze_study(
     console.print(table1_rich(table1_data(study.data)))
     console.print(sheet_rich(study.sheets["claims"]))
     for file in study.data.unreadable:
-        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+        tell_problem(f"left out: {file} cannot be read; run the study again to restore it")
     console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
+
+
+def show_difference(first: str, second: str, storage: str, as_json: bool, console: Console) -> None:
+    """Compare two studies, each given by its name in the storage or by its path, in words and tables, or as JSON."""
+    from analysis.difference import difference_data, difference_sheet, provenance_sheet, summarise_difference
+    from analysis.load import load_study
+    from analysis.sheets import sheet_rich
+
+    a, b = (load_study(store.storage, store.study) for store in (locate(first, storage), locate(second, storage)))
+    found = difference_data(a, b, (first, second))
+    summary = summarise_difference(found)
+    if as_json:
+        console.print_json(data={"summary": summary, **asdict(found)}, indent=1)
+        return
+    for line in summary:
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(sheet_rich(difference_sheet(found)))
+    if found.provenance:
+        console.print(sheet_rich(provenance_sheet(found)))
+
+
+def export_study(storage: str, name: str, out: Path, epochs: bool, force: bool, console: Console) -> None:
+    """Write a study's trials, or their epochs, as one table."""
+    from analysis.export import epochs_table, trials_table, write_table
+    from analysis.load import load_study
+
+    data = load_study(storage, name)
+    table = epochs_table(data) if epochs else trials_table(data)
+    write_table(table, out, force)
+    missing = len(data.info["cells"]) * len(data.info["seeds"]) - len(data.trials)
+    absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
+    console.print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
+    for file in data.unreadable:
+        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")

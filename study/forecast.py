@@ -100,3 +100,27 @@ def duration_s(jobs: Sequence[Job], slots: int, rate: Rate) -> tuple[float, floa
     if len(jobs) <= slots:
         return longest_s, longest_s
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would take: least and most seconds and price; None for what no measured rate tells, or no price."""
+
+    cells_at_once: int
+    rate: Rate | None
+    time_s: tuple[float, float] | None
+    price: tuple[float, float] | None
+
+
+def forecast(
+    study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
+) -> Forecast:
+    """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
+    slots = machines.cells_at_once(resources)
+    rate = measured_rate(study, trials, resources.device) or SHIPPED.get(resources.device)
+    if rate is None:
+        return Forecast(slots, None, None, None)
+    least_s, most_s = duration_s(jobs, slots, rate)
+    an_hour = None if machines.price is None else machines.nodes * machines.price
+    price = None if an_hour is None else (an_hour * least_s / 3600, an_hour * most_s / 3600)
+    return Forecast(slots, rate, (least_s, most_s), price)

@@ -1,20 +1,21 @@
 """Grid files: which cells a study has, what role each factor plays, and when a bad cell may be stopped early."""
 
 import itertools
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from study.grids import grid_names as grid_names
+from study.settings import Condition, Scalar, Settings, Value, describe, typed
+from study.settings import format_value as format_value
+from study.spelling import meant
+from study.yamlfile import At, PlacedError, UnreadableError, YamlFile
 from trainables.config import CellConfig
 
 Role = Literal["scientific", "tuned", "fixed"]
-Value = bool | int | float | str
-Condition = Annotated[dict[str, Value], Field(min_length=1)]
 
 MAX_SEEDS = 1_000_000  # seeds from here on are those of confirmations
 
@@ -23,8 +24,24 @@ class GridError(Exception):
     """A grid that cannot be used: the message names the value, what was expected and the fix."""
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole)]  # 1e1 is 10
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, content: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in content if isinstance(content, dict) else ():
+            if key not in known:
+                raise PlacedError(f"unknown key; {meant(str(key), known)}", key)
+        return content
 
 
 class Factor(_Strict):
@@ -33,15 +50,37 @@ class Factor(_Strict):
     Without ``values`` it has no part in the product of all factors and takes them from ``cells``.
     """
 
-    role: Role
-    values: list[Value] = []
+    role: Role = Field(
+        description="scientific: its values are what the study compares. tuned: the best value is picked by validation "
+        "accuracy. fixed: neither."
+    )
+    values: list[Scalar] = Field(
+        [], description="Each is crossed with all values of the other factors; none: it gets its values from cells."
+    )
+
+
+def _typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
+    found = {}
+    for name, factor in factors.items():
+        typed(name, CellConfig.model_fields[name].default if name in CellConfig.model_fields else 0)
+        values: list[Value] = []
+        for index, given in enumerate(factor.values):
+            try:
+                value = typed(name, given)
+            except PlacedError as error:
+                raise PlacedError(error.message, name, "values", index) from None
+            if value in values:
+                raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "values", index)
+            values.append(value)
+        found[name] = factor.model_copy(update={"values": values})
+    return found
 
 
 class Rule(_Strict):
     """Settings for the cells that match a condition, such as a learning rate that depends on dropout."""
 
-    when: Condition
-    set: Condition
+    when: Condition = Field(description="Factors and the values that a cell must have of them.")
+    set: Condition = Field(description="Settings that such a cell gets; none of them may be a factor.")
 
 
 class Contrast(_Strict):
@@ -50,31 +89,35 @@ class Contrast(_Strict):
     A condition that several cells match stands for the one with the highest mean validation accuracy.
     """
 
-    name: str
-    plus: Annotated[list[Condition], Field(min_length=1)]
-    minus: Annotated[list[Condition], Field(min_length=1)]
+    name: str = Field(description="What the comparison is called in the report.")
+    plus: Annotated[list[Condition], Field(min_length=1)] = Field(description="Cells whose accuracies are added.")
+    minus: Annotated[list[Condition], Field(min_length=1)] = Field(
+        description="Cells whose accuracies are subtracted, as many as plus has."
+    )
 
     @model_validator(mode="after")
     def _balanced(self) -> "Contrast":
         if len(self.plus) != len(self.minus):
-            raise ValueError(
+            raise PlacedError(
                 f"contrast {self.name!r} has {len(self.plus)} plus and {len(self.minus)} minus cells: expected as many"
             )
         return self
 
 
 class Stopping(_Strict):
-    """When ASHA stops a cell; ``asha`` is the default scheduler of the grid, ``none`` stops no cell.
+    """When ASHA stops a cell (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020)."""
 
-    ``grace_period`` is the first epoch at which a cell may be stopped, and of the cells of a stratum that reach it,
-    about one in ``reduction_factor`` goes on (Li et al., "A system for massively parallel hyperparameter tuning",
-    MLSys 2020). A cell that matches a condition of ``protect`` takes no part.
-    """
-
-    scheduler: Literal["asha", "none"] = "asha"
-    grace_period: int = Field(20, ge=1)
-    reduction_factor: int = Field(2, ge=2)
-    protect: list[Condition] = []
+    scheduler: Literal["asha", "none"] = Field(
+        "asha",
+        description="asha stops cells that do badly beside others of their stratum; none stops none.",
+    )
+    grace_period: Count = Field(20, ge=1, description="The first epoch at which a cell may be stopped.")
+    reduction_factor: Count = Field(
+        2, ge=2, description="Of the cells of a stratum that reach a rung, about one in so many goes on."
+    )
+    protect: list[Condition] = Field(
+        [], description="Cells that match one of these are never stopped, and set no bar to others."
+    )
 
 
 class Grid(_Strict):
@@ -84,77 +127,115 @@ class Grid(_Strict):
     of ``cells``, each given by its factors. A factor that is given no value has its default.
     """
 
-    name: str
-    description: str
-    seeds: int = Field(10, ge=1, le=MAX_SEEDS)
-    factors: Annotated[dict[str, Factor], Field(min_length=1)]
-    rules: list[Rule] = []
-    skip: list[Condition] = []
-    explicit_cells: list[Condition] = Field([], alias="cells")
-    protocol: dict[str, Value] = {}
-    stopping: Stopping = Stopping()
-    contrasts: list[Contrast] = []
+    name: str = Field(description="The study's name where --name gives no other: letters, digits, '.', '_' and '-'.")
+    description: str = Field(description="What the study asks, in a sentence or two.")
+    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="How many seeds each cell has; --seeds overrides it.")
+    factors: Annotated[dict[str, Factor], AfterValidator(_typed_factors), Field(min_length=1)] = Field(
+        description="What varies from cell to cell: settings, each with its role and its values."
+    )
+    rules: list[Rule] = Field([], description="Settings that follow from factors; of two rules the later one counts.")
+    skip: list[Condition] = Field([], description="Cells of the product that match one of these are left out.")
+    explicit_cells: list[Condition] = Field(
+        [], alias="cells", description="Further cells, each by its factors; one that is not named has its default."
+    )
+    protocol: Settings = Field({}, description="Settings that are the same for all cells, where not the report's.")
+    stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
+    contrasts: list[Contrast] = Field([], description="Comparisons named before the run; Holm-corrected.")
 
     @model_validator(mode="after")
-    def _only_known_settings(self) -> "Grid":
-        _check_names("factors", self.factors, CellConfig.model_fields)
-        _check_names("protocol", self.protocol, set(CellConfig.model_fields) - set(self.factors))
-        for rule in self.rules:
-            _check_names("rules.set", rule.set, set(CellConfig.model_fields) - set(self.factors))
-        for cell in self.explicit_cells:
-            _check_names("cells", cell, self.factors)
-        for contrast in self.contrasts:
-            for condition in (*contrast.plus, *contrast.minus):
-                _check_names(f"contrast {contrast.name!r}", condition, self.roles)
+    def _fits_together(self) -> "Grid":
         for name, factor in self.factors.items():
             if not factor.values and not any(name in cell for cell in self.explicit_cells):
-                raise ValueError(f"factor {name!r} has no value: give it values, or name it in cells")
-        for condition in [*self.skip, *self.stopping.protect, *(rule.when for rule in self.rules)]:
-            _check_names("a condition", condition, self.factors)
-            for name, value in condition.items():
-                if value not in self._values(name):
-                    raise ValueError(f"a condition on {name} {value!r} matches no cell: expected a value of the factor")
+                raise PlacedError("the factor has no value: give it values, or name it in cells", "factors", name)
+        self._check_settings(self.protocol, "protocol")
+        for index, rule in enumerate(self.rules):
+            self._check_settings(rule.set, "rules", index, "set")
+            self._check_condition(rule.when, "rules", index, "when")
+        for index, cell in enumerate(self.explicit_cells):
+            _check_names(cell, self.factors, "cells", index)
+        for index, condition in enumerate(self.skip):
+            self._check_condition(condition, "skip", index)
+        for index, condition in enumerate(self.stopping.protect):
+            self._check_condition(condition, "stopping", "protect", index)
+        self._check_contrasts([cell.model_dump() for cell in self._cells({})])
         return self
 
-    def _values(self, name: str) -> list[Value]:
-        """Return all values of a factor, in the product and in explicit cells."""
-        default = CellConfig.model_fields[name].default
-        return [*self.factors[name].values, *(cell.get(name, default) for cell in self.explicit_cells)]
+    def _check_settings(self, settings: Mapping[str, Value], *at: str | int) -> None:
+        for name in settings:
+            if name in self.factors:
+                raise PlacedError("a factor has its values in factors and cells; remove it here, or there", *at, name)
+
+    def _check_condition(self, condition: Condition, *at: str | int) -> None:
+        _check_names(condition, self.factors, *at)
+        for name, value in condition.items():
+            default = CellConfig.model_fields[name].default
+            values = [*self.factors[name].values, *(cell.get(name, default) for cell in self.explicit_cells)]
+            if value not in values:
+                there = ", ".join(dict.fromkeys(map(format_value, values)))
+                raise PlacedError(f"no cell has {format_value(value)}; expected one of {there}", *at, name)
+
+    def _check_contrasts(self, cells: list[dict[str, Any]]) -> None:
+        for index, contrast in enumerate(self.contrasts):
+            for side, conditions in (("plus", contrast.plus), ("minus", contrast.minus)):
+                for number, condition in enumerate(conditions):
+                    at = ("contrasts", index, side, number)
+                    _check_names(condition, self.roles, *at)
+                    if not any(_matches_any(cell, [condition]) for cell in cells):
+                        raise PlacedError(f"no cell matches {describe(condition)}", *at)
 
     def cells(self, data: str | None = None) -> list[CellConfig]:
         """Return the cells in the order of the file, ``data`` overriding the protocol's source; raise GridError."""
-        chosen = {} if data is None else {"data": data}
-        cells = [self._cell({**self.protocol, **chosen, **settings}) for settings in self._settings()]
+        try:
+            return self._cells({} if data is None else {"data": typed("data", data)})
+        except PlacedError as error:
+            raise GridError(f"grid {self.name}: {error.message}") from None
+
+    def _cells(self, chosen: Mapping[str, Value]) -> list[CellConfig]:
+        """Return the cells, with the chosen settings in place of the protocol's; raise PlacedError."""
+        cells: dict[CellConfig, None] = {}
+        for settings, at in self._combinations():
+            cell = self._cell({**self.protocol, **chosen, **settings}, at)
+            if cell in cells:
+                raise PlacedError(f"duplicate cell {self.describe(cell)}; remove it", *at)
+            cells[cell] = None
         if not cells:
-            raise GridError(f"grid {self.name}: skip leaves no cell; remove a condition from skip")
-        for cell, count in Counter(cells).items():
-            if count > 1:
-                raise GridError(
-                    f"grid {self.name}: duplicate cell {self.describe(cell)}; list every value of a factor once"
-                )
-        return cells
+            raise PlacedError("no cell is left; remove a condition", "skip")
+        return list(cells)
 
-    def _settings(self) -> list[dict[str, Value]]:
-        """Return the factors of all cells."""
+    def _combinations(self) -> Iterator[tuple[dict[str, Value], At]]:
+        """Yield the factors of each cell, and where in the file it comes from."""
         varied = {name: factor.values for name, factor in self.factors.items() if factor.values}
-        combinations = itertools.product(*varied.values()) if varied else ()
         defaults = {name: CellConfig.model_fields[name].default for name in self.factors}
-        product = [defaults | dict(zip(varied, values, strict=True)) for values in combinations]
-        kept = [settings for settings in product if not _matches_any(settings, self.skip)]
-        return [*kept, *(defaults | cell for cell in self.explicit_cells)]
+        for values in itertools.product(*varied.values()) if varied else ():
+            settings = defaults | dict(zip(varied, values, strict=True))
+            if not _matches_any(settings, self.skip):
+                yield settings, ("factors",)
+        for index, cell in enumerate(self.explicit_cells):
+            yield defaults | cell, ("cells", index)
 
-    def _cell(self, settings: dict[str, Value]) -> CellConfig:
+    def _cell(self, settings: dict[str, Value], at: At) -> CellConfig:
+        factors = {name: settings[name] for name in self.factors}
         for rule in self.rules:
             if _matches_any(settings, [rule.when]):
                 settings = settings | rule.set
         try:
             return CellConfig.model_validate(settings)
-        except ValidationError as error:
-            raise GridError(f"grid {self.name}: {_first_error(error)}") from None
+        except ValidationError as error:  # each value is possible: it is two of them that do not go together
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise PlacedError(f"the cell {describe(factors)}: {reason}", *self._origin(reason.split()[0], at)) from None
+
+    def _origin(self, setting: str, at: At) -> At:
+        """Return where a setting of a cell from ``at`` comes from; a reason begins with the name of the setting."""
+        ruled = [("rules", index, "set", setting) for index, rule in enumerate(self.rules) if setting in rule.set]
+        if ruled:
+            return ruled[-1]
+        if setting in self.protocol:
+            return "protocol", setting
+        return (*at, setting) if setting in self.factors else at
 
     def describe(self, cell: CellConfig) -> str:
         """Name a cell by its factors."""
-        return ", ".join(f"{name} {format_value(getattr(cell, name))}" for name in self.factors)
+        return describe({name: getattr(cell, name) for name in self.factors})
 
     def protects(self, cell: CellConfig) -> bool:
         """Tell whether early stopping must leave the cell alone."""
@@ -171,75 +252,46 @@ class Grid(_Strict):
         return {**{name: factor.role for name, factor in self.factors.items()}, **ruled}  # type: ignore[dict-item]
 
 
-def format_value(value: Value) -> str:
-    """Write a setting as a grid file does: off and on, and no needless decimals."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def grid_names() -> list[str]:
-    """Return the names of the grids that are shipped, the smallest first."""
-    return ["smoke", "table1", "protocol", "dropout-or-rate", "full"]
-
-
 def load_grid(name: str) -> Grid:
     """Read a shipped grid by name, or any grid file by its path; raise GridError."""
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise GridError(f"no grid file {name}: no such file; give the path of a YAML file")
-        try:
-            return _parse(name, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise GridError(f"grid file {name} cannot be read: {error}; expected YAML in UTF-8") from None
-    if name not in grid_names():
-        raise GridError(
-            f"unknown grid {name!r}: expected one of {', '.join(grid_names())}, or the path of a .yaml file"
-        )
-    return _parse(name, (resources.files("study.grids") / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _parse(name: str, text: str) -> Grid:
+    path, text = read_grid(name)
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise GridError(f"grid {name}: malformed YAML{line}: {problem}") from None
-    if not isinstance(content, dict):
-        raise GridError(f"grid {name}: expected keys such as name and factors, got {type(content).__name__}")
+        file = YamlFile(text)
+    except UnreadableError as error:
+        where = path if error.line is None else f"{path}:{error.line}"
+        raise GridError(f"{where}: {error}") from None
+    if not isinstance(file.content, dict):
+        raise GridError(f"{path}:1: expected keys such as name and factors, not {type(file.content).__name__}")
     try:
-        grid = Grid.model_validate(content)
+        return Grid.model_validate(file.content)
     except ValidationError as error:
-        raise GridError(f"grid {name}: {_first_error(error)}") from None
-    cells = [cell.model_dump() for cell in grid.cells()]
-    for contrast in grid.contrasts:
-        for condition in (*contrast.plus, *contrast.minus):
-            if not any(_matches_any(cell, [condition]) for cell in cells):
-                raise GridError(f"grid {name}: contrast {contrast.name!r}: no cell matches {condition}")
-    return grid
+        line, message = file.problem(error)
+        raise GridError(f"{path}:{line}: {message}") from None
 
 
-def _first_error(error: ValidationError) -> str:
-    """Put the first problem that pydantic found into one line, with the value and where it stands."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {where}; remove it or correct its spelling"
-    if problem["type"] == "missing":
-        return f"the key {where} is missing"
-    if not where:
-        return message
-    return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"
+def read_grid(name: str) -> tuple[str, str]:
+    """Return the path and the text of a shipped grid or of a grid file; raise GridError."""
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        if name in grid_names():
+            shipped = resources.files("study.grids") / f"{name}.yaml"
+            return str(shipped), shipped.read_text(encoding="utf-8")
+        known, own = [*grid_names(), "the path of a .yaml file"], sorted(file.name for file in Path().glob("*.y*ml"))
+        raise GridError(f"unknown grid {name!r}: {meant(name, known, own)}")
+    if not path.is_file():
+        there = sorted(str(file) for file in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        fix = meant(name, there) if there else "give the path of a YAML file"
+        raise GridError(f"no grid file {name}: no such file; {fix}")
+    try:
+        return name, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GridError(f"grid file {name} cannot be read: {error}; expected YAML in UTF-8") from None
 
 
-def _check_names(where: str, names: Iterable[str], known: Iterable[str]) -> None:
+def _check_names(names: Iterable[str], known: Iterable[str], *at: str | int) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"unknown setting {name!r} in {where}: expected one of {', '.join(sorted(known))}")
+            raise PlacedError(f"not a factor of this grid; {meant(name, known)}", *at, name)
 
 
 def _matches_any(settings: Mapping[str, Any], conditions: Iterable[Condition]) -> bool:

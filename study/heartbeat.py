@@ -41,9 +41,7 @@ class Heartbeat:
         self._trouble: StoreError | None = None
 
     def __enter__(self) -> Self:
-        held = self.read(self._folder)
-        if held is not None and self._alive(held):
-            raise StoreError(_refusal(self._folder, held))
+        self.check_free()
         self._folder.make()
         self._beat()
         time.sleep(self._settle_s)
@@ -74,6 +72,12 @@ class Heartbeat:
             return beat if {"id", "host", "pid", "beats", "beat_at", "started_at"} <= beat.keys() else None
         except (ValueError, TypeError):  # not whole, or not ours: no driver of this program lives by it
             return None
+
+    def check_free(self) -> None:
+        """Raise StoreError where a living driver holds the study; leaves no trace of its own."""
+        held = self.read(self._folder)
+        if held is not None and self._alive(held):
+            raise StoreError(_refusal(self._folder, held))
 
     def check(self) -> None:
         """Raise StoreError where another driver has taken the study, or GIVE_UP beats could not be written."""
@@ -119,7 +123,7 @@ class Heartbeat:
 def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
     return (
         f"the study {folder.name} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
-        "wait for it or stop it, or give this run another --name"
+        "wait for it or stop it; a run may have another --name"
     )
 
 

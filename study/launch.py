@@ -24,6 +24,7 @@ from study.planning import Job
 from study.progress import Progress
 from study.resources import LaunchError, Resources, placed
 from study.rows import CellResult
+from study.screen import is_verbose
 from study.stopping import StratifiedASHA
 from study.storage import StoreError
 from study.store import Store, mean_curves
@@ -161,12 +162,13 @@ def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
         else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
     )
     try:
-        context = ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
+        level = logging.INFO if is_verbose() else logging.ERROR
+        context = ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
     # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it in a line.
-    for name in ("ray.tune", "ray.train"):
+    for name in () if is_verbose() else ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:
         yield placed(resources, [node["Resources"] for node in _nodes()])

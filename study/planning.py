@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.grid import Grid
+from study.info import disagreements, join_info
 from study.rows import FINISHED
 from study.storage import StoreError
 from trainables.config import CellConfig
@@ -59,28 +60,24 @@ def study_info(
 ) -> dict[str, Any]:
     """Return the content of study.json after the cells and seeds have joined what the study had before.
 
-    Raises StoreError where the study was run with other settings outside the factors: its rows would not compare.
+    A setting that was the same for all cells may become a factor: earlier cells say the value that they had. Raises
+    StoreError where the study was run with other settings outside the factors: its rows would not compare.
     """
-    earlier = earlier or {"roles": {}, "contrasts": [], "cells": [], "seeds": [], "protocol": {}, "runs": []}
-    protocol = {k: v for k, v in cells[0].model_dump().items() if k not in grid.roles}
-    for name, value in protocol.items():
-        before = earlier["protocol"].get(name, value)
-        if before != value:
-            raise StoreError(
-                f"the study {study} was run with {name} {before}, now it is {value}: rows of both would "
-                "not compare; give the new one another --name"
-            )
-    described = {cell["cell_id"]: cell for cell in earlier["cells"]}
-    described |= {cell.cell_id: {"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells}
-    contrasts = {contrast["name"]: contrast for contrast in earlier.get("contrasts", [])}
-    contrasts |= {contrast.name: contrast.model_dump() for contrast in grid.contrasts}
-    return {
-        **earlier,
+    asked = {
         "study": study,
         "grid": grid.name,
-        "roles": earlier["roles"] | grid.roles,
-        "contrasts": list(contrasts.values()),
-        "cells": list(described.values()),
-        "seeds": sorted({*earlier["seeds"], *seeds}),
-        "protocol": protocol,
+        "roles": grid.roles,
+        "contrasts": [contrast.model_dump() for contrast in grid.contrasts],
+        "cells": [{"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells],
+        "seeds": list(seeds),
+        "protocol": {name: value for name, value in cells[0].model_dump().items() if name not in grid.roles},
+        "runs": [],
     }
+    if earlier is None:
+        return asked
+    for name, before, now in disagreements(earlier, asked):
+        raise StoreError(
+            f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not compare; "
+            f"make {name} a factor of the grid, or give the new study another --name"
+        )
+    return join_info(earlier, asked)

@@ -16,7 +16,6 @@ from study.grid import format_value
 from study.heartbeat import BEAT_S, PATIENCE, Heartbeat
 from study.progress import format_duration
 from study.rows import FINISHED
-from study.storage import StoreError
 from study.store import Store
 
 
@@ -39,9 +38,7 @@ class Status:
 
 def read_status(store: Store) -> Status:
     """Read a study's status; raise StoreError where there is no such study."""
-    info = store.read_info()
-    if info is None:
-        raise StoreError(f"no study {store.study} in {store.storage}; `study list` shows those there are")
+    info = store.known_info()
     rows, unreadable = store.read_trials()
     beat = Heartbeat.read(store.folder)
     age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
@@ -114,10 +111,31 @@ def _driver_lines(status: Status) -> list[RenderableType]:
     return lines
 
 
-def show_status(storage: str, name: str, watch: bool, console: Console) -> None:
-    """Print the status of a study; with ``watch``, follow it until no driver runs it."""
+def status_data(status: Status) -> dict[str, Any]:
+    """Return the status as plain JSON values."""
+    held = sum(status.trials.values())
+    return {
+        "study": status.study,
+        "planned": status.planned,
+        "trials": {how: status.trials.get(how, 0) for how in ("finished", "pruned", "failed")},
+        "missing": status.planned - held,
+        "failures": [{"cell": cell, "error": error} for cell, error in status.failures],
+        "unreadable": list(status.unreadable),
+        "driver": None if status.beat is None else {**status.beat, "beat_age_s": status.beat_age_s},
+    }
+
+
+def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
+    """Print the status of a study; with ``watch``, follow it until no driver runs it, as JSON in a line each time."""
     store = Store(storage, name)
     status = read_status(store)
+    if as_json:
+        console.print_json(data=status_data(status), indent=None if watch else 1)
+        while watch and status.beat is not None:
+            time.sleep(BEAT_S)
+            status = read_status(store)
+            console.print_json(data=status_data(status), indent=None)
+        return
     if not watch:
         console.print(render_status(status), soft_wrap=True)
         return

@@ -85,11 +85,12 @@ class Folder:
         self._try("write to", delete)
 
     def delete_folder(self, folder: str) -> None:
-        """Remove a folder of this one with all that is in it, if it is there."""
+        """Remove a folder of this one with all that is in it, if it is there; an empty name is this folder."""
+        path = f"{self.path}/{folder}".rstrip("/")
 
         def delete() -> None:
-            if self._is_there(folder):
-                self.filesystem.delete_dir(f"{self.path}/{folder}")
+            if self.filesystem.get_file_info(path).type != pafs.FileType.NotFound:
+                self.filesystem.delete_dir(path)
 
         self._try("write to", delete)
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -25,6 +26,8 @@ from study.storage import Folder, StoreError, folder_names
 SCHEMA_VERSION = 1
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
+# How the names of parts end, by the statuses of their rows; a later run may supersede all but the first.
+ENDINGS = {"": FINISHED, "-pruned": ("pruned",), "-failed": ("failed",)}
 READERS = 16  # files read at once; a storage over a network answers each after some milliseconds
 INFO_KEYS = {"schema", "study", "grid", "roles", "cells", "seeds", "protocol", "runs"}
 
@@ -63,6 +66,13 @@ class Store:
             )
         return info
 
+    def known_info(self) -> dict[str, Any]:
+        """Return the content of study.json; raise StoreError where there is no such study."""
+        info = self.read_info()
+        if info is None:
+            raise StoreError(f"no study {self.study} in {self.storage}; `study list` shows those there are")
+        return info
+
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace study.json; the folders are made where missing."""
         for folder in ("trials", "epochs"):
@@ -94,28 +104,28 @@ class Store:
         metadata = {"schema": str(SCHEMA_VERSION), "cell": result.cell.model_dump_json()}
         earlier = {name for name in self._provisional_parts() if name.startswith(result.cell.cell_id)}
         written = set()
-        for suffix, statuses in (("", FINISHED), ("-pruned", ("pruned",)), ("-failed", ("failed",))):
+        for ending, statuses in ENDINGS.items():
             part = [row for row in trials if row["status"] in statuses]
             if not part:
                 continue
-            written.add(self._write_part(result.cell.cell_id, suffix, part, epochs, metadata))
+            written.add(self._write_part(result.cell.cell_id, ending, part, epochs, metadata))
         self._supersede(earlier - written, {row["trial_id"] for row in trials})
         return trials
 
     def _write_part(
         self,
         cell_id: str,
-        suffix: str,
+        ending: str,
         trials: list[dict[str, Any]],
         epochs: list[dict[str, Any]],
         metadata: dict[Any, Any],
     ) -> str:
         """Write both files of a part, of ``epochs`` only the rows of its trials; return their name."""
         ids = {row["trial_id"] for row in trials}
-        digest = hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:8]
-        name = f"{cell_id}-{digest}{suffix}.parquet"
-        self._put_table(f"epochs/{name}", [row for row in epochs if row["trial_id"] in ids], EPOCHS, metadata)
-        self._put_table(f"trials/{name}", trials, TRIALS, metadata)
+        name = _part_name(cell_id, ids, ending)
+        epochs = [row for row in epochs if row["trial_id"] in ids]
+        self._put_table(f"epochs/{name}", pa.Table.from_pylist(epochs, EPOCHS.with_metadata(metadata)))
+        self._put_table(f"trials/{name}", pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata)))
         if _is_provisional(name):
             self._provisional_parts().add(name)
         return name
@@ -127,9 +137,25 @@ class Store:
             if trials is None or epochs is None or ids.isdisjoint(trials["trial_id"].to_pylist()):
                 continue
             if rest := [row for row in trials.to_pylist() if row["trial_id"] not in ids]:
-                cell_id, _, suffix = name.removesuffix(".parquet").split("-")
-                self._write_part(cell_id, f"-{suffix}", rest, epochs.to_pylist(), trials.schema.metadata)
+                self._write_part(_cell_id(name), _ending(name), rest, epochs.to_pylist(), trials.schema.metadata)
             self._remove(name)
+
+    def read_parts(self) -> list[tuple[str, pa.Table | None]]:
+        """Return the names of all parts with their trials, None where they cannot be read; finished ones first."""
+        return sorted(self._read_all("trials"), key=lambda part: list(ENDINGS).index(_ending(part[0])))
+
+    def adopt(self, source: "Store", name: str, ids: set[str]) -> bool:
+        """Copy the rows of some trials of another study's part as they are; tell whether they could be read.
+
+        What they supersede here is for ``repair`` to remove.
+        """
+        part = _part_name(_cell_id(name), ids, _ending(name))
+        for kind in ("epochs", "trials"):
+            table = source._read(f"{kind}/{name}")
+            if table is None:
+                return False
+            self._put_table(f"{kind}/{part}", table.filter(pc.is_in(table["trial_id"], pa.array(sorted(ids)))))
+        return True
 
     @contextmanager
     def scratch(self) -> Iterator[tuple[pafs.FileSystem, str]]:
@@ -150,15 +176,16 @@ class Store:
         for name in set(self._names("epochs")) - set(self._names("trials")):
             self.folder.delete(f"epochs/{name}")
         damaged = []
-        finished: set[str] = set()
+        held: dict[str, set[str]] = {ending: set() for ending in ENDINGS}
         for (name, trials), (_, epochs) in zip(self._read_all("trials"), self._read_all("epochs"), strict=True):
             bad = [f"{kind}/{name}" for kind, table in (("trials", trials), ("epochs", epochs)) if table is None]
             if bad:
                 damaged += bad
                 self._set_aside(name)
-            elif trials is not None and not _is_provisional(name):
-                finished |= set(trials["trial_id"].to_pylist())
-        self._supersede(set(self._provisional_parts()), finished)
+            elif trials is not None:
+                held[_ending(name)] |= set(trials["trial_id"].to_pylist())
+        for ending, better in (("-pruned", held[""]), ("-failed", held[""] | held["-pruned"])):
+            self._supersede({name for name in self._provisional_parts() if _ending(name) == ending}, better)
         return damaged
 
     def _names(self, kind: Literal["trials", "epochs"]) -> list[str]:
@@ -185,9 +212,8 @@ class Store:
         except (pa.ArrowInvalid, OSError):  # the bytes are here: what fails now is what they say
             return None
 
-    def _put_table(self, path: str, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[Any, Any]) -> None:
+    def _put_table(self, path: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        table = pa.Table.from_pylist(rows, schema.with_metadata(metadata))
         pq.write_table(table, buffer, compression="zstd")
         self.folder.put(path, buffer.getvalue())
 
@@ -207,6 +233,12 @@ def study_names(storage: str) -> list[str]:
     return folder_names(storage, having="study.json")
 
 
+def locate(study: str, storage: str) -> Store:
+    """Return the store of a study that is given by its name in the storage, or by its own path or URI."""
+    folder, slash, name = study.rstrip("/").rpartition("/")
+    return Store(folder or "/", name) if slash else Store(storage, study)
+
+
 def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:
     """Return for each cell the mean validation accuracy over its seeds by epoch; an ended seed keeps its last."""
     frame = epochs.select(["cell_id", "seed", "epoch", "val_accuracy"]).to_pandas()
@@ -219,5 +251,18 @@ def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int
     return curves
 
 
+def _part_name(cell_id: str, trial_ids: Iterable[str], ending: str) -> str:
+    digest = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:8]
+    return f"{cell_id}-{digest}{ending}.parquet"
+
+
+def _cell_id(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def _ending(name: str) -> str:
+    return next((ending for ending in ENDINGS if ending and name.endswith(f"{ending}.parquet")), "")
+
+
 def _is_provisional(name: str) -> bool:
-    return name.endswith(("-failed.parquet", "-pruned.parquet"))
+    return _ending(name) != ""

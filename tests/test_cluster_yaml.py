@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,15 +22,21 @@ import pytest
 import yaml
 from click import ClickException
 from moto.server import ThreadedMotoServer
+from ray.autoscaler._private.autoscaler import StandardAutoscaler
 from ray.autoscaler._private.aws import utils as ray_aws
 from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+from ray.autoscaler._private.load_metrics import LoadMetrics
+from ray.autoscaler._private.node_provider_availability_tracker import NodeProviderAvailabilityTracker
+from ray.autoscaler._private.resource_demand_scheduler import ResourceDemandScheduler
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
-from ray.autoscaler.v2.instance_manager.node_provider import NodeProviderAdapter
-from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
-from ray.autoscaler.v2.utils import ResourceRequestUtil
-from ray.core.generated.autoscaler_pb2 import GangResourceRequest
+from ray.autoscaler.node_launch_exception import NodeLaunchException
+from ray.autoscaler.v2.instance_manager.node_provider import LaunchNodeError
+from ray.autoscaler.v2.instance_manager.reconciler import Reconciler
+from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
+from ray.core.generated.common_pb2 import Bundle, PlacementStrategy
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.core.generated.instance_manager_pb2 import Instance
 
 pytestmark = [
     pytest.mark.xdist_group("aws"),  # one simulated AWS for all of them
@@ -42,6 +49,7 @@ DOCUMENTS = (ROOT / "cluster.iam.json").read_text()
 PLACEHOLDER = "sg-00000000000000000"
 NAME, REGION, BUCKET, ADDRESS = "digit-comparator-study", "us-west-2", "our-bucket", "203.0.113.7/32"
 CELL = {"CPU": 1, "GPU": 0.25}
+SCORER = "RAY_AUTOSCALER_UTILIZATION_SCORER"
 REMOTE = """
 import json, pathlib, shutil, sys
 log = pathlib.Path(__file__).with_name("log")
@@ -126,9 +134,19 @@ def story(aws):
     executed = requests(aws)[len(up) :]
     config = json.loads((aws.programs / "bootstrap.json").read_text())
     config["auth"]["ssh_private_key"] = str(next(Path(os.environ["HOME"]).rglob("*.pem")))
-    workers = launch_workers(aws, config)
+    counts = autoscale(aws, config)
+    workers = {tags(i)["ray-user-node-type"]: i for i in instances(aws) if tags(i)["ray-node-type"] == "worker"}
     ray_command(aws, "launcher", "down", "-y", "cluster.yaml")
-    return SimpleNamespace(up=up, head=head, executed=executed, config=config, workers=workers, left=instances(aws))
+    left = instances(aws)
+    return SimpleNamespace(
+        up=up, head=head, executed=executed, config=config, counts=counts, workers=workers, left=left
+    )
+
+
+@pytest.fixture
+def our_score(monkeypatch):
+    """The score of cluster.yaml in place of Ray's."""
+    monkeypatch.setenv(SCORER, start_environment()[SCORER])
 
 
 def documented_script():
@@ -201,18 +219,57 @@ def instances(aws):
     return [instance for r in pages["Reservations"] for instance in r["Instances"]]
 
 
-def launch_workers(aws, config):
-    """Start a worker of each type as the autoscaler on the head does, with the head's rights; return them by type."""
-    reader = SimpleNamespace(get_cached_autoscaling_config=lambda: AutoscalingConfig(config, skip_content_hash=True))
-    with allowed(aws, "head"):
-        provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-        adapter = NodeProviderAdapter(provider, reader)
-        for kind in ("spot", "on-demand"):
-            adapter._launch_nodes_by_type(kind, 1, "request")
-        assert [str(error.__cause__) for error in adapter.poll_errors()] == []
-        found = {node.node_type: node.cloud_instance_id for node in adapter.get_non_terminated().values()}
-    by_id = {instance["InstanceId"]: instance for instance in instances(aws)}
-    return {kind: by_id[key] for kind, key in found.items() if kind != "head"}
+def autoscale(aws, config):
+    """Run Ray's autoscaler as the head does, with its rights; return the workers after each step, counted by type."""
+    own = {"disable_node_updaters": True, "foreground_node_launch": True, "worker_liveness_check": False}
+    config = config | {"file_mounts": {}, "provider": config["provider"] | own}  # no SSH, no threads
+    load, refusing, counts = LoadMetrics(), [True], []
+
+    def answer(params, **_):
+        if refusing[0] and "InstanceMarketOptions.MarketType" in params["body"]:
+            return SimpleNamespace(status_code=500), {
+                "Error": {"Code": "InsufficientInstanceCapacity", "Message": "no"}
+            }
+        return None
+
+    with allowed(aws, "head"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SCORER, start_environment()[SCORER])
+        autoscaler = StandardAutoscaler(lambda: config, load, gcs_client=None, update_interval_s=0, max_failures=0)
+        provider = autoscaler.provider
+        provider.ec2_fail_fast.meta.client.meta.events.register("before-call.ec2.RunInstances", answer)
+        for refusing[0], cells in [(True, 5), (True, 5), (True, 33), *[(False, 33)] * 3]:
+            load.pending_placement_groups = waiting(cells)
+            autoscaler.update()
+            workers = provider.non_terminated_nodes({"ray-node-type": "worker"})
+            counts.append(Counter(provider.node_tags(worker)["ray-user-node-type"] for worker in workers))
+    return counts
+
+
+def start_environment():
+    """Return the environment that cluster.yaml gives Ray on the head."""
+    (start,) = [line for line in yaml.safe_load(TEXT)["head_start_ray_commands"] if "ray start" in line]
+    return dict(re.findall(r"(RAY_\w+)=(\S+)", start))
+
+
+def waiting(cells, cell=CELL):
+    """Return what the autoscaler hears of cells that wait: a placement group each, as Tune makes them."""
+    bundle = Bundle(unit_resources=cell)
+    return [PlacementGroupTableData(bundles=[bundle], strategy=PlacementStrategy.PACK) for _ in range(cells)]
+
+
+def to_launch(config, cells, summary, cell=CELL):
+    """Return how many machines of each type Ray's scheduler starts for these cells where there is none."""
+    types, most = config["available_node_types"], config["max_workers"]
+    scheduler = ResourceDemandScheduler(None, types, most, config["head_node_type"], config["upscaling_speed"])
+    return scheduler.get_nodes_to_launch([], {"head": 1}, [], {}, waiting(cells, cell), {}, [], summary)[0]
+
+
+def refusals(kinds, now=0):
+    """Return what Ray remembers, ``now`` seconds later, of AWS having refused the types."""
+    tracker = NodeProviderAvailabilityTracker(timer=lambda: now)
+    for kind in kinds:
+        tracker.update_node_availability(kind, 0, NodeLaunchException("InsufficientInstanceCapacity", "no", None))
+    return tracker.summary()
 
 
 def prepared(text=TEXT):
@@ -234,7 +291,7 @@ def tags(instance):
 def test_ray_accepts_it_and_only_workers_train():
     types = prepared()["available_node_types"]
     shapes = {kind: {name: spec["resources"].get(name, 0) for name in ("CPU", "GPU")} for kind, spec in types.items()}
-    assert shapes == {"head": {"CPU": 0, "GPU": 0}, "spot": {"CPU": 48, "GPU": 4}, "on-demand": {"CPU": 48, "GPU": 4}}
+    assert shapes == {"head": {"CPU": 0, "GPU": 0}, "spot": {"CPU": 48, "GPU": 4}, "on-demand": {"CPU": 8, "GPU": 1}}
     counts = {kind: (spec["min_workers"], spec["max_workers"]) for kind, spec in types.items()}
     assert counts == {"head": (0, 0), "spot": (0, 4), "on-demand": (0, 1)}
     assert prepared()["max_workers"] == 5
@@ -242,32 +299,70 @@ def test_ray_accepts_it_and_only_workers_train():
 
 
 @pytest.mark.parametrize(
-    ("cells", "unavailable", "expected"),
+    ("cells", "refused", "expected"),
     [
+        (1, [], {"spot": 1}),
+        (5, [], {"spot": 1}),
         (33, [], {"spot": 3}),
-        (33, ["spot"], {"on-demand": 1, "spot": 2}),
-        (4, [], {"spot": 1}),
+        (330, [], {"spot": 4}),
+        (1, ["spot"], {"on-demand": 1}),
         (4, ["spot"], {"on-demand": 1}),
+        (5, ["spot"], {"on-demand": 1, "spot": 1}),
+        (33, ["spot"], {"on-demand": 1, "spot": 2}),
+        (330, ["spot"], {"on-demand": 1, "spot": 4}),
+        (1, ["spot", "on-demand"], {"spot": 1}),
         (33, ["spot", "on-demand"], {"spot": 3}),
-        (200, [], {"spot": 4, "on-demand": 1}),
+        (33, ["on-demand"], {"spot": 3}),
     ],
 )
-def test_the_scheduler_takes_spot_first_and_on_demand_where_spot_failed(story, cells, unavailable, expected):
-    config = AutoscalingConfig(story.config, skip_content_hash=True)
-    availabilities = dict.fromkeys(unavailable, 0.0)
-    reply = ResourceDemandScheduler().schedule(
-        SchedulingRequest(
-            disable_launch_config_check=True,
-            node_type_configs=config.get_node_type_configs(),
-            max_num_nodes=config.get_max_num_nodes(),
-            cloud_resource_availabilities=availabilities,
-            recoverable_resource_availabilities=availabilities,
-            gang_resource_requests=[
-                GangResourceRequest(requests=[ResourceRequestUtil.make(CELL)]) for _ in range(cells)
-            ],
-        )
-    )
-    assert {launch.instance_type: launch.count for launch in reply.to_launch} == expected
+@pytest.mark.usefixtures("our_score")
+def test_the_smaller_machine_is_started_where_spot_is_refused_and_nowhere_else(story, cells, refused, expected):
+    assert to_launch(story.config, cells, refusals(refused)) == expected
+
+
+@pytest.mark.parametrize("gpus", [0.1, 0.2, 0.5, 1])
+@pytest.mark.usefixtures("our_score")
+def test_spot_is_first_whatever_a_cell_asks_for(story, gpus):
+    cell = {"CPU": 2, "GPU": gpus}
+    assert to_launch(story.config, 1, refusals([]), cell) == {"spot": 1}
+    assert to_launch(story.config, 1, refusals(["spot"]), cell) == {"on-demand": 1}
+    assert to_launch(story.config, 1, refusals(["spot"]), cell | {"GPU": 2}) == {"spot": 1}  # the other has but one
+
+
+@pytest.mark.usefixtures("our_score")
+def test_a_refusal_is_forgotten_after_half_an_hour(story):
+    assert to_launch(story.config, 4, refusals(["spot"], now=30 * 60)) == {"on-demand": 1}
+    assert to_launch(story.config, 4, refusals(["spot"], now=30 * 60 + 1)) == {"spot": 1}
+
+
+def test_the_autoscaler_falls_back_and_returns_as_aws_refuses_spot_and_gives_it(story):
+    assert story.counts == [
+        {},  # spot asked for, and refused
+        {"on-demand": 1},  # and asked for again, for the fifth cell
+        {"on-demand": 1},  # again, for 29
+        {"on-demand": 1, "spot": 1},  # two asked for; moto gives one spot instance a request
+        {"on-demand": 1, "spot": 2},
+        {"on-demand": 1, "spot": 2},  # enough
+    ]
+
+
+def test_rays_own_score_would_take_the_smaller_machine_first(story):
+    """Why study/spot_first.py: once this fails, Ray's score may do."""
+    assert to_launch(story.config, 1, refusals([])) == {"on-demand": 1}
+    assert to_launch(story.config, 1, refusals(["on-demand"])) == {"on-demand": 1}
+
+
+def test_version_2_of_rays_autoscaler_does_not_remember_a_refusal():
+    """Why version 1 is asked for: once this fails, version 2 may do for types of the same size."""
+    refused = LaunchNodeError("spot", 1, "request", 0)
+    instance = Instance(instance_type="spot", launch_request_id="request", status=Instance.REQUESTED)
+    key = ("request", "spot")
+    event = Reconciler._try_resolve_pending_allocation(instance, {}, {key: refused}, {key: 1})
+    assert event.new_instance_status == Instance.ALLOCATION_FAILED
+    monitor = CloudResourceMonitor()
+    monitor.notify([event])
+    assert monitor.get_recoverable_resource_availabilities() == {}
+    assert monitor.get_resource_availabilities() == {}
 
 
 def test_images_are_of_the_pinned_ray_and_python():
@@ -347,10 +442,12 @@ def test_roles_are_those_of_the_documents_and_ray_made_none(aws, story):
     assert [bucket["Name"] for bucket in aws.s3.list_buckets()["Buckets"]] == [BUCKET]
 
 
-@pytest.mark.parametrize(("kind", "market"), [("spot", "spot"), ("on-demand", None)])
-def test_workers_are_spot_or_on_demand_with_the_smaller_role(story, kind, market):
+@pytest.mark.parametrize(
+    ("kind", "size", "market"), [("spot", "g5.12xlarge", "spot"), ("on-demand", "g5.2xlarge", None)]
+)
+def test_workers_are_spot_or_on_demand_with_the_smaller_role(story, kind, size, market):
     worker = story.workers[kind]
-    assert worker["InstanceType"] == "g5.12xlarge"
+    assert worker["InstanceType"] == size
     assert worker.get("InstanceLifecycle") == market
     assert profile(worker) == f"{NAME}-worker"
     assert worker["MetadataOptions"]["HttpTokens"] == "required"
@@ -359,7 +456,7 @@ def test_workers_are_spot_or_on_demand_with_the_smaller_role(story, kind, market
 
 
 def test_ray_down_ends_all_machines(story):
-    assert len(story.workers) == 2
+    assert sum(story.counts[-1].values()) == 3
     assert story.left == []
 
 
@@ -386,6 +483,9 @@ def test_the_head_installs_the_pinned_project_and_starts_ray_on_loopback(story):
     assert "--dashboard-host=127.0.0.1" in start
     assert "--disable-usage-stats" in start  # after RAY_USAGE_STATS_ENABLED, which ray up sets as on its own machine
     assert "RAY_OVERRIDE_RESOURCES={CPU:0}" in start
+    environment = " ".join(f"{name}={value}" for name, value in start_environment().items())
+    assert f"RAY_enable_autoscaler_v2=0 {SCORER}=study.spot_first.score" == environment
+    assert f"{environment} ray start --head" in start  # the last word, after what ray up exports
     assert asked.index(install) < asked.index(start)
 
 
@@ -435,7 +535,8 @@ def test_roles_name_this_cluster_its_types_and_one_bucket():
             if actions == ["ec2:CreateTags"]:
                 assert equal == {"ec2:CreateAction": "RunInstances"}
             if actions == ["ec2:RunInstances"] and "instance/*" in str(where):
-                assert {equal["ec2:InstanceType"]} == starts[who]
+                kinds = equal["ec2:InstanceType"]
+                assert set(kinds if isinstance(kinds, list) else [kinds]) == starts[who]
                 assert equal["aws:RequestTag/ray-cluster-name"] == NAME
                 assert equal["ec2:MetadataHttpTokens"] == "required"
             if actions == ["iam:PassRole"]:

@@ -34,8 +34,8 @@ class Classifier:
         """
         return read_digits(unpack(parameters, self.layers), images, masks)[1]
 
-    def losses(self, outputs: Tensor, digits: Tensor) -> Tensor:
-        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
+    def losses(self, outputs: Tensor, digits: Tensor, aux_weights: Tensor) -> Tensor:
+        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``. It has no auxiliary loss."""
         return digit_losses(outputs, digits)
 
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:

@@ -36,12 +36,11 @@ class Outputs(NamedTuple):
 
 
 class Comparator:
-    """K replicates of the comparator with the sharing and auxiliary weight of a cell."""
+    """K replicates of the comparator with the sharing of a cell."""
 
     mask_units = DIGIT_MASK_UNITS + sum(COMPARE_UNITS) + OUTPUT_UNITS
 
     def __init__(self, config: CellConfig) -> None:
-        self.aux_weight = config.aux_weight
         self.layers = (
             *digit_layers(config.sharing),
             Layer("compare1", (COMPARE_UNITS[0], 256), reads=("conv2",), joint=True),
@@ -69,10 +68,10 @@ class Comparator:
         target = linear(F.leaky_relu(linear(gathered, *output1)) * last, *output2)
         return Outputs(target, digits)
 
-    def losses(self, outputs: Outputs, digits: Tensor) -> Tensor:
+    def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
         """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
         on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
-        return on_target + self.aux_weight * digit_losses(outputs.digits, digits)
+        return on_target + aux_weights.to(on_target.dtype) * digit_losses(outputs.digits, digits)
 
     def correct(self, outputs: Outputs, digits: Tensor) -> Right:
         """Count right answers; digits ``[K, B, 2]``."""

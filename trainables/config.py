@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,9 @@ def _no_negative_zero(value: float) -> float:
 Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
 
 
+VARIED_IN_A_STACK = ("aux_weight", "dropout", "learning_rate")  # numbers that each replicate can have of its own
+
+
 class CellConfig(BaseModel):
     """One combination of all factors, with the protocol it is trained under.
 
@@ -22,22 +25,30 @@ class CellConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Literal["comparator", "classifier"] = "comparator"
-    sharing: bool = False
-    aux_weight: Number = Field(0.0, ge=0)
-    dropout: Number = Field(0.0, ge=0, lt=1)
-    learning_rate: Number = Field(1e-3, gt=0)
+    model: Literal["comparator", "classifier"] = Field(
+        "comparator", description="The network: the report's comparator of two digits, or its digit classifier."
+    )
+    sharing: bool = Field(False, description="Whether both images go through one network with the same weights.")
+    aux_weight: Number = Field(0.0, ge=0, description="Weight of the auxiliary loss on the two digits.")
+    dropout: Number = Field(0.0, ge=0, lt=1, description="Probability with which a unit is dropped in training.")
+    learning_rate: Number = Field(1e-3, gt=0, description="Adam's first learning rate.")
 
-    data: Literal["mnist5k", "mnist"] = "mnist5k"
-    train_pairs: int = Field(1000, ge=2)
-    test_pairs: int = Field(1000, ge=1)
-    validation_share: Number = Field(0.2, gt=0, lt=1)
-    fixed_data: bool = False  # the pairs of seed 0 for every seed, split anew by each, as in the report's code
-    batch_size: int = Field(100, ge=1)
-    max_epochs: int = Field(80, ge=1)
-    plateau_factor: Number = Field(0.2, gt=0, lt=1)
-    plateau_patience: int = Field(7, ge=0)
-    stop_patience: int = Field(10, ge=1)
+    data: Literal["mnist5k", "mnist"] = Field(
+        "mnist5k", description="Where the digits come from: the 5,000 that are embedded, or all of MNIST."
+    )
+    train_pairs: int = Field(1000, ge=2, description="Pairs to train on, those that validate among them.")
+    test_pairs: int = Field(1000, ge=1, description="Pairs to test on.")
+    validation_share: Number = Field(0.2, gt=0, lt=1, description="Part of the training pairs that validates.")
+    fixed_data: bool = Field(
+        False, description="The pairs of seed 0 for every seed, split anew by each, as in the report's code."
+    )
+    batch_size: int = Field(100, ge=1, description="Pairs in a training step.")
+    max_epochs: int = Field(80, ge=1, description="Epochs after which a training ends at the latest.")
+    plateau_factor: Number = Field(
+        0.2, gt=0, lt=1, description="What the learning rate is multiplied by on a plateau of the validation loss."
+    )
+    plateau_patience: int = Field(7, ge=0, description="Epochs without a better validation loss that make a plateau.")
+    stop_patience: int = Field(10, ge=1, description="Epochs without a better validation loss that end a training.")
 
     @model_validator(mode="after")
     def _validation_holds_a_pair(self) -> "CellConfig":
@@ -69,6 +80,11 @@ class CellConfig(BaseModel):
             del settings["fixed_data"]
         canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def stack_key(self) -> tuple[Any, ...]:
+        """All settings but those of VARIED_IN_A_STACK: cells with the same ones can train in one stack."""
+        return tuple(value for name, value in self.model_dump().items() if name not in VARIED_IN_A_STACK)
 
     def trial_id(self, seed: int) -> str:
         """Name the training of this cell with one seed."""

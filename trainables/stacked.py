@@ -65,8 +65,8 @@ class StackedModel(Protocol):
     def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Any:
         """Map ``[K, P]``, images ``[K, B, 2, 14, 14]`` and masks ``[K, B * mask_units]`` to outputs."""
 
-    def losses(self, outputs: Any, digits: Tensor) -> Tensor:
-        """Return the mean loss ``[K]`` over the batch, for the true digits ``[K, B, 2]``."""
+    def losses(self, outputs: Any, digits: Tensor, aux_weights: Tensor) -> Tensor:
+        """Return the mean losses ``[K]`` over the batch: true digits are ``[K, B, 2]``, auxiliary weights ``[K]``."""
 
     def correct(self, outputs: Any, digits: Tensor) -> Right:
         """Count right answers, for the true digits ``[K, B, 2]``."""
@@ -156,11 +156,15 @@ def per_image(parameter: Tensor) -> Tensor:
     return parameter.expand(-1, 2, *parameter.shape[2:]).flatten(0, 1)
 
 
-def dropout_masks(keys: Tensor, count: int, probability: float) -> Tensor:
-    """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability)."""
-    dropped = min(round(probability * 2**32), 2**32 - 1)  # of 2**32 values; all of them would not fit an int32
-    kept = random_bits(keys, count) >= dropped - 2**31
-    return kept.float().mul_(1 / (1 - probability))
+def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
+    """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability).
+
+    The probability is one for all or ``[K]`` (float64). Where it is 0 all are 1, and multiplying by 1 changes no bit.
+    """
+    probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
+    dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)  # of 2**32 values; all would not fit an int32
+    kept = random_bits(keys, count) >= (dropped - 2**31).to(torch.int32)
+    return kept.float().mul_((1 / (1 - probabilities)).float())
 
 
 class StackedAdam:
@@ -211,13 +215,10 @@ class Plateau:
     bad_epochs: Tensor
 
     @classmethod
-    def start(cls, learning_rate: float, replicates: int) -> Self:
-        """Begin with one rate for all; the state is float64 on the CPU, as the ordinary scheduler's is."""
-        return cls(
-            torch.full((replicates,), learning_rate, dtype=torch.float64),
-            torch.full((replicates,), math.inf, dtype=torch.float64),
-            torch.zeros(replicates, dtype=torch.int64),
-        )
+    def start(cls, learning_rates: Sequence[float]) -> Self:
+        """Begin with these rates; the state is float64 on the CPU, as the ordinary scheduler's is."""
+        rates = torch.tensor(learning_rates, dtype=torch.float64)
+        return cls(rates, torch.full_like(rates, math.inf), torch.zeros(len(rates), dtype=torch.int64))
 
     def update(self, losses: Tensor, factor: float, patience: int) -> None:
         """Take in the validation losses ``[K]`` (float64) of an epoch."""

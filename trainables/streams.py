@@ -21,10 +21,13 @@ def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str =
     return torch.tensor(words, dtype=torch.int32, device=device).reshape(-1, 2)
 
 
-def fold(keys: Tensor, counter: int) -> Tensor:
-    """Derive the keys ``[K, 2]`` of sub-stream number ``counter`` (an epoch, a step) of each key."""
+def fold(keys: Tensor, counter: int | Tensor) -> Tensor:
+    """Derive the keys ``[K, 2]`` of sub-stream number ``counter`` (an epoch, a step) of each key.
+
+    A counter that is a tensor (a single int32 on the keys' device) can change between replays of a CUDA graph.
+    """
     first, second = keys.unbind(1)
-    counters = torch.arange(2 * counter, 2 * counter + 2, dtype=torch.int32, device=keys.device)
+    counters = torch.arange(2, dtype=torch.int32, device=keys.device) + 2 * counter
     return _mix(_mix(counters ^ first[:, None]) + second[:, None])
 
 

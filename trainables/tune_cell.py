@@ -48,7 +48,7 @@ class CellTrainable(tune.Trainable):
         torch.set_num_threads(new_config["threads"])
         cell = CellConfig.model_validate(new_config["cell"])
         pool = load_pool(cell.data, new_config["data_dir"])
-        self._training = Training(cell, new_config["seeds"], pool, new_config["device"])
+        self._training = Training({cell: new_config["seeds"]}, pool, new_config["device"])
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._val_accuracy: dict[int, float] = {}
         self._marker: tuple[FileSystem, str] | None = new_config["marker"]
@@ -69,7 +69,7 @@ class CellTrainable(tune.Trainable):
             "epoch": self._training.epoch,
             "val_accuracy": sum(self._val_accuracy.values()) / len(self._val_accuracy),
             "records": [_as_dict(record) for record in records],
-            "done": not self._training.seeds,
+            "done": not self._training.rows,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

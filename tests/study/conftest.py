@@ -13,6 +13,7 @@ from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from study.cli import main
 from study.rows import CellResult
 from trainables.config import CellConfig
 
@@ -37,23 +38,43 @@ def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_a
     }
 
 
+def build_result(records, cell=None, seeds=None, ended="pruned", error=None):
+    """Build the result of a cell from its records; the seeds are those of the records unless given."""
+    return CellResult(
+        cell=cell or CellConfig(),
+        seeds=tuple(seeds or sorted({r["seed"] for r in records})),
+        records=tuple(records),
+        ended=ended,
+        error=error,
+        device="cpu",
+        started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        finished_at=datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC),
+    )
+
+
 @pytest.fixture
 def make_result():
-    """Build the result of a cell from its records; the seeds are those of the records unless given."""
+    return build_result
 
-    def build(records, cell=None, seeds=None, ended="pruned", error=None):
-        return CellResult(
-            cell=cell or CellConfig(),
-            seeds=tuple(seeds or sorted({r["seed"] for r in records})),
-            records=tuple(records),
-            ended=ended,
-            error=error,
-            device="cpu",
-            started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-            finished_at=datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC),
-        )
 
-    return build
+@pytest.fixture
+def study(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_ADDRESS", "STUDY_STORAGE", "STUDY_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["study", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        return (code, *capsys.readouterr())
+
+    return run
 
 
 class S3Server:

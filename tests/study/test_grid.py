@@ -126,45 +126,132 @@ def test_yaml_off_and_on_are_booleans(grid_file):
     assert {cell.sharing for cell in load_grid(grid_file(text)).cells()} == {False, True}
 
 
+# small.yaml has name, description and factors in lines 1 to 3, sharing in 4 to 8, aux_weight in 9 to 13.
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ("name: [unclosed", "malformed YAML in line"),
-        ("just a text", "expected keys such as name and factors, got str"),
-        ({"sede": 3}, "unknown key sede"),
-        ({"factors": {}}, "factors is {}: dictionary should have at least 1 item"),
-        (factor([]), "factor 'aux_weight' has no value: give it values, or name it in cells"),
-        (factor([-1]), "aux_weight is -1: input should be greater than or equal to 0"),
-        (factor([1.5], name="dropout"), "dropout is 1.5: input should be less than 1"),
-        (factor([float("nan")]), "aux_weight is nan"),
-        (factor([1, 1.0]), "duplicate cell sharing off, aux_weight 1"),
-        (factor([1], role="nuisance"), "factors.aux_weight.role is 'nuisance'"),
-        (factor([1], name="aux_wieght"), "unknown setting 'aux_wieght' in factors: expected one of .*aux_weight"),
-        ({"seeds": 0}, "seeds is 0: input should be greater than or equal to 1"),
-        ({"protocol": {"epochs": 3}}, "unknown setting 'epochs' in protocol"),
-        ({"protocol": {"sharing": True}}, "unknown setting 'sharing' in protocol"),
-        ({"protocol": {"max_epochs": 0}}, "max_epochs is 0"),
-        ({"skip": [{"dropout": 0}]}, "unknown setting 'dropout' in a condition"),
-        ({"skip": [{"aux_weight": 0}, {"aux_weight": 10}]}, "skip leaves no cell"),
-        ({"rules": [{"when": {"sharing": True}, "set": {"aux_weight": 3}}]}, "unknown setting 'aux_weight' in rules"),
-        ({"stopping": {"protect": [{"aux_weight": 11}]}}, "a condition on aux_weight 11 matches no cell"),
-        ({"stopping": {"protect": [{}]}}, "stopping.protect.0 is {}"),
-        ({"stopping": {"reduction_factor": 1}}, "stopping.reduction_factor is 1"),
+        ("name: [unclosed\n", "2: malformed YAML: expected ',' or ']', but got '<stream end>'"),
+        ("name: x\n\tseeds: 3\n", "2: malformed YAML: found character '\\t' that cannot start any token"),
+        ("name: x\nseeds: 3\nname: y\n", "3: the key name is there twice, first in line 1"),
+        ("factors:\n  dropout: {role: tuned,\n    role: fixed}\n", "3: the key role is there twice, first in line 2"),
+        ("name: x\non: 3\n", "2: the key 'on' is not text; expected a name"),
+        ("name: !!python/name:os.system x\n", "1: the tag 'tag:yaml.org,2002:python/name:os.system' has no use here"),
+        ("seeds: !!int x\n", "1: the tag 'tag:yaml.org,2002:int' has no use here; remove it"),
+        ("name: x\nfactors: &a {dropout: *a}\n", "2: an alias contains itself"),
+        ("[" * 1000, " malformed YAML: nested too deeply"),
+        ("just a text", "1: expected keys such as name and factors, not str"),
+        ("", "1: expected keys such as name and factors, not NoneType"),
+        ({"sede": 3}, "14: sede: unknown key; did you mean seeds?"),
+        ({"nonsense": 3}, "14: nonsense: unknown key; expected one of name, description, seeds, factors, rules, skip,"),
+        ({"factors": {"sharing": {"rol": "fixed"}}}, "5: factors.sharing.rol: unknown key; did you mean role?"),
+        ({"factors": {"sharing": {"values": [True]}}}, "4: factors.sharing: the key role is missing"),
+        ({"factors": {}}, "3: factors: expected at least one, not {}"),
+        (factor([]), "9: factors.aux_weight: the factor has no value: give it values, or name it in cells"),
+        (factor([0, -1]), "13: factors.aux_weight.values[1]: expected greater than or equal to 0, not -1"),
+        (factor([1.5], name="dropout"), "17: factors.dropout.values[0]: expected less than 1, not 1.5"),
+        (factor([float("nan")]), "12: factors.aux_weight.values[0]: expected greater than or equal to 0, not nan"),
+        (factor([float("inf")]), "12: factors.aux_weight.values[0]: expected a finite number, not inf"),
+        (factor([1, 1.0]), "13: factors.aux_weight.values[1]: 1 is there twice; remove one"),
+        (factor([True]), "12: factors.aux_weight.values[0]: expected a valid number, not on"),
+        (factor(["1"]), "12: factors.aux_weight.values[0]: expected a valid number, not '1'"),
+        (factor([None]), "12: factors.aux_weight.values[0]: expected a number, a word, on or off, not nothing"),
+        (factor([[1]]), "12: factors.aux_weight.values[0]: expected a number, a word, on or off, not several"),
+        (factor([1], name="fixed_data"), "17: factors.fixed_data.values[0]: expected on or off, not 1"),
+        (factor(["mnist6k"], name="data"), "17: factors.data.values[0]: expected 'mnist5k' or 'mnist', not 'mnist6k'"),
+        (
+            factor([1], role="tunned"),
+            "10: factors.aux_weight.role: expected 'scientific', 'tuned' or 'fixed', not 'tunned'; did you mean tuned?",
+        ),
+        (factor([1], name="aux_wieght"), "14: factors.aux_wieght: unknown setting; did you mean aux_weight?"),
+        ({"seeds": 0}, "14: seeds: expected greater than or equal to 1, not 0"),
+        ({"seeds": 1_000_001}, "14: seeds: expected less than or equal to 1000000, not 1000001"),
+        ({"protocol": {"epochs": 3}}, "15: protocol.epochs: unknown setting; did you mean max_epochs?"),
+        ({"protocol": {"sharing": True}}, "15: protocol.sharing: a factor has its values in factors and cells"),
+        ({"protocol": {"batch_size": 100, "max_epochs": 2.5}}, "16: protocol.max_epochs: expected a valid integer"),
+        (
+            {"protocol": {"train_pairs": 2, "validation_share": 0.9}},
+            "16: protocol.validation_share: the cell sharing off,",
+        ),
+        ({"skip": [{"dropout": 0}]}, "15: skip[0].dropout: not a factor of this grid; expected one of sharing, aux_w"),
+        ({"skip": [{"aux_weight": 0}, {"aux_weight": 10}]}, "14: skip: no cell is left; remove a condition"),
+        (
+            {"rules": [{"when": {"sharing": True}, "set": {"aux_weight": 3}}]},
+            "18: rules[0].set.aux_weight: a factor has its values in factors and cells",
+        ),
+        (
+            {"rules": [{"when": {"sharing": 1}, "set": {"dropout": 0.1}}]},
+            "16: rules[0].when.sharing: expected on or",
+        ),
+        (
+            {"stopping": {"protect": [{"aux_weight": 11}]}},
+            "16: stopping.protect[0].aux_weight: no cell has 11; expected one of 0, 10",
+        ),
+        ({"stopping": {"protect": [{}]}}, "16: stopping.protect[0]: expected at least one, not {}"),
+        ({"stopping": {"reduction_factor": 1}}, "15: stopping.reduction_factor: expected greater than or equal to 2"),
+        ({"stopping": {"shceduler": "none"}}, "15: stopping.shceduler: unknown key; did you mean scheduler?"),
     ],
 )
-def test_bad_grid_is_refused_in_one_line(grid_file, changes, message):
-    with pytest.raises(GridError, match=message) as error:
-        load_grid(grid_file(changes))
+def test_bad_grid_is_refused_in_one_line_with_its_line_and_key(grid_file, changes, message):
+    path = grid_file(changes)
+    with pytest.raises(GridError) as error:
+        load_grid(path)
+    assert str(error.value).startswith(f"{path}:{message}")
     assert "\n" not in str(error.value)
 
 
-def test_unknown_grid_names_the_known_ones():
-    with pytest.raises(
-        GridError, match="unknown grid 'fulll': expected one of smoke, table1, protocol, dropout-or-rate, full"
-    ):
+def test_unknown_grids_are_answered_with_the_nearest_one(tmp_path, monkeypatch):
+    with pytest.raises(GridError, match=r"^unknown grid 'fulll': did you mean full\?$"):
         load_grid("fulll")
-    with pytest.raises(GridError, match=r"no grid file missing\.yaml"):
+    known = "smoke, table1, protocol, dropout-or-rate, full, the path of a .yaml file"
+    with pytest.raises(GridError, match=f"^unknown grid 'x': expected one of {known}$"):
+        load_grid("x")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GridError, match=r"^no grid file missing\.yaml: no such file; give the path of a YAML file$"):
         load_grid("missing.yaml")
+    (tmp_path / "weights.yaml").touch()
+    with pytest.raises(GridError, match=r"^unknown grid 'weights': did you mean weights\.yaml\?$"):
+        load_grid("weights")
+    with pytest.raises(GridError, match=r"^no grid file wieghts\.yaml: no such file; did you mean weights\.yaml\?$"):
+        load_grid("wieghts.yaml")
+
+
+def test_a_value_is_the_same_however_it_is_spelt(grid_file):
+    """PyYAML itself reads 1e-3 as text, 010 as 8 and 1:30 as 90."""
+    text = """
+    name: spelt
+    description: One value in many ways.
+    seeds: 1e1
+    factors:
+      learning_rate: {role: tuned, values: [1e-3, 1E-2, 0.1, 1., +1e1, 1_00.0]}
+      sharing: {role: scientific, values: [Off, TRUE]}
+    protocol: {max_epochs: 1e1, batch_size: 50.0, validation_share: .25}
+    """
+    grid = load_grid(grid_file(text))
+    assert grid.seeds == 10
+    assert grid.factors["learning_rate"].values == [0.001, 0.01, 0.1, 1, 10, 100]
+    assert grid.factors["sharing"].values == [False, True]
+    (epochs, batch, share) = next(
+        iter({(c.max_epochs, c.batch_size, c.validation_share) for c in grid.cells()}),
+    )
+    assert (epochs, batch, share) == (10, 50, 0.25)
+    for spelling in ("010", "1:30", "2026-01-02", "0x10", "1e", "--1"):
+        with pytest.raises(GridError, match="expected a valid number, not '"):
+            load_grid(grid_file(text.replace("0.1,", f"{spelling},")))
+
+
+def test_merged_keys_and_aliases_are_read_and_located(grid_file):
+    text = """
+    name: merged
+    description: Of a test.
+    factors:
+      dropout: &tuned {role: tuned, values: [0, 0.5]}
+      aux_weight: {<<: *tuned, values: [0, 10, 100]}
+    """
+    assert len(load_grid(grid_file(text)).cells()) == 6
+    with pytest.raises(GridError, match=r":5: factors\.dropout\.values\[1\]: expected less than 1, not 5"):
+        load_grid(grid_file(text.replace("0.5]", "5]")))
+    with pytest.raises(GridError, match=r":6: factors\.aux_weight\.values\[2\]: expected greater"):
+        load_grid(grid_file(text.replace("100]", "-1]")))
 
 
 def test_values_are_written_as_grid_files_write_them():
@@ -216,22 +303,40 @@ def contrast(plus, minus):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (contrast([{"sharing": True}], []), r"contrasts.0.minus is \[\]"),
-        (contrast([{"sharing": True}], [{}]), r"contrasts.0.minus.0 is \{\}"),
+        (contrast([{"sharing": True}], []), "18: contrasts[0].minus: expected at least one, not []"),
+        (contrast([{"sharing": True}], [{}]), "19: contrasts[0].minus[0]: expected at least one, not {}"),
         (
             contrast([{"sharing": True}], [{"sharing": False}, {"sharing": True}]),
-            "contrast 'gain' has 1 plus and 2 minus cells: expected as many",
+            "15: contrasts[0]: contrast 'gain' has 1 plus and 2 minus cells: expected as many",
         ),
-        (contrast([{"dropout": 0}], [{"sharing": True}]), "unknown setting 'dropout' in contrast 'gain'"),
-        (contrast([{"aux_weight": 3}], [{"aux_weight": 0}]), "contrast 'gain': no cell matches {'aux_weight': 3}"),
-        ({"cells": [{"dropout": 0.5}]}, "unknown setting 'dropout' in cells"),
-        ({"cells": [{"sharing": True, "aux_weight": 10}]}, "duplicate cell sharing on, aux_weight 10"),
-        ({"seeds": 1_000_001}, "seeds is 1000001: input should be less than or equal to 1000000"),
+        (
+            contrast([{"dropout": 0}], [{"sharing": True}]),
+            "17: contrasts[0].plus[0].dropout: not a factor",
+        ),
+        (
+            contrast([{"aux_weight": 3}], [{"aux_weight": 0}]),
+            "17: contrasts[0].plus[0]: no cell matches aux_weight 3",
+        ),
+        (
+            {"cells": [{"dropout": 0.5}]},
+            "15: cells[0].dropout: not a factor of this grid; expected one of shar",
+        ),
+        (
+            {"cells": [{"sharing": True, "aux_weight": 10}]},
+            "15: cells[0]: duplicate cell sharing on, aux_weight 10; remove it",
+        ),
+        (explicit({"model": "classifier"}), "17: cells[0].sharing: the cell model classifier, sharing off, "),
+        (
+            explicit({"model": "clasifier"}),
+            "17: cells[0].model: expected 'comparator' or 'classifier', not 'clasi",
+        ),
     ],
 )
 def test_bad_contrasts_and_cells_are_refused_in_one_line(grid_file, changes, message):
-    with pytest.raises(GridError, match=message) as error:
-        load_grid(grid_file(changes))
+    path = grid_file(changes)
+    with pytest.raises(GridError) as error:
+        load_grid(path)
+    assert str(error.value).startswith(f"{path}:{message}")
     assert "\n" not in str(error.value)
 
 

@@ -56,7 +56,7 @@ def logits_of(*pairs):
 
 def test_the_loss_by_hand(classifier):
     logits = logits_of(({3: 0.5, 5: 0.5}, {5: 0.25, 0: 0.75}), ({8: 1}, {2: 0.125, 1: 0.875}))
-    losses = classifier.losses(logits, torch.tensor([[[3, 5], [8, 2]]]))
+    losses = classifier.losses(logits, torch.tensor([[[3, 5], [8, 2]]]), torch.zeros(1))
     left, right = (math.log(2) + math.log(1)) / 2, (math.log(4) + math.log(8)) / 2
     assert losses.tolist() == [pytest.approx((left + right) / 2)]
 

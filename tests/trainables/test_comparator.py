@@ -172,7 +172,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
     parameters.requires_grad_()
     batch_images, batch_digits = StackedPairs(images, digits).batch(torch.arange(9).expand(3, 9))
     outputs = model.forward(parameters, batch_images, masks)
-    losses = model.losses(outputs, batch_digits)
+    losses = model.losses(outputs, batch_digits, torch.full((len(SEEDS),), float(cell.aux_weight)))
     losses.sum().backward()
     for row in range(len(SEEDS)):
         plain = plain_from_row(model.layers, parameters, row, cell)
@@ -258,7 +258,7 @@ def test_the_loss_by_hand(aux_weight, small_cell):
     outputs, digits = outputs_by_hand()
     on_target = (math.log(4 / 3) + math.log(5)) / 2
     left, right = (math.log(2) + math.log(10)) / 2, (math.log(10) + math.log(20)) / 2
-    losses = Comparator(small_cell(aux_weight=aux_weight)).losses(outputs, digits)
+    losses = Comparator(small_cell()).losses(outputs, digits, torch.tensor([float(aux_weight)]))
     assert losses.tolist() == [pytest.approx(on_target + aux_weight * 0.5 * (left + right))]
 
 

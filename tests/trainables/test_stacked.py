@@ -298,7 +298,7 @@ def ordinary_rates(losses, learning_rate, factor, patience):
 
 
 def plateau_rates(table, learning_rate, factor, patience):
-    plateau, rates = Plateau.start(learning_rate, len(table[0])), []
+    plateau, rates = Plateau.start([learning_rate] * len(table[0])), []
     for losses in table:
         plateau.update(torch.tensor(losses, dtype=torch.float64), factor, patience)
         rates.append(plateau.learning_rate.tolist())
@@ -344,7 +344,7 @@ def test_patience_is_an_ordinary_counter_for_each_replicate(table, patience):
         assert stopped.tolist() == [count >= patience for count in waited]
 
 
-@pytest.mark.parametrize("state", [Plateau.start(1e-3, 4), Patience.start(4)])
+@pytest.mark.parametrize("state", [Plateau.start([1e-3] * 4), Patience.start(4)])
 def test_keeping_rows_of_a_schedule_drops_the_others(state):
     arguments = (0.2, 1) if isinstance(state, Plateau) else (1,)
     for losses in ([1, 2, 3, 4], [2, 1, 4, 3], [3, 0, 5, 3]):

@@ -47,9 +47,9 @@ def timeless(results):
 def direct(cell, pool, seeds=SEEDS):
     """The timeless results that a training of this cell should have, from the training itself."""
     results, last = [], {}
-    for epoch, records in enumerate(Training(cell, seeds, pool), start=1):
+    for epoch, records in enumerate(Training({cell: seeds}, pool), start=1):
         last |= {record.seed: record.val_accuracy for record in records}
-        names = ("seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
+        names = ("cell_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
         names += ("test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
         names += ("train_time_s", "status", "error")
         plain = [{name: getattr(record, name) for name in names} for record in records]

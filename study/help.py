@@ -1,0 +1,89 @@
+"""What ``--help`` says beside the options: examples of each command, and exit codes."""
+
+EXIT_CODES = {
+    0: "all well",
+    1: "some cells failed; their rows say why",
+    2: "bad input, or a storage or cluster that cannot be used",
+    130: "interrupted; the same command goes on",
+}
+
+EXAMPLES = {
+    "run": """
+        # Table I of the report, on this machine
+        study run --grid table1
+        # your own grid, kept under another name
+        study run --grid mine.yaml --name second-try
+        # ten more seeds; what is finished is not trained again
+        study run --grid table1 --seeds 20
+        # on a cluster, with a storage that all its nodes see
+        study run --grid full --address auto --storage s3://bucket/studies
+        # for a script: progress on standard error, the outcome as JSON
+        study run --grid smoke --json
+    """,
+    "confirm": """
+        # the chosen cells of the study full, with 20 fresh seeds
+        study confirm full
+        # with fewer
+        study confirm full --seeds 10
+    """,
+    "plan": """
+        # which cells a run would train, and how long it would take here
+        study plan --grid mine.yaml
+        # on four machines of 48 cores and 4 GPUs, at 2.50 an hour each
+        study plan --grid full --nodes 4 --cpus 48 --gpus 4 --price 2.50
+    """,
+    "grids": """
+        # the grids that are shipped
+        study grids
+        # begin one of your own with a shipped one
+        study grids show table1 > mine.yaml
+        # the JSON Schema, for an editor that completes and checks grids
+        study grids schema > grid.schema.json
+    """,
+    "grids show": """
+        # the file, with its comments
+        study grids show table1
+        # its cells
+        study grids show mine.yaml --cells
+    """,
+    "grids schema": """
+        # a copy beside your grids
+        study grids schema > grid.schema.json
+        # where the shipped one is
+        study grids schema --path
+    """,
+    "list": """
+        study list
+        # those in a bucket
+        study list --storage s3://bucket/studies
+    """,
+    "status": """
+        study status full
+        # follow it until no driver runs it
+        study status full --watch
+        # for a script
+        study status full --json
+    """,
+    "analyze": """
+        # the study that ran last; the report is written to reports/NAME
+        study analyze
+        # tables as CSV and LaTeX alone, into a folder of your choice
+        study analyze full --format csv --format tex --out tables
+        # all estimates as JSON; nothing is written
+        study analyze full --json
+    """,
+}
+
+
+def epilog(command: str) -> str:
+    """Return what comes after the options of a command, or of all of them for the name study."""
+    if command == "study":
+        codes = "\n".join(f"  {code:>3}  {what}" for code, what in EXIT_CODES.items())
+        return (
+            "An option that is not given is looked for in the environment, --data-dir in "
+            "STUDY_DATA_DIR, and then in the file study.toml of the working directory. "
+            f"See docs/cli.md.\n\n[bold]Exit codes[/bold]\n{codes}"
+        )
+    lines = [f"  {line.strip()}" for line in EXAMPLES[command].strip().splitlines()]
+    codes = "0, 1, 2 or 130" if command in ("run", "confirm") else "0 or 2"
+    return "[bold]Examples[/bold]\n{}\n\nExit code: {}; study --help explains them.".format("\n".join(lines), codes)

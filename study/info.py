@@ -1,0 +1,56 @@
+"""What study.json says when something joins a study: cells and seeds of a grid, another factor, another study."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.config import CellConfig
+
+# What the cells of a study had that was run before a setting came.
+DEFAULTS = {name: field.default for name, field in CellConfig.model_fields.items()}
+
+
+def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return each setting that is a factor in neither of two study.json and has another value in each: rows of both
+    would not compare. A setting that is a factor in one of them is no such: cells say its value.
+    """
+    varied = {*first["roles"], *second["roles"]}
+    names = [name for name in {**first["protocol"], **second["protocol"]} if name not in varied]
+    pairs = [(name, _protocol(first, name), _protocol(second, name)) for name in names]
+    return [(name, one, other) for name, one, other in pairs if one != other]
+
+
+def join_info(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the study.json of what has both, where there are no ``disagreements``.
+
+    What only one can say, such as the role of a factor, the later says.
+    """
+    roles = {**earlier["roles"], **later["roles"]}
+    contrasts = {contrast["name"]: contrast for info in (earlier, later) for contrast in info.get("contrasts", [])}
+    cells = {cell["cell_id"]: _complete(cell) for info in (earlier, later) for cell in info["cells"]}
+    networks = {
+        (network["model"], network["sharing"]): network
+        for info in (earlier, later)
+        for network in info.get("networks", [])
+    }
+    runs = [*earlier["runs"], *(run for run in later["runs"] if run not in earlier["runs"])]
+    return {
+        **earlier,
+        **later,
+        "roles": roles,
+        "contrasts": list(contrasts.values()),
+        "cells": list(cells.values()),
+        "seeds": sorted({*earlier["seeds"], *later["seeds"]}),
+        "protocol": {
+            name: _protocol(later, name) for name in {**earlier["protocol"], **later["protocol"]} if name not in roles
+        },
+        "networks": list(networks.values()),
+        "runs": runs,
+    }
+
+
+def _protocol(info: Mapping[str, Any], name: str) -> Any:
+    return info["protocol"].get(name, DEFAULTS.get(name))
+
+
+def _complete(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {"cell_id": cell["cell_id"], **DEFAULTS, **cell}

@@ -1,0 +1,29 @@
+"""Which machine Ray's autoscaler starts for waiting cells: `cluster.yaml` names `score` to it. It needs no Ray.
+
+Ray's own score compares how well the cells would fill each type of machine, and so takes a smaller type first always.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SPOT = "spot"  # its name in cluster.yaml; all other types stand in for it
+
+
+def score(
+    machine: Mapping[str, float],
+    demands: Iterable[Mapping[str, float]],
+    kind: str,
+    *,
+    node_availability_summary: Any,
+) -> tuple[bool, bool] | None:
+    """Return the rank of a type of machine, greater first, or None if it must not be started.
+
+    ``machine`` and each of ``demands`` are amounts by the name of the resource. The summary (Ray's
+    NodeAvailabilitySummary) has the cloud's last answer for each type, for half an hour. Another type than spot is
+    started while spot is refused, and then before it.
+    """
+    fits = any(all(amount <= machine.get(name, 0) for name, amount in demand.items()) for demand in demands)
+    refused = {name for name, last in node_availability_summary.node_availabilities.items() if not last.is_available}
+    if not fits or (kind != SPOT and SPOT not in refused):
+        return None
+    return kind not in refused, kind == SPOT
