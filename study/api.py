@@ -192,6 +192,7 @@ def run(
     address: str | None = None,
     retries: int = 3,
     epoch_limit: float = 600,
+    track: Iterable[str] = (),
     quiet: bool = False,
 ) -> Study:
     """Train what the study does not have yet, and return it; the arguments are the options of ``study run``.
@@ -206,7 +207,7 @@ def run(
     from study.resources import resources_for
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
-    request = Request(str(grid), str(storage), name, seeds, scheduler, data)
+    request = Request(str(grid), str(storage), name, seeds, scheduler, data, tuple(track))
     console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
     if run_study(request, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
