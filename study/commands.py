@@ -16,6 +16,7 @@ from study.progress import format_duration
 from study.screen import tell_problem
 from study.storage import Folder
 from study.store import Store, locate
+from study.tracking import folder_for
 from trainables.config import CellConfig
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
@@ -37,6 +38,7 @@ class Request:
     seeds: int | None = None
     scheduler: str | None = None
     data: str | None = None
+    trackers: tuple[str, ...] = ()
 
     @property
     def study(self) -> str:
@@ -125,7 +127,11 @@ def run_study(request: Request, resources: "Resources", console: Console, comman
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
     grid, cells, seeds, scheduler, store = request.resolve()
     info = study_info(store.study, grid, cells, seeds, store.read_info())
-    code = train(Work(grid, cells, seeds, scheduler, store, info), resources, console, command)
+    tracked = folder_for(store.study, request.trackers)
+    work = Work(grid, cells, seeds, scheduler, store, info, request.trackers)
+    code = train(work, resources, console, command)
+    if request.trackers:
+        console.print(f"Tracked in {tracked}", soft_wrap=True)
     if code != INTERRUPTED:
         console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
     return code
@@ -141,6 +147,7 @@ class Work:
     scheduler: str
     store: Store
     info: dict[str, Any]
+    trackers: tuple[str, ...] = ()
 
 
 def train(
@@ -170,7 +177,15 @@ def train(
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(len(jobs), console) as progress:
                 outcome = run_jobs(
-                    work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable
+                    work.grid,
+                    jobs,
+                    work.store,
+                    work.scheduler,
+                    resources,
+                    progress,
+                    heartbeat,
+                    trainable,
+                    work.trackers,
                 )
     for cell_name, error in outcome.errors.items():
         tell_problem(f"failed: {cell_name}: {error}")

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
+from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.search import Searcher
 
 import trainables
@@ -28,6 +29,7 @@ from study.screen import is_verbose
 from study.stopping import StratifiedASHA
 from study.storage import StoreError
 from study.store import Store, mean_curves
+from study.tracking import ENVIRONMENT, Tracking, folder_for
 from trainables.config import CellConfig
 from trainables.tune_cell import CellTrainable, StorageNotSharedError
 
@@ -55,6 +57,7 @@ def run_jobs(
     progress: Progress,
     heartbeat: Heartbeat,
     trainable: type[CellTrainable] | None = None,
+    trackers: Collection[str] = (),
 ) -> Outcome:
     """Train all jobs on the Ray of ``connect``; return when all have ended, or when the user interrupted (then some are
     not in the outcome).
@@ -62,7 +65,8 @@ def run_jobs(
     Raises StoreError where the storage fails, or where another driver has taken the study.
     """
     outcome = Outcome()
-    keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome)
+    tracking = _tracking(store.study, trackers)
+    keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome, tracking)
     asha = _asha(grid, jobs, store) if scheduler == "asha" else None
     share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
     with store.scratch() as (filesystem, folder):
@@ -103,9 +107,33 @@ def run_jobs(
         except Exception:  # Tune reads its own files when it ends, and may stumble over what a failed storage left
             if keeper.error is None:
                 raise
+        finally:
+            tracking.close()
+            outcome.errors.update(tracking.errors)
     if keeper.error is not None:
         raise keeper.error
     return outcome
+
+
+def _tracking(study: str, trackers: Collection[str]) -> Tracking:
+    """Return what logs the cells by Ray's own loggers, each imported only where it is asked for."""
+    folder, run = folder_for(study, trackers), f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    loggers: dict[str, LoggerCallback] = {}
+    if "tensorboard" in trackers:
+        loggers["tensorboard"] = TBXLoggerCallback()  # type: ignore[no-untyped-call]
+    if "mlflow" in trackers:
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    if "wandb" in trackers:
+        from ray.air.integrations.wandb import WandbLoggerCallback
+
+        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
+        quiet |= dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True)
+        loggers["wandb"] = WandbLoggerCallback(
+            study, run, upload_timeout=60, mode="offline", dir=str(folder), settings=quiet
+        )
+    return Tracking(loggers, folder, run)
 
 
 def _asha(grid: Grid, jobs: Sequence[Job], store: Store) -> StratifiedASHA:
@@ -147,6 +175,7 @@ def connect(resources: Resources) -> Iterator[tuple[Resources, bool]]:
     Gives the resources with what depends on the cluster, and whether a node has room for a cell now. The code of
     ``trainables`` goes along to the workers of a cluster, so that they run what is here.
     """
+    os.environ.update(ENVIRONMENT)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
@@ -200,10 +229,17 @@ class _Keeper(tune.Callback, tune.Stopper):
     """
 
     def __init__(
-        self, grid: Grid, store: Store, device: str, progress: Progress, heartbeat: Heartbeat, outcome: Outcome
+        self,
+        grid: Grid,
+        store: Store,
+        device: str,
+        progress: Progress,
+        heartbeat: Heartbeat,
+        outcome: Outcome,
+        tracking: Tracking,
     ) -> None:
         self._grid, self._store, self._device = grid, store, device
-        self._progress, self._heartbeat, self._outcome = progress, heartbeat, outcome
+        self._progress, self._heartbeat, self._outcome, self._tracking = progress, heartbeat, outcome, tracking
         self._started: dict[str, datetime] = {}
         # By seed and epoch: a cell that goes on from a checkpoint reports some epochs again, with the same bits.
         self._records: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
@@ -234,6 +270,7 @@ class _Keeper(tune.Callback, tune.Stopper):
         records = result["records"]
         self._records[trial.trial_id].update({(r["seed"], r["epoch"]): r for r in records})
         self._progress.cell_advanced(trial.trial_id, result["epoch"], result["val_accuracy"])
+        self._tracking.cell_advanced(_cell_of(trial.config), result["epoch"], result["val_accuracy"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._keep(trial, "pruned", None)
@@ -258,6 +295,7 @@ class _Keeper(tune.Callback, tune.Stopper):
         self._records.setdefault(trial.trial_id, {})
         seeds = len(trial.config["seeds"])
         self._progress.cell_started(trial.trial_id, self._grid.describe(cell), seeds, cell.max_epochs)
+        self._tracking.cell_started(cell, seeds)
 
     def _keep(self, trial: Trial, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows; seeds whose records do not say how they ended were pruned or failed."""
@@ -287,6 +325,7 @@ class _Keeper(tune.Callback, tune.Stopper):
             errors = {f"seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"}
             self._outcome.errors[self._grid.describe(cell)] = error or "; ".join(sorted(errors))
         self._progress.cell_ended(trial.trial_id, how)
+        self._tracking.cell_ended(cell, how == "failed")
 
 
 def _cell_of(config: dict[str, Any]) -> CellConfig:
