@@ -9,8 +9,7 @@ Accuracies and their differences are fractions in [0, 1]. What a user can mend r
 commands end in one line: AnalysisError, GridError, StoreError, LaunchError or DataError.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.load import AnalysisError, StudyData, companions, latest_study, load_study
-from study.rows import FINISHED
-from study.store import Store, study_names
+from study.listing import count_trials
 
 if TYPE_CHECKING:  # matplotlib, scipy and statsmodels take seconds to import; trials and epochs need none of them
     from matplotlib.figure import Figure
@@ -157,25 +155,6 @@ def list_studies(storage: str | Path = STORAGE) -> pd.DataFrame:
     """
     columns = ("study", "grid", "cells", "seeds", "finished", "pruned", "failed", "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
-
-
-def count_trials(storage: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of ``list_studies``."""
-    for name in study_names(storage):
-        store = Store(storage, name)
-        info = store.read_info() or {}
-        rows, unreadable = store.read_trials()
-        status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
-        cells, seeds = len(info["cells"]), len(info["seeds"])
-        counts = {how: status[how] for how in ("finished", "pruned", "failed")}
-        yield (
-            {"study": name, "grid": info["grid"], "cells": cells, "seeds": seeds}
-            | counts
-            | {
-                "missing": cells * seeds - len(rows),
-                "unreadable": unreadable,
-            }
-        )
 
 
 def run(

@@ -1,5 +1,7 @@
 """What there is: grids, shipped ones and one's own, and the studies of a storage."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -60,7 +62,6 @@ def show_schema(path: bool) -> None:
 
 def show_studies(storage: str, console: Console, as_json: bool) -> None:
     """List the studies of a storage with their trials by status."""
-    from study.api import count_trials
     from study.screen import tell_problem
 
     studies = list(count_trials(storage))
@@ -78,3 +79,25 @@ def show_studies(storage: str, console: Console, as_json: bool) -> None:
     for study in studies:
         table.add_row(study["study"], study["grid"], str(study["cells"]), *(str(study[how]) for how in counted))
     console.print(table)
+
+
+def count_trials(storage: str) -> Iterator[dict[str, Any]]:
+    """Yield what is told of each study of a storage."""
+    from study.rows import FINISHED
+    from study.store import Store, study_names
+
+    for name in study_names(storage):
+        store = Store(storage, name)
+        info = store.read_info() or {}
+        rows, unreadable = store.read_trials()
+        status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
+        cells, seeds = len(info["cells"]), len(info["seeds"])
+        counts = {how: status[how] for how in ("finished", "pruned", "failed")}
+        yield (
+            {"study": name, "grid": info["grid"], "cells": cells, "seeds": seeds}
+            | counts
+            | {
+                "missing": cells * seeds - len(rows),
+                "unreadable": unreadable,
+            }
+        )
