@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test test-faults lint types docs clean
+.PHONY: study test test-faults bench lint types docs clean
 
 study: $(INSTALLED)
 	$(BIN)/study run --grid table1
@@ -15,6 +15,14 @@ test: lint types
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults
+
+# Long; docs/performance.md has the figures.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.analysis
+	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; \
+	then $(BIN)/python -m benchmarks.gpu; else echo "No GPU here: benchmarks.gpu is left out."; fi
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

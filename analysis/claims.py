@@ -104,8 +104,10 @@ def _chosen(claim: Claim, condition: Mapping[str, Any], cells: _Cells) -> tuple[
     """Return the cell that the condition stands for, or None and why there is none."""
     candidates = matching(cells.cells, condition)
     best = best_cell(candidates)
+    if best is not None:
+        return best, ""
     states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
-    return best, "" if best else "; ".join(states) or "not in this study"
+    return None, "; ".join(states) or "not in this study"
 
 
 def _accuracy(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:

@@ -57,12 +57,14 @@ class Steps:
 def _crossing(cells: pd.DataFrame, accuracy: pd.DataFrame) -> dict[tuple[float, float], Any] | None:
     """Return accuracies by (dropout, learning rate) if the complete cells are a two by two crossing."""
     complete = cells[cells["state"] == "complete"]
+    if len(complete) != 4:
+        return None
     found = {
         (row["dropout"], row["learning_rate"]): accuracy.loc[row["cell_id"]].to_numpy(float)
         for row in complete.to_dict("records")
     }
     dropouts, rates = {dropout for dropout, _ in found}, {rate for _, rate in found}
-    return found if len(dropouts) == len(rates) == 2 and len(found) == len(complete) == 4 else None
+    return found if len(dropouts) == len(rates) == 2 and len(found) == 4 else None
 
 
 def _parts(values: Mapping[tuple[float, float], Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.formula.api as smf
-from statsmodels.stats.anova import anova_lm
+from scipy import stats
 
 from analysis.estimates import (
     Estimate,
+    Values,
     by_seed,
     describe_settings,
     describe_state,
@@ -100,12 +100,12 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
         others = [name for name in factors if name != factor]
         baseline, *values = sorted(cells[factor].unique())
         for value in values:
-            pairs = _pairs(cells, factor, baseline, value, others)
-            if pairs:
-                along = tuple(name for name in tied if any(one[name] != base[name] for one, base in pairs))
-                gains = [accuracy.loc[one["cell_id"]] - accuracy.loc[base["cell_id"]] for one, base in pairs]
-                mean = np.mean([gain.to_numpy(float) for gain in gains], axis=0)
-                effects.append(Effect(factor, value, baseline, along, len(pairs), estimate(mean, rng)))
+            ones, bases = _pairs(cells, factor, baseline, value, others)
+            if len(ones):
+                along = tuple(name for name in tied if (ones[name].to_numpy() != bases[name].to_numpy()).any())
+                better, worse = (accuracy.loc[side["cell_id"]].to_numpy(float) for side in (ones, bases))
+                mean = np.ascontiguousarray(better - worse).mean(axis=0)  # added up in the order of the cells
+                effects.append(Effect(factor, value, baseline, along, len(ones), estimate(mean, rng)))
     return tuple(effects)
 
 
@@ -121,12 +121,13 @@ def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
 
 def _pairs(
     cells: pd.DataFrame, factor: str, baseline: Any, value: Any, others: list[str]
-) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
-    """Return the cells with the value, each with the one that has the baseline and else the same factors."""
-    bases = {tuple(row[name] for name in others): row for row in matching(cells, {factor: baseline}).to_dict("records")}
-    rows = matching(cells, {factor: value}).to_dict("records")
-    keys = [tuple(row[name] for name in others) for row in rows]
-    return [(row, bases[key]) for row, key in zip(rows, keys, strict=True) if key in bases]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the cells with the value, and row by row those that have the baseline and else the same factors."""
+    key = [*others, "n_planned"]  # which is the same for all: without other factors, every cell has the same key
+    keys = cells[[factor, *key]].assign(at=cells.index)
+    bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
+    found = matching(keys, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
+    return cells.loc[found["at"]], cells.loc[found["at_base"]]
 
 
 @dataclass(frozen=True)
@@ -168,22 +169,39 @@ def anova_data(data: StudyData) -> Anova:
             f"No analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
             "complete; it needs all of them, and so a grid that crosses its factors, run with --scheduler none.",
         )
-    rows = accuracy.loc[cells["cell_id"]].rename_axis(index="cell_id").reset_index()
-    rows = rows.melt("cell_id", var_name="seed", value_name="accuracy")
-    rows = rows.merge(cells[["cell_id", *factors]], on="cell_id")
-    terms = [f"C({name})" for name in factors]
-    formula = " + ".join([*terms, *(f"{a}:{b}" for a, b in combinations(terms, 2)), "C(seed)"])
-    table = anova_lm(smf.ols(f"accuracy ~ {formula}", rows).fit(), typ=2)
-    residual = float(table.loc["Residual", "sum_sq"])
-    return Anova(tuple(_anova_row(str(term), row, residual) for term, row in table.iterrows()), len(rows), "")
+    ordered = cells.sort_values(factors)["cell_id"]
+    values = accuracy.loc[ordered].to_numpy(float).reshape(*(cells[name].nunique() for name in factors), seeds)
+    return Anova(_anova_rows(values, factors), values.size, "")
 
 
-def _anova_row(term: str, row: pd.Series, residual: float) -> AnovaRow:
-    name = term.replace("C(", "").replace(")", "").replace(":", " x ").replace("_", " ").replace("Residual", "residual")
-    df, sum_sq = round(float(row["df"])), float(row["sum_sq"])
-    if term == "Residual":
-        return AnovaRow(name, df, sum_sq, None, None, None)
-    return AnovaRow(name, df, sum_sq, float(row["F"]), float(row["PR(>F)"]), sum_sq / (sum_sq + residual))
+def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
+    """Divide the sum of squares of ``values`` ``[levels of each factor, seeds]``.
+
+    In a complete crossing the terms are orthogonal, so that each one's sum of squares is that of its own effects,
+    whatever else is fitted (Scheffe, The Analysis of Variance, 1959, chapter 4), and no design matrix is needed.
+    """
+    words = [name.replace("_", " ") for name in (*factors, "seed")]
+    mains = {axis: _margin(values, (axis,)) - values.mean() for axis in range(values.ndim)}
+    effects = {words[axis]: effect for axis, effect in mains.items()}
+    for a, b in combinations(range(values.ndim - 1), 2):
+        effects[f"{words[a]} x {words[b]}"] = _margin(values, (a, b)) - values.mean() - mains[a] - mains[b]
+    left = values - values.mean() - sum(effects.values())
+    df = {term: int(np.prod([size - 1 for size in effect.shape if size > 1])) for term, effect in effects.items()}
+    left_df, left_sq = values.size - 1 - sum(df.values()), np.square(left).sum()
+    rows = []
+    for term, effect in effects.items():
+        sum_sq = np.square(effect).sum() * (values.size // effect.size)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where no seed differs from another
+            f, share = (sum_sq / df[term]) / (left_sq / left_df), sum_sq / (sum_sq + left_sq)
+        p = float(stats.f.sf(f, df[term], left_df))
+        rows.append(AnovaRow(term, df[term], float(sum_sq), float(f), p, float(share)))
+    return (*rows, AnovaRow("residual", left_df, float(left_sq), None, None, None))
+
+
+def _margin(values: Values, axes: tuple[int, ...]) -> Values:
+    """Return the means over all axes but these, which keep their places."""
+    others = tuple(axis for axis in range(values.ndim) if axis not in axes)
+    return np.asarray(values.mean(axis=others, keepdims=True))
 
 
 def contrasts_sheet(contrasts: Sequence[Contrast]) -> Sheet:

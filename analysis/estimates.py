@@ -1,9 +1,13 @@
 """Means, spreads and intervals over seeds; and a row for each planned cell: its means, or why it has none."""
 
+import copy
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,7 @@ from analysis.load import FINISHED, StudyData
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
+AT_ONCE = 100  # cells whose resamples are held in memory together
 Values = NDArray[np.float64]
 
 SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
@@ -69,9 +74,13 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
     """Return both ends ``[cells]``; where all values are alike, they are the ends."""
     low, high = values[:, 0].copy(), values[:, 0].copy()
     spread = np.ptp(values, axis=1) > 0
-    if spread.any():
+    places = np.flatnonzero(spread)
+
+    def find(first: int) -> np.random.Generator:
+        """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
+        own, rows = copy.deepcopy(rng), places[first : first + AT_ONCE]
         found = stats.bootstrap(
-            (values[spread],),
+            (values[rows],),
             np.mean,
             axis=1,
             vectorized=True,
@@ -79,9 +88,16 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,
             method="BCa",
-            rng=rng,
+            rng=own,
         ).confidence_interval
-        low[spread], high[spread] = found.low, found.high
+        low[rows], high[rows] = found.low, found.high
+        return own
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for used in pool.map(find, range(0, len(places), AT_ONCE)):
+            after = used.bit_generator.state
+    if len(places):
+        rng.bit_generator.state = after
     return low, high
 
 
@@ -150,6 +166,9 @@ def by_seed(data: StudyData, metric: str) -> pd.DataFrame:
     return rows.pivot(index="cell_id", columns="seed", values=metric).reindex(index=index, columns=seeds).astype(float)
 
 
+_summaries: WeakKeyDictionary[StudyData, pd.DataFrame] = WeakKeyDictionary()
+
+
 def summarise_cells(data: StudyData) -> pd.DataFrame:
     """Return a row a planned cell, in the order of study.json: all its settings, and
 
@@ -157,7 +176,15 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
     - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, or ``missing``;
     - for each of METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the seeds, in the
       metric's unit, NaN unless all planned seeds have finished: the mean of some seeds is not the cell's.
+
+    It is made once for a study, whose cells, seeds and trials must not change afterwards.
     """
+    if data not in _summaries:
+        _summaries[data] = _summarise(data)
+    return _summaries[data].copy()
+
+
+def _summarise(data: StudyData) -> pd.DataFrame:
     cells = pd.DataFrame(data.info["cells"]).set_index("cell_id")
     planned = len(data.info["seeds"])
     rows = data.trials[data.trials["seed"].isin(data.info["seeds"])]

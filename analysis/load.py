@@ -1,13 +1,15 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage that pyarrow.fs can reach."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -25,19 +27,24 @@ COLUMNS = {
     "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
     "epochs": {"trial_id", "epoch"},
 }
+CURVES = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")  # what a report reads of epochs
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
-READERS = 16  # parts are small files: reading them is waiting, above all for an object store
+# What no report reads of trials. The other columns are kept, also those of other versions: a column costs as much as
+# opening a file, since a part has few rows.
+UNREAD = ("study", *SETTINGS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
+READERS = 16  # parts are small files: reading them is waiting for an object store, and work for a disk
 
 
 class AnalysisError(Exception):
     """A study that cannot be analysed as asked: one line with what is wrong, what was expected, and the fix."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyData:
     """What a study has: ``info`` is study.json; ``trials`` has one row a trial, ``epochs`` one a trial and epoch.
 
-    ``unreadable`` names the Parquet files, relative to the study's folder, that could not be read and are left out.
+    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the Parquet files,
+    relative to the study's folder, that were wanted and could not be read; they are left out.
     """
 
     name: str
@@ -46,10 +53,30 @@ class StudyData:
     epochs: pd.DataFrame
     unreadable: tuple[str, ...]
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether a trial has finished; without one there is nothing to analyse, and no epochs are read."""
+        return bool(self.trials["status"].isin(FINISHED).any())
 
-def load_study(storage: str, name: str) -> StudyData:
+
+CellsOf = Callable[[StudyData], Collection[str]]
+
+
+def every_cell(data: StudyData) -> Collection[str]:
+    """Ask for the epochs of all cells."""
+    return set(data.trials["cell_id"])
+
+
+def no_cell(data: StudyData) -> Collection[str]:
+    """Ask for no epochs."""
+    return ()
+
+
+def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_report: bool = False) -> StudyData:
     """Read a study from a storage, a path or a URI such as ``s3://bucket/studies``.
 
+    ``curves_of`` says of which cells, by their ids, the epochs are read, given the study without epochs: a large study
+    has a thousand epochs for each that a report can show. Of all columns, those that a report shows can be had alone.
     Raises AnalysisError for a storage that cannot be read, an unknown study, a study.json that is not one of this
     schema, and a study without a finished trial.
     """
@@ -58,20 +85,19 @@ def load_study(storage: str, name: str) -> StudyData:
         known = [info.base_name for info in _studies(filesystem, root, storage)]
         if name not in known:
             raise AnalysisError(f"no study {name!r} in {storage}: expected one of {', '.join(known)}")
-        info = _read_info(filesystem, f"{root}/{name}/study.json")
-        trials, epochs, unreadable = _read_parts(filesystem, f"{root}/{name}")
-    finished = trials["status"].isin(FINISHED).sum() if len(trials) else 0
-    if not finished:
-        damaged = f" and {len(unreadable)} files cannot be read" if unreadable else ""
+        data = _read_study(filesystem, root, name, curves_of, for_report)
+    if not data.has_finished:
+        damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
+        planned = len(data.info["cells"]) * len(data.info["seeds"])
         raise AnalysisError(
-            f"study {name!r} in {storage} has no finished trial of {len(info['cells']) * len(info['seeds'])}{damaged}; "
-            f"run it on: study run --grid {info['grid']} --name {name} --storage {storage}"
+            f"study {name!r} in {storage} has no finished trial of {planned}{damaged}; "
+            f"run it on: study run --grid {data.info['grid']} --name {name} --storage {storage}"
         )
-    return StudyData(name, info, trials, epochs, unreadable)
+    return data
 
 
 def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
-    """Return the studies of the storage that belong to a study's report, where they have a finished trial.
+    """Return the studies of the storage that belong to a study's report, where they have a finished trial; no epochs.
 
     ``confirmation``, named NAME-confirm, re-trained its chosen cells; ``dropout-or-rate`` is the study of that grid on
     the same data, by the name that a run gives it.
@@ -84,10 +110,9 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
         known = [info.base_name for info in _studies(filesystem, root, storage)]
         for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
             if name in known:
-                info = _read_info(filesystem, f"{root}/{name}/study.json")
-                trials, epochs, unreadable = _read_parts(filesystem, f"{root}/{name}")
-                if trials["status"].isin(FINISHED).any():
-                    found[what] = StudyData(name, info, trials, epochs, unreadable)
+                study = _read_study(filesystem, root, name, no_cell, for_report=True)
+                if study.has_finished:
+                    found[what] = study
     return found
 
 
@@ -166,48 +191,53 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
     return dict(info)
 
 
-def _read_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
-    """Return trials, epochs and the names of unreadable files.
-
-    A part counts only if its trials file is there; its epochs file is written first, so one alone is a crash's.
-    """
+def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: CellsOf, for_report: bool) -> StudyData:
+    """Read a study. A part counts only if its trials file is there; one in epochs alone is a crash's."""
+    folder = f"{root}/{name}"
+    info = _read_info(filesystem, f"{folder}/study.json")
     listed = filesystem.get_file_info(pafs.FileSelector(f"{folder}/trials", allow_not_found=True))
     names = sorted(info.base_name for info in listed)
     names = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
-    trials, unreadable_trials = _read_files(filesystem, folder, "trials", names)
-    trials["rank"] = trials["status"].map(RANK)
-    trials = trials.sort_values("rank", kind="stable").drop_duplicates("trial_id").drop(columns="rank")
-    readable = [name for name in names if f"trials/{name}" not in unreadable_trials]
-    epochs, unreadable_epochs = _read_files(filesystem, folder, "epochs", readable)
+    trials, unreadable_trials = _read_files(
+        filesystem, folder, "trials", names, lambda column: not (for_report and column in UNREAD)
+    )
+    trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
+    data = StudyData(name, info, trials.drop(columns="part").reset_index(drop=True), pd.DataFrame(), unreadable_trials)
+    if not data.has_finished:
+        return data
+    wanted = trials.loc[trials["cell_id"].isin(curves_of(data)), ["part", "trial_id"]]
+    parts = sorted(wanted["part"].unique())
+    epochs, unreadable_epochs = _read_files(
+        filesystem, folder, "epochs", parts, lambda column: column in CURVES or not for_report
+    )
     # The epochs of a superseded try are in another part than the trial's row.
-    epochs = epochs.merge(trials[["part", "trial_id"]])
-    unreadable = (*unreadable_trials, *unreadable_epochs)
-    return trials.drop(columns="part").reset_index(drop=True), epochs.drop(columns="part"), unreadable
+    epochs = epochs.merge(wanted).drop(columns="part")
+    return replace(data, epochs=epochs, unreadable=(*unreadable_trials, *unreadable_epochs))
 
 
 def _read_files(
-    filesystem: pafs.FileSystem, folder: str, kind: str, names: list[str]
+    filesystem: pafs.FileSystem, folder: str, kind: str, names: list[str], wanted: Callable[[str], bool]
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the rows of all files, with the file's name in the column ``part``, and which files are unreadable."""
+    """Return the wanted columns of all files, with the file's name in ``part``, and which files are unreadable."""
 
     def read(name: str) -> pa.Table | None:
         try:
             with pq.ParquetFile(f"{folder}/{kind}/{name}", filesystem=filesystem) as file:
-                table = file.read(use_threads=False)
+                table = file.read(list(filter(wanted, file.schema.names)), use_threads=False)
         except (pa.ArrowException, OSError):
             return None
-        if not COLUMNS[kind] <= set(table.column_names):
-            return None
-        return table.append_column("part", pa.array([name] * len(table), pa.string()))
+        return table if COLUMNS[kind] <= set(table.column_names) else None
 
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(read, names))
-    none = pa.schema(dict.fromkeys(("trial_id", "status", "part"), pa.string())).empty_table()
-    read_tables = [table for table in tables if table is not None]
+    readers = os.cpu_count() if isinstance(filesystem, pafs.LocalFileSystem) else READERS
+    with ThreadPoolExecutor(readers) as pool:
+        tables = dict(zip(names, pool.map(read, names), strict=True))
+    readable = {name: table for name, table in tables.items() if table is not None}
+    none = pa.schema(dict.fromkeys(("trial_id", "status", "cell_id"), pa.string())).empty_table()
     try:
-        rows = pa.concat_tables([*read_tables, none], promote_options="permissive")
+        rows = pa.concat_tables([*readable.values(), none], promote_options="permissive")
     except pa.ArrowException as error:
         raise AnalysisError(f"the files of {folder}/{kind} disagree: {error}; keep one layout in a study") from None
-    return rows.to_pandas(ignore_metadata=True), tuple(
-        f"{kind}/{name}" for name, table in zip(names, tables, strict=True) if table is None
-    )
+    which = np.repeat(np.arange(len(readable)), [len(table) for table in readable.values()])
+    parts = pa.DictionaryArray.from_arrays(which, pa.array(readable, pa.string())).cast(pa.string())
+    frame = rows.combine_chunks().append_column("part", parts).to_pandas(ignore_metadata=True)
+    return frame, tuple(f"{kind}/{name}" for name, table in tables.items() if table is None)

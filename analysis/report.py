@@ -16,11 +16,11 @@ from analysis.confirmation import confirmation_sheet
 from analysis.decomposition import Steps, decomposition_sheet, decompositions_data, steps_data
 from analysis.effects import anova_data, anova_sheet, contrasts_data, contrasts_sheet, effects_sheet, main_effects_data
 from analysis.estimates import Estimate, describe_settings, describe_state, summarise_cells
-from analysis.figures.aux_weight import aux_weight_data, draw_aux_weight
+from analysis.figures.aux_weight import SERIES, aux_weight_data, draw_aux_weight
 from analysis.figures.boxes import boxes_data, draw_boxes
 from analysis.figures.compared import compared_data, draw_compared
-from analysis.figures.curves import curves_data, draw_curves
-from analysis.figures.effects import draw_effects, effects_data
+from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
+from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
 from analysis.figures.network import draw_network, network_data
 from analysis.load import StudyData
 from analysis.page import FORMATS, Page, Picture, Section, write_page
@@ -32,6 +32,8 @@ QUESTION = (
     "digit loss and dropout each buy?"
 )
 BOOTSTRAP_SEED = 0  # the same study gives the same intervals
+WARNINGS = 50  # cells that are named; more are counted
+BEST = "by mean validation accuracy"
 
 
 def write_report(
@@ -137,29 +139,35 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
     sheets = [contrasts_sheet(contrasts)] if contrasts else []
     sheets += [effects_sheet(effects)] if effects else []
     sheets += [anova_sheet(anova)] if anova.rows else []
+    rows, left_out = effects_data(effects, contrasts), max(0, len(effects) - MAIN_ROWS)
+    caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
     picture = _picture(
         "effects",
         "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
-        "Differences of test accuracy in points, paired by seed, with 95 % t intervals.",
-        [effects_data(effects, contrasts)],
+        caption + (f" The {MAIN_ROWS} largest main effects; {left_out} are left out." if left_out else ""),
+        [rows],
         draw_effects,
-        (8.0, 1.2 + 0.32 * (len(effects) + len(contrasts))),
+        (8.0, 1.2 + 0.32 * len(rows)),
     )
     return Section("Effects", (anova.note,) if anova.note else (), tuple(sheets), (picture,))
 
 
 def _aux_weight(data: StudyData) -> Section:
-    pictures = [
-        _picture(
-            f"figure{2 + sharing}",
-            f"Test accuracy against the auxiliary weight, {('without', 'with')[sharing]} weight sharing",
-            f"Figure {2 + sharing}. Mean ± standard deviation over the seeds of a cell.",
-            [aux_weight_data(data, sharing=bool(sharing))],
-            draw_aux_weight,
-            (6.4, 4.6),
+    pictures = []
+    for sharing in (False, True):
+        info = aux_weight_data(data, sharing)
+        rest = f" The {SERIES} best series {BEST} of their best cells; {info.left_out} are left out."
+        pictures.append(
+            _picture(
+                f"figure{2 + sharing}",
+                f"Test accuracy against the auxiliary weight, {('without', 'with')[sharing]} weight sharing",
+                f"Figure {2 + sharing}. Mean ± standard deviation over the seeds of a cell."
+                + (rest if info.left_out else ""),
+                [info],
+                draw_aux_weight,
+                (6.4, 4.6),
+            )
         )
-        for sharing in (False, True)
-    ]
     return Section("Accuracy against the auxiliary weight", (), (), tuple(pictures))
 
 
@@ -199,11 +207,16 @@ def _curves(data: StudyData) -> Section | None:
     infos = curves_data(data)
     if not infos:
         return None
+    left_out = len(data.info["cells"]) - len(shown_cells(data))
+    rest = (
+        f" Of each combination the {CURVES} best cells {BEST}, of the {PANELS} combinations with the best; {left_out} "
+        "cells are left out."
+    )
     picture = _picture(
         "curves",
         "Validation accuracy by epoch, a line a cell, a panel for each combination of the scientific factors",
         "Mean over seeds and the range of the middle half; a seed that has ended keeps its last value, a cross marks "
-        "where a cell was pruned.",
+        "where a cell was pruned." + (rest if left_out else ""),
         infos,
         draw_curves,
         (5.0, 3.6),
@@ -230,11 +243,15 @@ def _network(data: StudyData) -> Section | None:
 def warnings_of(data: StudyData) -> Iterable[str]:
     """Name the cells that are not complete and the files that cannot be read."""
     cells = summarise_cells(data)
-    for cell in cells[cells["state"] != "complete"].to_dict("records"):
+    incomplete = cells[cells["state"] != "complete"]
+    for cell in incomplete.head(WARNINGS).to_dict("records"):
         error = f" ({cell['error']})" if cell["state"] == "failed" and isinstance(cell["error"], str) else ""
         yield f"Not complete, so no part of any mean: {describe_settings(cell, data.info['roles'])}: " + (
             f"{describe_state(cell)}{error}"
         )
+    if rest := incomplete["state"].iloc[WARNINGS:].value_counts().to_dict():
+        counts = ", ".join(f"{count} {state}" for state, count in rest.items())
+        yield f"Not complete either: {counts}. The table of all cells, as CSV, names them."
     for file in data.unreadable:
         yield f"Cannot be read and is left out: {file}. Running the study again restores it."
 

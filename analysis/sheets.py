@@ -29,7 +29,7 @@ class Sheet:
     """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
 
     ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and points
-    in the texts. An unknown value is None.
+    in the texts. An unknown value is None. Where ``shown`` is given, people read the rows at these places alone.
     """
 
     name: str
@@ -38,11 +38,13 @@ class Sheet:
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...] = ()
+    shown: tuple[int, ...] | None = None
 
     @property
     def texts(self) -> list[list[str]]:
         """What people read, row by row."""
-        return [[column.text(row) or NONE for column in self.columns] for row in self.rows]
+        rows = self.rows if self.shown is None else [self.rows[place] for place in self.shown]
+        return [[column.text(row) or NONE for column in self.columns] for row in rows]
 
 
 def percent(value: float | None, sign: bool = False) -> str:
@@ -103,8 +105,9 @@ def sheet_csv(sheet: Sheet) -> str:
 
 def sheet_latex(sheet: Sheet) -> str:
     """Write the sheet as LaTeX; it needs the package booktabs."""
-    rows = [" & ".join(map(latex, row)) + r" \\" for row in sheet.texts]
-    lengths = [max((len(row[i]) for row in sheet.texts), default=0) for i in range(len(sheet.columns))]
+    texts = sheet.texts
+    rows = [" & ".join(map(latex, row)) + r" \\" for row in texts]
+    lengths = [max((len(row[i]) for row in texts), default=0) for i in range(len(sheet.columns))]
     align = "".join(
         "r" if column.numeric else f"p{{{LATEX_WIDTH}}}" if length > LATEX_LONG else "l"
         for column, length in zip(sheet.columns, lengths, strict=True)

@@ -38,6 +38,7 @@ CAPTION = (
     f"the report's over {ROUNDS} rounds."
 )
 SETTINGS = ("aux_weight", "dropout", "learning_rate")
+LISTED, ABSENT = 500, 20  # cells that people read of in the table of all cells, and in a note to Table I
 SELECTION = (
     "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
 )
@@ -95,9 +96,11 @@ def table1_data(data: StudyData) -> Table1:
             candidates = cells[conditions[row] & (cells["sharing"] == sharing)]
             differ = [name for name in factors if candidates[name].nunique() > 1]
             entries.append(_entry(row, sharing, candidates, differ))
-            absent = candidates[candidates["state"] != "complete"].to_dict("records")
-            if len(candidates) > 1 and absent:
-                listed = "; ".join(f"{describe_settings(cell, differ)} ({describe_state(cell)})" for cell in absent)
+            absent = candidates[candidates["state"] != "complete"]
+            if len(candidates) > 1 and len(absent):
+                first = absent.head(ABSENT).to_dict("records")
+                listed = "; ".join(f"{describe_settings(cell, differ)} ({describe_state(cell)})" for cell in first)
+                listed += f"; and {len(absent) - ABSENT} more" if len(absent) > ABSENT else ""
                 notes.append(f"Did not compete for {_place(entries[-1])}: {listed}.")
     return Table1(data.name, tuple(entries), tuple(notes))
 
@@ -228,6 +231,12 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
             mean = cell[f"{metric}_mean"]
             row[f"{metric}_mean"] = None if pd.isna(mean) else mean
         rows.append(row)
+    shown: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+    if len(cells) > LISTED:
+        best = cells["val_accuracy_mean"].sort_values(ascending=False, kind="stable").index[:LISTED]
+        shown = tuple(sorted(best))
+        notes = (f"Of {len(cells)} cells, the {LISTED} with the highest mean validation accuracy; the CSV has all.",)
     return Sheet(
         name="cells",
         title="All cells",
@@ -249,6 +258,8 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
             Column("test digits", lambda row: percent(row["test_digit_accuracy_mean"]), numeric=True),
         ),
         rows=tuple(rows),
+        notes=notes,
+        shown=shown,
     )
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.engine
 
-Every way trains epochs of 800 pairs in batches of 100, in turn, round after round, on one thread; the ratio of a way is
-the time of the plain module over its own, in the same round. Medians over rounds, with quartiles.
+Every way trains epochs of 800 pairs in batches of 100, in turn, round after round, on one thread, and where there is
+a GPU then there; the ratio of a way is the time of the plain module over its own, in the same round. Medians over
+rounds, with quartiles.
 """
 
 import statistics
@@ -19,10 +20,40 @@ from rich.table import Table
 from benchmarks.plain import BATCH, single, vmapped
 from trainables.config import CellConfig
 from trainables.memory import keep_freed_memory
-from trainables.pairs import draw_split, load_pool
+from trainables.pairs import Pairs, draw_split, load_pool
 from trainables.training import Training
 
 STACKS = (1, 2, 5, 10, 20, 40)
+Ways = dict[str, tuple[int, Callable[[], object]]]  # models, and a function that trains them for an epoch
+
+
+def ways_of(cell: CellConfig, device: str) -> Ways:
+    """Return all ways to train a cell, by name."""
+    pool = load_pool(cell.data)
+    drawn = draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share).train
+    pairs = Pairs(drawn.images.to(device), drawn.digits.to(device))
+    settings = (cell.sharing, cell.dropout, cell.aux_weight)
+    ways: Ways = {
+        "plain module": (1, single(pairs, *settings, tuned=False)),
+        "tuned single module": (1, single(pairs, *settings, tuned=True)),
+        "vmap, K = 10": (10, vmapped(pairs, 10, *settings)),
+    }
+    for count in STACKS:
+        ways[f"this engine, K = {count}"] = (count, Training({cell: range(count)}, pool, device).train_epoch)
+    return ways
+
+
+def measure(ways: Ways, rounds: int, steps: int, wait: Callable[[], None]) -> dict[str, list[float]]:
+    """Return the milliseconds a step and model of each way, a value a round; a first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, (models, epoch) in ways.items():
+            started = time.perf_counter()
+            epoch()
+            wait()
+            if number:
+                times[name].append(1000 * (time.perf_counter() - started) / steps / models)
+    return times
 
 
 def main(
@@ -38,30 +69,18 @@ def main(
     torch.set_num_threads(1)
     torch.manual_seed(0)
     cell = CellConfig(sharing=sharing, dropout=dropout, aux_weight=aux_weight, batch_size=BATCH)
-    pool = load_pool(cell.data)
-    pairs = draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share).train
-    ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "plain module": (1, single(pairs, sharing, dropout, aux_weight, tuned=False)),
-        "tuned single module": (1, single(pairs, sharing, dropout, aux_weight, tuned=True)),
-        "vmap, K = 10": (10, vmapped(pairs, 10, sharing, dropout, aux_weight)),
-    }
-    for count in STACKS:
-        ways[f"this engine, K = {count}"] = (count, Training({cell: range(count)}, pool).train_epoch)
-    steps = len(pairs.images) // BATCH
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, (models, epoch) in ways.items():
-            started = time.perf_counter()
-            epoch()
-            if number:  # the first round warms up
-                times[name].append(1000 * (time.perf_counter() - started) / steps / models)
-    table = Table("way", "ms a step and model", "quartiles", "times as fast as plain", "quartiles")
-    for name, measured in times.items():
-        ratios = [plain / own for plain, own in zip(times["plain module"], measured, strict=True)]
-        table.add_row(name, *_summary(measured), *_summary(ratios))
+    steps = (cell.train_pairs - round(cell.train_pairs * cell.validation_share)) // BATCH
     console = Console()
-    console.print(table)
-    console.print(f"n = {rounds} rounds, sharing {sharing}, dropout {dropout:g}, one thread, torch {torch.__version__}")
+    devices = {"cpu": lambda: None} | ({"cuda": torch.cuda.synchronize} if torch.cuda.is_available() else {})
+    for device, wait in devices.items():
+        times = measure(ways_of(cell, device), rounds, steps, wait)
+        table = Table("way", "ms a step and model", "quartiles", "times as fast as plain", "quartiles")
+        table.title = torch.cuda.get_device_name() if device == "cuda" else "CPU, one thread"
+        for name, measured in times.items():
+            ratios = [plain / own for plain, own in zip(times["plain module"], measured, strict=True)]
+            table.add_row(name, *_summary(measured), *_summary(ratios))
+        console.print(table)
+    console.print(f"n = {rounds} rounds, sharing {sharing}, dropout {dropout:g}, torch {torch.__version__}")
 
 
 def _summary(values: list[float]) -> tuple[str, str]:

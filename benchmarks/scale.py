@@ -23,17 +23,19 @@ from study.grid import Grid
 from study.planning import plan_run, study_info
 from study.resources import Resources
 from study.store import Store
-from trainables.tune_cell import CellTrainable
+from trainables.config import CellConfig
+from trainables.tune_cell import PackTrainable
 
 SEEDS, EPOCHS = range(10), 2
 
 
-class IdleTrainable(CellTrainable):
-    """Reports a cell's epochs without training."""
+class IdleTrainable(PackTrainable):
+    """Reports the epochs of cells without training."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another cell."""
-        self._seeds, self._epoch = list(new_config["seeds"]), 0
+        """Begin another pack."""
+        parts = [(CellConfig.model_validate(part["cell"]).cell_id, part["seeds"]) for part in new_config["cells"]]
+        self._cells, self._epoch = parts, 0
         return True
 
     def step(self) -> dict[str, Any]:
@@ -43,8 +45,12 @@ class IdleTrainable(CellTrainable):
         numbers = ["learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
         numbers += ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy", "train_time_s"]
         made = dict.fromkeys(numbers, 0.5) | {"status": "completed" if done else "running", "error": None}
-        records = [{"seed": seed, "epoch": self._epoch} | made for seed in self._seeds]
-        return {"epoch": self._epoch, "val_accuracy": 0.5, "records": records, "done": done}
+        report = {"epoch": self._epoch, "val_accuracy": 0.5, "ended": done}
+        cells = [
+            report | {"cell_id": cell_id, "records": [{"seed": seed, "epoch": self._epoch} | made for seed in seeds]}
+            for cell_id, seeds in self._cells
+        ]
+        return {"epoch": self._epoch, "cells": cells, "done": done}
 
 
 def measure(cells: int, folder: str) -> dict[str, float]:

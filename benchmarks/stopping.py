@@ -10,7 +10,7 @@ seeds instead of cells, and what that does to the means; and other settings of t
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import SimpleNamespace
 from typing import Annotated
@@ -44,8 +44,8 @@ class Run:
 
 def replay(grid: Grid, runs: Sequence[Run], workers: int = WORKERS) -> tuple[int, dict[str, int]]:
     """Start the runs in their order; return the epochs trained, added up over seeds, and when runs were pruned."""
-    asha = StratifiedASHA(grid, [Job(run.cell, (0,), whole=True) for run in runs])
-    trials = {r.name: SimpleNamespace(trial_id=r.name, config={"cell": r.cell.model_dump()}) for r in runs}
+    asha = StratifiedASHA(grid, [Job(run.cell, (0,), whole=True) for run in runs], lambda cell_id, epoch: None)
+    trials = {r.name: SimpleNamespace(config={"cells": [{"cell": r.cell.model_dump()}]}) for r in runs}
     for trial in trials.values():
         asha.on_trial_add(None, trial)
     waiting = list(runs)
@@ -55,8 +55,9 @@ def replay(grid: Grid, runs: Sequence[Run], workers: int = WORKERS) -> tuple[int
         now, worker, run, epoch = heapq.heappop(clock)
         if epoch:
             trained += run.seeds[epoch]
-            result = {TIME: epoch, METRIC: run.curve[epoch]}
             ended = epoch == max(run.curve)
+            report = {"cell_id": run.cell.cell_id, TIME: epoch, METRIC: run.curve[epoch], "ended": ended}
+            result = {"cells": [report]}
             if ended:
                 asha.on_trial_complete(None, trials[run.name], result)
             elif asha.on_trial_result(None, trials[run.name], result) == asha.STOP:
@@ -117,6 +118,11 @@ def load_complete(name: str, storage: str, grid: Grid, grid_name: str) -> Comple
     )
 
 
+def _alone(cell: CellConfig, seed: int) -> CellConfig:
+    """Return a cell for a seed by itself: another one to the scheduler, in the same stratum, as well protected."""
+    return cell.model_copy(update={"test_pairs": cell.test_pairs + 1 + seed})
+
+
 def audit_table(grid: Grid, study: Complete) -> Table:
     """Show what the grid's own setting would have pruned, saved and lost, stratum by stratum."""
     trained, pruned = replay(grid, [study.cell_runs[cell.cell_id] for cell in study.cells])
@@ -147,7 +153,8 @@ def surviving_seeds(grid: Grid, study: Complete, order: Sequence[tuple[str, int]
 
     Protected cells, which nothing prunes, are left out.
     """
-    trained, pruned = replay(grid, [study.seed_runs[key] for key in order])
+    alone = [replace(study.seed_runs[key], cell=_alone(study.seed_runs[key].cell, key[1])) for key in order]
+    trained, pruned = replay(grid, alone)
     rivals = [cell.cell_id for cell in study.cells if not grid.protects(cell)]
     alive = {
         cell_id: [study.seed_runs[cell_id, s].name not in pruned for s in study.test.columns] for cell_id in rivals

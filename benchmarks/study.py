@@ -3,7 +3,7 @@
     python -m benchmarks.study
 
 Four cells, ten seeds, twenty epochs, on all cores of this machine, from Python's start to its end. Then, where the time
-of a study of some two minutes goes that is not training (grid table1).
+of a study of some two minutes goes that is not training (grid full).
 """
 
 import statistics
@@ -123,7 +123,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     seeds: Annotated[int, typer.Option(min=1)] = 10,
-    grid: Annotated[str, typer.Option(help="The grid whose time is divided.")] = "table1",
+    grid: Annotated[str, typer.Option(help="The grid whose time is divided.")] = "full",
 ) -> None:
     """Measure and print both."""
     console = Console()

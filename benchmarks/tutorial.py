@@ -14,25 +14,11 @@ import torch
 import typer
 from ray import tune
 
-from benchmarks.plain import BATCH, PlainComparator, loss_of
-from trainables.pairs import Pairs, draw_split, load_pool
+from benchmarks.plain import BATCH, PlainComparator, evaluate, loss_of
+from trainables.pairs import draw_split, load_pool
 
 AUX_WEIGHTS, DROPOUTS = (0.0, 10.0), (0.0, 0.5)
 SIZES = (1000, 1000, 0.2)  # pairs to train on and to test on, share of the first that validates: the report's
-
-
-@torch.no_grad()
-def evaluate(model: PlainComparator, pairs: Pairs, aux_weight: float) -> tuple[float, float]:
-    """Return the mean loss and the accuracy."""
-    model.eval()
-    loss, right = 0.0, 0
-    for images, digits, target in zip(
-        *(x.split(BATCH) for x in (pairs.images, pairs.digits, pairs.target)), strict=True
-    ):
-        outputs = model(images)
-        loss += loss_of(outputs, digits, target, aux_weight).item() * len(images)
-        right += int((outputs[0].argmax(1) == target).sum())
-    return loss / len(pairs.images), right / len(pairs.images)
 
 
 def train(config: dict[str, Any]) -> None:

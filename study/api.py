@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.load import AnalysisError, StudyData, companions, latest_study, load_study
+from analysis.load import AnalysisError, StudyData, companions, every_cell, latest_study, load_study
 from study.listing import count_trials
 
 if TYPE_CHECKING:  # matplotlib, scipy and statsmodels take seconds to import; trials and epochs need none of them
@@ -138,13 +138,16 @@ class Study:
         return write_page(self.page, folder, FORMATS if formats is None else list(formats))
 
 
-def load(name: str | None = None, storage: str | Path = STORAGE) -> Study:
+def load(name: str | None = None, storage: str | Path = STORAGE, *, for_report: bool = False) -> Study:
     """Read a study, by default the one that ran last, from a folder or a URI such as ``s3://bucket/studies``.
 
+    ``for_report`` leaves out the columns and the learning curves that no report shows: most of a large study.
     Raises AnalysisError for an unknown study, and for one without a finished trial.
     """
-    storage = str(storage)
-    data = load_study(storage, name or latest_study(storage))
+    from analysis.figures.curves import shown_cells
+
+    storage, curves_of = str(storage), shown_cells if for_report else every_cell
+    data = load_study(storage, name or latest_study(storage), curves_of, for_report)
     return Study(data, companions(storage, data))
 
 
@@ -168,6 +171,7 @@ def run(
     data_dir: str | None = None,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
+    cells_per_trial: int | str = "auto",
     address: str | None = None,
     retries: int = 3,
     epoch_limit: float = 600,
@@ -185,7 +189,8 @@ def run(
     from study.commands import INTERRUPTED, Request, run_study
     from study.resources import resources_for
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
+    cells = str(cells_per_trial)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells)
     request = Request(str(grid), str(storage), name, seeds, scheduler, data, tuple(track))
     console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
     if run_study(request, resources, console, "the same call") == INTERRUPTED:

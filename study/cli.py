@@ -1,6 +1,7 @@
-"""The command line: ``study run``, ``confirm``, ``plan``, ``grids``, ``list``, ``status`` and ``analyze``.
+"""The command line: ``study run``, ``confirm``, ``plan``, ``list``, ``status`` and ``analyze``.
 
-The examples in ``--help`` are in help.py; options that are not given come from options.py.
+The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not
+given come from options.py.
 """
 
 import shlex
@@ -13,10 +14,10 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from study import cli_grids
+from study import cli_grids, cli_keep
 from study.completion import complete_grid, complete_study
 from study.help import epilog
-from study.options import AsJson, Commands, OptionError, bind_environment, file_options, usage_problem
+from study.options import AsJson, Commands, OptionError, Storage, bind_environment, file_options, usage_problem
 from study.screen import is_verbose, notes, set_level, tell_problem
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_grids.app, name="grids")
+app.add_typer(cli_keep.app)
 
 
 def _print_version(asked: bool) -> None:
@@ -75,27 +77,30 @@ GridOption = Annotated[
 Name = Annotated[
     str | None, typer.Option(help="The study's name; by default the grid's, and the data's if not mnist5k.")
 ]
-Storage = Annotated[
-    str,
-    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
-]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds a cell has; by default the grid's.")]
 SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are stopped; by default the grid's.")]
 DataDir = Annotated[
     str | None, typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR")
 ]
-CpusPerTrial = Annotated[float, typer.Option(help="Cores, and threads, of a cell.", envvar="STUDY_CPUS_PER_TRIAL")]
+CpusPerTrial = Annotated[
+    float, typer.Option(help="Cores, and threads, of a pack of cells.", envvar="STUDY_CPUS_PER_TRIAL")
+]
 GpusPerTrial = Annotated[
     float | None,
     typer.Option(
-        help="GPUs of a cell, fractions allowed; by default 0.25 where there is one.", envvar="STUDY_GPUS_PER_TRIAL"
+        help="GPUs of a pack of cells, fractions allowed; by default 1 where there is one, or 0.25 for a cell alone.",
+        envvar="STUDY_GPUS_PER_TRIAL",
     ),
+]
+CellsPerTrial = Annotated[
+    str,
+    typer.Option(help="Cells that train as one stack: a number; or auto: 1 on CPUs, and as many as suit the GPUs."),
 ]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster to join, such as auto; by default RAY_ADDRESS, or none.")
 ]
-Retries = Annotated[int, typer.Option(help="How often a cell that died goes on from its last checkpoint.")]
-EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that an epoch of a cell may take.")]
+Retries = Annotated[int, typer.Option(help="How often a pack of cells that died goes on from its last checkpoint.")]
+EpochLimit = Annotated[float, typer.Option("--epoch-limit", help="Seconds that an epoch of a pack may take.")]
 Data = Annotated[Source | None, typer.Option(help="The digits: 5,000 embedded ones, or all of MNIST.")]
 
 
@@ -124,6 +129,7 @@ def run(
     data_dir: DataDir = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
@@ -137,7 +143,7 @@ def run(
     from study.resources import resources_for
     from study.status import show_status
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells_per_trial)
     trackers = tuple(tracker.value for tracker in track)
     request = Request(grid, storage, name, seeds, scheduler, data, trackers)
     command = shlex.join(["study", *sys.argv[1:]])
@@ -157,6 +163,7 @@ def confirm(
     data_dir: DataDir = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
@@ -168,7 +175,7 @@ def confirm(
     from study.resources import resources_for
     from study.status import show_status
 
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit)
+    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells_per_trial)
     command = shlex.join(["study", *sys.argv[1:]])
     code = run_confirmation(storage, name, seeds, resources, notes(as_json), command)
     if as_json:
@@ -190,13 +197,14 @@ def plan(
     price: Annotated[float | None, typer.Option(help="Price of each for an hour.")] = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
+    cells_per_trial: CellsPerTrial = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would train, what the study has, and time and cost on machines of your choice; trains nothing."""
     from study.commands import Request, show_plan
     from study.forecast import machines_for
 
-    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial)
+    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial, cells_per_trial)
     show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console(), as_json)
 
 
@@ -237,83 +245,6 @@ def analyze(
     from study.commands import analyze_study
 
     analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
-
-
-@app.command()
-def merge(
-    sources: Annotated[list[str], typer.Argument(help="Studies by name in the storage, or by their paths or URIs.")],
-    into: Annotated[str, typer.Option("--into", help="The study that they join; it may be new.")],
-    storage: Storage = "studies",
-) -> None:
-    """Let studies, of several machines say, join one: each trial once, nothing trained, the sources unchanged."""
-    from study.merge import merge_studies
-
-    raise typer.Exit(merge_studies(sources, into, storage, Console()))
-
-
-@app.command()
-def diff(
-    a: Annotated[str, typer.Argument(help="A study by name in the storage, or by its path or URI.")],
-    b: Annotated[str, typer.Argument(help="The study to compare it with.")],
-    storage: Storage = "studies",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
-) -> None:
-    """Compare two studies cell by cell: what B reached less what A did, paired where their seeds match."""
-    from study.commands import show_difference
-
-    show_difference(a, b, storage, as_json, Console())
-
-
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")]
-
-
-@app.command()
-def export(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")],
-    epochs: Annotated[bool, typer.Option("--epochs", help="A row a trial and epoch, not a row a trial.")] = False,
-    storage: Storage = "studies",
-    force: Force = False,
-) -> None:
-    """Write a study as one tidy table, with every setting of a trial's cell as a column."""
-    from study.commands import export_study
-
-    export_study(storage, name, out, epochs, force, Console())
-
-
-@app.command()
-def archive(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .tar.gz.")],
-    storage: Storage = "studies",
-    force: Force = False,
-) -> None:
-    """Write a whole study into one file and read it back to check it; the study stays."""
-    from study.archive import archive_study
-
-    archive_study(storage, name, out, force, Console())
-
-
-@app.command()
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `study archive` wrote.")], storage: Storage = "studies"
-) -> None:
-    """Put an archived study back into a storage."""
-    from study.archive import restore_study
-
-    restore_study(file, storage, Console())
-
-
-@app.command()
-def remove(
-    name: Annotated[str, typer.Argument(help="The study.")],
-    storage: Storage = "studies",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Remove a study for good, once you have said yes to what would be lost."""
-    from study.archive import remove_study
-
-    raise typer.Exit(remove_study(storage, name, yes, Console()))
 
 
 def main() -> None:

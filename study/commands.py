@@ -22,7 +22,7 @@ from trainables.config import CellConfig
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
     from study.resources import Resources
-    from trainables.tune_cell import CellTrainable
+    from trainables.tune_cell import PackTrainable
 
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
@@ -65,10 +65,10 @@ def show_plan(
 
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
-    rows, unreadable = store.read_trials()
+    rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
-    ahead = forecast(store.study, plan.jobs, rows, machines, resources)
+    ahead = forecast(store.study, plan.jobs, grid, rows, machines, resources)
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
@@ -92,18 +92,20 @@ def _planned(
     cells: Sequence[CellConfig], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[CellConfig, dict[str, int], int]]:
     """Yield each cell with its trials that the study has, counted by status, and how many are to be trained."""
+    held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     for cell in cells:
-        wanted = {cell.trial_id(seed) for seed in seeds}
-        held = Counter(row["status"] for row in rows if row["trial_id"] in wanted)
-        yield cell, dict(held), to_train.get(cell.cell_id, 0)
+        found = Counter(status for seed in seeds if (status := held.get(cell.trial_id(seed))))
+        yield cell, dict(found), to_train.get(cell.cell_id, 0)
 
 
 def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resources: "Resources") -> str:
     """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
     share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")
-    text = f"on {who}: {ahead.cells_at_once} cells at once, each with {resources.cpus_per_trial:g} cores{share}"
+    size = ahead.cells_in_a_pack
+    what = f"{ahead.cells_at_once // size} packs of up to {size} cells" if size > 1 else f"{ahead.cells_at_once} cells"
+    text = f"on {who}: {what} at once, each with {resources.cpus_per_trial:g} cores{share}"
     if ahead.rate is None:
         return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
     if not plan.jobs:
@@ -155,7 +157,7 @@ def train(
     resources: "Resources",
     console: Console,
     command: str,
-    trainable: "type[CellTrainable] | None" = None,
+    trainable: "type[PackTrainable] | None" = None,
 ) -> int:
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
@@ -172,7 +174,8 @@ def train(
             _describe(work)
             return 0
         with connect(resources) as (resources, room):
-            _describe(work, device=resources.device, scheduler=work.scheduler)
+            packed = str(resources.cells_in_a_pack(jobs))
+            _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(len(jobs), console) as progress:
@@ -230,7 +233,7 @@ def analyze_study(
     from analysis.tables import table1_data, table1_rich
     from study.api import load
 
-    study = load(name, storage)
+    study = load(name, storage, for_report=True)
     if as_json:
         console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
         return
@@ -273,4 +276,4 @@ def export_study(storage: str, name: str, out: Path, epochs: bool, force: bool, 
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
     console.print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
     for file in data.unreadable:
-        console.print(f"left out: {file} cannot be read; run the study again to restore it", style="red")
+        tell_problem(f"left out: {file} cannot be read; run the study again to restore it")

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 
 from analysis.confirmation import confirmation_sheet
-from analysis.load import CONFIRMATION, StudyData, companions, load_study
+from analysis.load import CONFIRMATION, StudyData, companions, load_study, no_cell
 from analysis.selection import chosen_cells, fixed_contrasts
 from analysis.sheets import sheet_rich
 from study.commands import INTERRUPTED, Work, train
@@ -60,7 +60,7 @@ def run_confirmation(
     storage: str, name: str, seeds: int, resources: "Resources", console: Console, command: str
 ) -> int:
     """Train what the confirmation lacks and show it beside the study; return the exit code of ``run_study``."""
-    data = load_study(storage, name)
+    data = load_study(storage, name, no_cell)
     code = train(confirmation_of(data, storage, seeds), resources, console, command)
     if code == INTERRUPTED:
         return code

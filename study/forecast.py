@@ -4,11 +4,13 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import torch
 
-from study.planning import Job
+from study.grid import Grid
+from study.planning import Job, Pack, packs_of
 from study.resources import LaunchError, Resources, placed, resources_for
 from study.rows import FINISHED
 
@@ -29,8 +31,8 @@ class Machines:
         if self.price is not None and self.price < 0:
             raise LaunchError(f"--price {self.price:g}: expected 0 or more, for a machine and hour")
 
-    def cells_at_once(self, resources: Resources) -> int:
-        """Return how many cells train at once."""
+    def packs_at_once(self, resources: Resources) -> int:
+        """Return how many packs train at once."""
         fits = self.cpus / resources.cpus_per_trial
         if resources.gpus_per_trial:
             fits = min(fits, self.gpus / resources.gpus_per_trial)
@@ -46,8 +48,8 @@ class Rate:
     source: str
 
 
-# With `study run --grid full --scheduler none`; see docs/cluster.md for the machine.
-SHIPPED = {"cpu": Rate(2.53, 3.8, "grid full, 330 trainings on 2 cores of a server, a core a cell")}
+# With `study run --grid table1`; see docs/cluster.md for the machine.
+SHIPPED = {"cpu": Rate(1.01, 1.47, "grid table1, 90 trainings on 2 cores of a server, a core a cell")}
 
 
 def machines_for(
@@ -57,13 +59,14 @@ def machines_for(
     price: float | None,
     cpus_per_trial: float,
     gpus_per_trial: float | None,
+    cells_per_trial: str = "auto",
 ) -> tuple[Machines, Resources]:
-    """Return the machines that the user has in mind, and what a cell gets of them; raise LaunchError."""
+    """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError."""
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
-    asked = resources_for(cpus_per_trial, gpus_per_trial, "of these machines", None)
-    resources, room = placed(asked, [{"CPU": cpus, "GPU": gpus}])
+    asked = resources_for(cpus_per_trial, gpus_per_trial, "of these machines", None, cells_per_trial=cells_per_trial)
+    resources, room = placed(asked, [{"CPU": cpus, "GPU": gpus}] * nodes)
     if not room:
         raise LaunchError(
             f"a cell of {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial:g} GPUs has no room on a "
@@ -74,11 +77,11 @@ def machines_for(
 
 def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
     """Return the rate of a study's finished cells on a kind of device, or None where it has none."""
-    seconds: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[datetime, list[float]] = defaultdict(list)
     for row in trials:
         if row["status"] in FINISHED and row["device"] == device:
-            seconds[row["cell_id"]].append((row["finished_at"] - row["started_at"]).total_seconds())
-    # The seeds of a cell train together: their rows have one time, the cell's.
+            seconds[row["started_at"]].append((row["finished_at"] - row["started_at"]).total_seconds())
+    # The seeds of a pack of cells train together: they begin at one moment, to the microsecond.
     per_training = [max(times) / len(times) for times in seconds.values()]
     if not per_training:
         return None
@@ -87,17 +90,18 @@ def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) 
     return Rate(mean_s, max(per_training), f"the {trainings} trainings of {study} on {device}")
 
 
-def duration_s(jobs: Sequence[Job], slots: int, rate: Rate) -> tuple[float, float]:
-    """Return the least and the most seconds that jobs take on so many slots, in any order.
+def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, float]:
+    """Return the least and the most seconds that packs take on so many slots, in any order.
 
     The bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing anomalies, SIAM J. Appl. Math. 17
     (1969).
     """
-    if not jobs:
+    if not packs:
         return 0.0, 0.0
-    work_s = rate.mean_s * sum(len(job.seeds) for job in jobs)
-    longest_s = rate.slowest_s * max(len(job.seeds) for job in jobs)
-    if len(jobs) <= slots:
+    trainings = [sum(len(job.seeds) for job in pack) for pack in packs]
+    work_s = rate.mean_s * sum(trainings)
+    longest_s = rate.slowest_s * max(trainings)
+    if len(packs) <= slots:
         return longest_s, longest_s
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
 
@@ -107,20 +111,26 @@ class Forecast:
     """What a run would take: least and most seconds and price; None for what no measured rate tells, or no price."""
 
     cells_at_once: int
+    cells_in_a_pack: int
     rate: Rate | None
     time_s: tuple[float, float] | None
     price: tuple[float, float] | None
 
 
 def forecast(
-    study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
+    study: str,
+    jobs: Sequence[Job],
+    grid: Grid,
+    trials: Iterable[Mapping[str, Any]],
+    machines: Machines,
+    resources: Resources,
 ) -> Forecast:
     """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
-    slots = machines.cells_at_once(resources)
+    slots, cells = machines.packs_at_once(resources), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device) or SHIPPED.get(resources.device)
     if rate is None:
-        return Forecast(slots, None, None, None)
-    least_s, most_s = duration_s(jobs, slots, rate)
+        return Forecast(slots * cells, cells, None, None, None)
+    least_s, most_s = duration_s(packs_of(jobs, grid, cells), slots, rate)
     an_hour = None if machines.price is None else machines.nodes * machines.price
     price = None if an_hour is None else (an_hour * least_s / 3600, an_hour * most_s / 3600)
-    return Forecast(slots, rate, (least_s, most_s), price)
+    return Forecast(slots * cells, cells, rate, (least_s, most_s), price)

@@ -63,7 +63,7 @@ def _typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
     found = {}
     for name, factor in factors.items():
         typed(name, CellConfig.model_fields[name].default if name in CellConfig.model_fields else 0)
-        values: list[Value] = []
+        values: dict[Value, None] = {}  # in their order
         for index, given in enumerate(factor.values):
             try:
                 value = typed(name, given)
@@ -71,8 +71,8 @@ def _typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
                 raise PlacedError(error.message, name, "values", index) from None
             if value in values:
                 raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "values", index)
-            values.append(value)
-        found[name] = factor.model_copy(update={"values": values})
+            values[value] = None
+        found[name] = factor.model_copy(update={"values": list(values)})
     return found
 
 

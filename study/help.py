@@ -72,6 +72,33 @@ EXAMPLES = {
         # all estimates as JSON; nothing is written
         study analyze full --json
     """,
+    "merge": """
+        # what two machines have trained, each trial once
+        study merge full ../other/studies/full --into all
+    """,
+    "diff": """
+        # what the second reached over the first, paired by seed
+        study diff full ../other/studies/full
+    """,
+    "export": """
+        # a row a trial, with all settings as columns
+        study export full --out full.csv
+        # a row a trial and epoch
+        study export full --out curves.parquet --epochs
+    """,
+    "archive": """
+        # one file, read back before it counts
+        study archive full --out full.tar.gz
+    """,
+    "restore": """
+        study restore full.tar.gz
+        # into another storage
+        study restore full.tar.gz --storage s3://bucket/studies
+    """,
+    "remove": """
+        # asks first
+        study remove full
+    """,
 }
 
 
@@ -85,5 +112,5 @@ def epilog(command: str) -> str:
             f"See docs/cli.md.\n\n[bold]Exit codes[/bold]\n{codes}"
         )
     lines = [f"  {line.strip()}" for line in EXAMPLES[command].strip().splitlines()]
-    codes = "0, 1, 2 or 130" if command in ("run", "confirm") else "0 or 2"
+    codes = {"run": "0, 1, 2 or 130", "confirm": "0, 1, 2 or 130", "merge": "0, 1 or 2"}.get(command, "0 or 2")
     return "[bold]Examples[/bold]\n{}\n\nExit code: {}; study --help explains them.".format("\n".join(lines), codes)

@@ -89,7 +89,7 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
     for name in study_names(storage):
         store = Store(storage, name)
         info = store.read_info() or {}
-        rows, unreadable = store.read_trials()
+        rows, unreadable = store.read_trials("status")
         status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
         cells, seeds = len(info["cells"]), len(info["seeds"])
         counts = {how: status[how] for how in ("finished", "pruned", "failed")}

@@ -11,6 +11,7 @@ from analysis.load import CIRCUMSTANCES
 from study.heartbeat import Heartbeat
 from study.info import disagreements, join_info
 from study.rows import FINISHED
+from study.screen import tell_problem
 from study.status import read_status, render_status
 from study.storage import StoreError
 from study.store import RANK, READERS, Store, locate
@@ -127,7 +128,7 @@ def merge_studies(sources: Sequence[str], into: str, storage: str, console: Cons
     with Heartbeat(target.folder) as heartbeat:
         target.write_info(joined_info(target.study, _with(target, infos)))
         for file in target.repair():
-            console.print(f"{into}: {file} cannot be read and is set aside", style="red", soft_wrap=True)
+            tell_problem(f"{into}: {file} cannot be read and is set aside")
         held: dict[str, Row] = {row["trial_id"]: row for row in target.read_trials()[0]}
         for source, store in zip(sources, stores, strict=True):
             joined = join_trials(store, target, held)

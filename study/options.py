@@ -1,7 +1,6 @@
 """Options that are not on the command line: each comes from the environment, or else from the file study.toml."""
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,10 @@ from typer.core import TyperGroup
 from study.spelling import meant
 
 FILE = "study.toml"
+Storage = Annotated[
+    str,
+    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 ANYWHERE = ("--quiet", "--verbose")
 
@@ -47,6 +50,8 @@ def file_options(command: Any) -> dict[str, Any]:
     """
     if not Path(FILE).is_file():
         return {}
+    import tomllib
+
     try:
         content = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -1,8 +1,9 @@
 """What a run has to train: the cells of the grid, less what the store already has."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from study.grid import Grid
@@ -10,6 +11,8 @@ from study.info import disagreements, join_info
 from study.rows import FINISHED
 from study.storage import StoreError
 from trainables.config import CellConfig
+
+MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,9 @@ class Job:
     cell: CellConfig
     seeds: tuple[int, ...]
     whole: bool
+
+
+Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,35 @@ def plan_run(
         if missing:
             jobs.append(Job(cell, tuple(missing), whole=len(missing) == len(seeds)))
     return Plan(tuple(jobs), settled)
+
+
+def packs_of(jobs: Sequence[Job], grid: Grid, cells: int) -> list[Pack]:
+    """Divide jobs into packs of at most so many cells, in the order of their first jobs.
+
+    The cells of a pack share all settings that a stack must. Cells of a stratum come after one another, so that rivals
+    tend to be in one pack; packs of the same settings differ by at most one cell in size.
+    """
+    alike: dict[Any, list[Job]] = defaultdict(list)
+    for job in jobs:
+        alike[job.cell.stack_key].append(job)
+    place = {job: number for number, job in enumerate(jobs)}
+    packs: list[Pack] = []
+    for group in alike.values():
+        strata = list(dict.fromkeys(grid.stratum(job.cell) for job in group))
+        ordered = sorted(group, key=lambda job: strata.index(grid.stratum(job.cell))) if cells > 1 else group
+        count = -(-len(ordered) // cells)
+        bounds = [len(ordered) * number // count for number in range(count + 1)]
+        packs += [tuple(ordered[start:stop]) for start, stop in pairwise(bounds)]
+    return sorted(packs, key=lambda pack: min(place[job] for job in pack))
+
+
+def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
+    """Return how many cells a pack holds at most so that all GPUs have one, or MAX_ROWS trainings fill one.
+
+    A stack grows slower than it gets larger, so a GPU should train all that it will ever train at once.
+    """
+    seeds = max((len(job.seeds) for job in jobs), default=1)
+    return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))
 
 
 def study_info(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,9 +49,10 @@ class Progress:
         self._started = self._clock() if self._started is None else self._started
         self._running[key] = RunningCell(label, seeds, max_epochs)
 
-    def cell_set_back(self, key: str, reason: str) -> None:
-        """Note that a running cell failed, and is tried again from its last checkpoint."""
-        line = f"{self._running[key].label}: {reason}; it goes on from its last checkpoint"
+    def cells_set_back(self, keys: Sequence[str], reason: str) -> None:
+        """Note that the running cells of a pack failed, and are tried again from their last checkpoint."""
+        others = f" and {len(keys) - 1} cells with it" if len(keys) > 1 else ""
+        line = f"{self._running[keys[0]].label}{others}: {reason}; it goes on from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:

@@ -1,13 +1,15 @@
-"""What a cell gets of a machine or a cluster. Ray is not needed to say it."""
+"""What a Tune trial, a pack of cells, gets of a machine or a cluster. Ray is not needed to say it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-GPU_SHARE = 0.25  # of a cell: its networks are small, so that several fill a GPU better than one
+from study.planning import Job, cells_for_gpus
+
+GPU_SHARE = 0.25  # of a cell alone: its networks are small, so that several fill a GPU better than one
 
 
 class LaunchError(Exception):
@@ -16,10 +18,12 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a cell gets, and where: ``address`` is a Ray cluster's, or None for this machine alone.
+    """What a pack of cells gets, and where: ``address`` is a Ray cluster's, or None for this machine alone.
 
-    ``gpus_per_trial`` is None until it is known whether the cluster has GPUs.
-    A cell that dies is tried again ``retries`` times, from its last checkpoint; an epoch may take ``epoch_limit_s``.
+    ``gpus_per_trial`` is None until it is known whether the cluster has GPUs. ``cells_per_trial`` is the most that a
+    pack holds, or None for a number that suits the machines: 1 on a CPU, where a larger stack is not faster, and on
+    GPUs what ``cells_for_gpus`` of planning.py says. ``gpus`` are all there are.
+    A pack that dies is tried again ``retries`` times, from its last checkpoint; an epoch may take ``epoch_limit_s``.
     """
 
     cpus_per_trial: float = 1
@@ -28,6 +32,19 @@ class Resources:
     data_dir: str | None = None
     retries: int = 3
     epoch_limit_s: float = 600
+    cells_per_trial: int | None = None
+    gpus: float = 0
+
+    def cells_in_a_pack(self, jobs: Sequence[Job]) -> int:
+        """Return how many cells a pack of these jobs holds at most."""
+        if self.cells_per_trial is not None:
+            return self.cells_per_trial
+        return cells_for_gpus(jobs, int(self.gpus / self.gpus_per_trial)) if self.gpus_per_trial else 1
+
+    @property
+    def gpu_share(self) -> float:
+        """What part of a GPU a pack gets where the user does not say: a whole one for many cells."""
+        return 1 if self.cells_per_trial is None else min(1, GPU_SHARE * self.cells_per_trial)
 
     @property
     def device(self) -> str:
@@ -43,15 +60,20 @@ def resources_for(
     data_dir: str | None,
     retries: int = Resources.retries,
     epoch_limit_s: float = Resources.epoch_limit_s,
+    cells_per_trial: str = "auto",
 ) -> Resources:
-    """Fill in what the user left open, and refuse what this machine cannot give; a cluster may still grow.
+    """Refuse what cannot be, or what this machine cannot give; a cluster may still grow.
 
-    Without ``gpus_per_trial``, cells share a GPU where this machine has one; what a cluster has is seen later.
+    ``cells_per_trial`` is a number in digits, or auto. What the user left open is filled in by ``placed``.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
-    if gpus_per_trial is None and not address:
-        gpus_per_trial = GPU_SHARE if gpus else 0
+    if cells_per_trial != "auto" and not (
+        cells_per_trial.isascii() and cells_per_trial.isdigit() and int(cells_per_trial)
+    ):
+        raise LaunchError(
+            f"--cells-per-trial {cells_per_trial}: expected auto, or 1 or more cells to train as one stack"
+        )
     if cpus_per_trial < 1:
         raise LaunchError(f"--cpus-per-trial {cpus_per_trial:g}: expected at least 1, a core for each cell")
     if gpus_per_trial is not None and (
@@ -72,16 +94,18 @@ def resources_for(
             )
     if data_dir:  # a worker has another working directory
         data_dir = str(Path(data_dir).expanduser().absolute())
-    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s)
+    cells = None if cells_per_trial == "auto" else int(cells_per_trial)
+    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s, cells)
 
 
 def placed(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> tuple[Resources, bool]:
-    """Fill in what is known once the cluster is: whether its nodes, given by what each has, bring GPUs.
+    """Fill in what is known once the nodes are, each given by what it has: their GPUs, and what a pack gets of them.
 
-    Return also whether a node has room for a cell; where none has, cells wait for one that joins.
+    Return also whether a node has room for a pack; where none has, packs wait for one that joins.
     """
     nodes = list(nodes)
+    resources = replace(resources, gpus=sum(node.get("GPU", 0) for node in nodes))
     if resources.gpus_per_trial is None:
-        resources = replace(resources, gpus_per_trial=GPU_SHARE if any(node.get("GPU") for node in nodes) else 0)
+        resources = replace(resources, gpus_per_trial=resources.gpu_share if resources.gpus else 0)
     wanted = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial or 0}
     return resources, any(all(node.get(what, 0) >= need for what, need in wanted.items()) for node in nodes)

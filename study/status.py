@@ -39,7 +39,7 @@ class Status:
 def read_status(store: Store) -> Status:
     """Read a study's status; raise StoreError where there is no such study."""
     info = store.known_info()
-    rows, unreadable = store.read_trials()
+    rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
     beat = Heartbeat.read(store.folder)
     age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return Status(

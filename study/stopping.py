@@ -1,6 +1,6 @@
-"""Early stopping of cells: Ray's ASHA, one instance for each stratum."""
+"""Early stopping of cells, alone or in packs: Ray's ASHA, one instance for each stratum."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,20 +14,24 @@ METRIC, TIME = "val_accuracy", "epoch"
 
 
 class StratifiedASHA(FIFOScheduler):
-    """Stops cells that fall behind others of their stratum; a Tune trial is a cell.
+    """Stops cells that fall behind others of their stratum; a Tune trial is a pack of cells.
 
-    Two kinds of cells take no part, neither stopped nor a bar to others: protected ones, since a reference that is bad
-    in the end may well lead in the beginning, and those that a job adds seeds to, since their mean is over other seeds
-    than their rivals' and their first seeds have been let live.
+    The cells of a result are judged one after another, in its order, as if each had a Tune trial of its own: how cells
+    are packed decides only in which order they report. Two kinds of cells take no part, neither stopped nor a bar to
+    others: protected ones, since a reference that is bad in the end may well lead in the beginning, and those that a
+    job adds seeds to, since their mean is over other seeds than their rivals' and their first seeds have been let live.
+
+    ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both before the pack goes on, unless
+    no cell of it is left: then its Tune trial is stopped.
     """
 
-    def __init__(self, grid: Grid, jobs: Iterable[Job]) -> None:
+    def __init__(self, grid: Grid, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._metric = METRIC
-        self._grid = grid
-        self._judged = {job.cell.cell_id for job in jobs if job.whole and not grid.protects(job.cell)}
+        self._grid, self._tell = grid, tell
+        self._judged = {job.cell.cell_id: job.cell for job in jobs if job.whole and not grid.protects(job.cell)}
         self._judges: dict[tuple[Any, ...], AsyncHyperBandScheduler] = {}
-        self._cells: dict[str, CellConfig] = {}
+        self._ended: set[str] = set()
+        self.pruned: dict[str, int] = {}
 
     def _judge(self, cell: CellConfig) -> AsyncHyperBandScheduler:
         stratum = self._grid.stratum(cell)
@@ -47,37 +51,64 @@ class StratifiedASHA(FIFOScheduler):
         """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
         if self._grid.protects(cell):
             return
-        judge = self._judge(cell)
-        # All that ASHA reads of a trial is its id, and of the controller nothing.
-        controller, stub = cast(Any, None), cast(Any, SimpleNamespace(trial_id=cell.cell_id))
-        judge.on_trial_add(controller, stub)
+        self._judge(cell).on_trial_add(NO_CONTROLLER, _stub(cell.cell_id))
         for epoch, accuracy in sorted(curve.items()):
-            judge.on_trial_result(controller, stub, {TIME: epoch, METRIC: accuracy})
+            self._judge(cell).on_trial_result(NO_CONTROLLER, _stub(cell.cell_id), {TIME: epoch, METRIC: accuracy})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Note which cell the Tune trial is."""
-        cell = CellConfig.model_validate(trial.config["cell"])
-        if cell.cell_id in self._judged:
-            self._cells[trial.trial_id] = cell
-            self._judge(cell).on_trial_add(tune_controller, trial)
+        """Let the cells of a pack take part."""
+        for cell_id in self._members(trial):
+            self._judge(self._judged[cell_id]).on_trial_add(NO_CONTROLLER, _stub(cell_id))
+
+    def _members(self, trial: Any) -> list[str]:
+        """Return the ids of the cells of a pack that are judged."""
+        ids = [CellConfig.model_validate(part["cell"]).cell_id for part in trial.config["cells"]]
+        return [cell_id for cell_id in ids if cell_id in self._judged]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide whether the cell goes on."""
-        cell = self._cells.get(trial.trial_id)
-        if cell is None:
-            return self.CONTINUE
-        return self._judge(cell).on_trial_result(tune_controller, trial, result)
+        """Judge the cells of a pack; decide whether it goes on."""
+        reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
+        going_on = [report["cell_id"] for report in reported if self._goes_on(report)]
+        if not going_on:
+            return self.STOP
+        for report in reported:
+            if report["cell_id"] in self.pruned:
+                self._tell(report["cell_id"], self.pruned[report["cell_id"]])
+        return self.CONTINUE
+
+    def _goes_on(self, report: Mapping[str, Any]) -> bool:
+        """Take in a cell's result."""
+        cell_id, ended = report["cell_id"], report["ended"]
+        if cell_id in self._judged:
+            judge = self._judge(self._judged[cell_id])
+            own = {TIME: report[TIME], METRIC: report[METRIC]}
+            if ended:
+                judge.on_trial_complete(NO_CONTROLLER, _stub(cell_id), own)
+            elif judge.on_trial_result(NO_CONTROLLER, _stub(cell_id), own) == self.STOP:
+                self.pruned[cell_id], ended = report[TIME], True
+        if ended:
+            self._ended.add(cell_id)
+        return not ended
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Pass on that the cell has ended."""
-        if cell := self._cells.get(trial.trial_id):
-            self._judge(cell).on_trial_complete(tune_controller, trial, result)
+        """Take in the last result of a pack, which Tune shows only here, or here again."""
+        for report in result["cells"]:
+            if report["cell_id"] not in self._ended:
+                self._goes_on(report)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Pass on that the cell was taken back before it ran."""
-        if cell := self._cells.get(trial.trial_id):
-            self._judge(cell).on_trial_remove(tune_controller, trial)
+        """Let the cells of a pack that was taken back before it ran take no part."""
+        for cell_id in self._members(trial):
+            self._judge(self._judged[cell_id]).on_trial_remove(NO_CONTROLLER, _stub(cell_id))
 
     def debug_string(self) -> str:
         """Return the rungs of every stratum."""
         return "\n".join(f"{stratum}: {judge.debug_string()}" for stratum, judge in self._judges.items())
+
+
+NO_CONTROLLER = cast(Any, None)  # ASHA reads nothing of it
+
+
+def _stub(cell_id: str) -> Any:
+    """Stand for a cell as a Tune trial: all that ASHA reads of one is its id."""
+    return SimpleNamespace(trial_id=cell_id)

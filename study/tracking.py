@@ -5,8 +5,9 @@ after each epoch its number and the mean validation accuracy over the seeds. Not
 """
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +90,16 @@ class Tracking:
         self._open[cell_id], self._epochs[cell_id] = tracked, 0
         self._tell("log_trial_start", tracked)
 
-    def cell_advanced(self, cell: CellConfig, epoch: int, val_accuracy: float) -> None:
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Log an epoch; one that is reported again, by a cell that goes on from a checkpoint, is not logged again."""
-        if epoch > self._epochs[cell.cell_id]:
-            self._epochs[cell.cell_id] = epoch
+        if epoch > self._epochs[cell_id]:
+            self._epochs[cell_id] = epoch
             result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
-            self._tell("log_trial_result", epoch, self._open[cell.cell_id], result)
+            self._tell("log_trial_result", epoch, self._open[cell_id], result)
 
-    def cell_ended(self, cell: CellConfig, failed: bool) -> None:
+    def cell_ended(self, cell_id: str, failed: bool) -> None:
         """End a cell."""
-        self._tell("log_trial_end", self._open.pop(cell.cell_id), failed)
+        self._tell("log_trial_end", self._open.pop(cell_id), failed)
 
     def close(self) -> None:
         """End what an interruption has left open, and wait until all is written."""
@@ -114,3 +115,26 @@ class Tracking:
                 del self._loggers[tracker]
                 lines = str(error).strip().splitlines() or ["no message"]
                 self.errors[f"tracking by {tracker}"] = f"{type(error).__name__}: {lines[0]}; the study goes on without"
+
+
+def tracking_by(trackers: Collection[str], study: str) -> Tracking:
+    """Return what logs the cells of a run by Ray's own loggers, each imported only where it is asked for."""
+    folder, run = folder_for(study, trackers), f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    loggers: dict[str, Any] = {}
+    if "tensorboard" in trackers:
+        from ray.tune.logger import TBXLoggerCallback
+
+        loggers["tensorboard"] = TBXLoggerCallback()  # type: ignore[no-untyped-call]
+    if "mlflow" in trackers:
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    if "wandb" in trackers:
+        from ray.air.integrations.wandb import WandbLoggerCallback
+
+        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
+        quiet |= dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True)
+        loggers["wandb"] = WandbLoggerCallback(
+            study, run, upload_timeout=60, mode="offline", dir=str(folder), settings=quiet
+        )
+    return Tracking(loggers, folder, run)

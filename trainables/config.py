@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -75,11 +76,7 @@ class CellConfig(BaseModel):
     @property
     def cell_id(self) -> str:
         """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
-        settings = self.model_dump()
-        if not self.fixed_data:  # a setting that came later: cells without it keep the id that they had
-            del settings["fixed_data"]
-        canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return _cell_id(self)
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
@@ -89,3 +86,12 @@ class CellConfig(BaseModel):
     def trial_id(self, seed: int) -> str:
         """Name the training of this cell with one seed."""
         return f"{self.cell_id}-{seed:04d}"
+
+
+@lru_cache(maxsize=100_000)  # by the settings, not on the object: a copy with other settings has another id
+def _cell_id(cell: CellConfig) -> str:
+    settings = cell.model_dump()
+    if not cell.fixed_data:  # a setting that came later: cells without it keep the id that they had
+        del settings["fixed_data"]
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -84,7 +84,7 @@ class _OnCpu(torch.autograd.Function):
         bias1_gradient, bias2_gradient = (images.new_zeros(*weight2.shape[:2], channels) for channels in CHANNELS)
         _by_replicate(
             kernels.backward,
-            gradient.view_as(features) if gradient.is_contiguous() else gradient.reshape(features.shape),
+            gradient.reshape(features.shape),
             images,
             weight2.permute(0, 1, 2, 4, 5, 3).flatten(4),
             scale,

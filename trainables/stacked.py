@@ -176,7 +176,8 @@ class StackedAdam:
 
     def __init__(self, parameters: Tensor) -> None:
         self.unit_step = torch.zeros_like(parameters, requires_grad=False)
-        self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True)
+        captured = parameters.is_cuda  # a step there may be part of a CUDA graph
+        self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True, capturable=captured)
 
     def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
         """Move ``parameters`` in place along ``parameters.grad``, and clear the gradient; rates are ``[K]``."""

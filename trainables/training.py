@@ -12,6 +12,7 @@ from torch import Tensor
 from trainables.classifier import Classifier
 from trainables.comparator import Comparator
 from trainables.config import VARIED_IN_A_STACK, CellConfig
+from trainables.graphs import GraphedStep
 from trainables.pairs import Pool, draw_split
 from trainables.stacked import (
     Patience,
@@ -130,6 +131,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._rates = torch.empty(len(stack), device=self._device)
         self._loss_sums = torch.empty(len(stack), dtype=torch.float64, device=self._device)
         self._step = torch.empty((), dtype=torch.int32, device=self._device)
+        self._take_step = GraphedStep(self._train_step) if self._device.type == "cuda" else self._train_step
 
     def _load_pairs(self) -> None:
         config = self.config
@@ -173,11 +175,11 @@ class Training(Iterator[list[EpochRecord]]):
         self._loss_sums.zero_()
         self._step.fill_(self.epoch * len(batches))
         for batch in batches:
-            self._train_step(batch)
+            self._take_step(batch)
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, batch: Tensor) -> None:
-        """Take a step on the pairs at ``batch`` ``[K, B]``. All that it reads and changes is in tensors that stay."""
+        """Take a step on the pairs at ``batch`` ``[K, B]``: the host waits for nothing, all state stays in place."""
         images, digits = self._train.batch(batch)
         outputs = self.model.forward(self.parameters, images, self._masks(batch.shape[1]))
         losses = self.model.losses(outputs, digits, self._aux_weights)

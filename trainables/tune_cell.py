@@ -1,4 +1,4 @@
-"""The Tune Trainable around training.py: one Tune trial trains all seeds of a cell, one step an epoch."""
+"""The Tune Trainable around training.py: one Tune trial trains all seeds of a pack of cells, one step an epoch."""
 
 import dataclasses
 import faulthandler
@@ -6,10 +6,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import ray
 import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
@@ -19,6 +21,7 @@ from trainables.memory import keep_freed_memory
 from trainables.pairs import load_pool
 from trainables.training import EpochRecord, Training
 
+IDLE_SHARE = 0.25  # on a GPU, where a smaller stack means graphs to capture again
 GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code
 
 
@@ -26,15 +29,37 @@ class StorageNotSharedError(Exception):
     """This node does not see what the driver has written to the storage."""
 
 
-class CellTrainable(tune.Trainable):
-    """Trains a cell. Its Tune config holds:
+class Verdicts:
+    """Which cells inside packs have been pruned, and after which epoch: a Ray actor that driver and packs share.
 
-    ``cell`` (settings of a CellConfig), ``seeds`` (list of int), ``device`` ("cpu" or "cuda"), ``threads`` (of the
-    CPU), ``data_dir`` (folder of the MNIST files, or None), ``epoch_limit_s`` (seconds) and ``marker`` (a
-    pyarrow.fs.FileSystem and the path of a file in it that this node has to see before it trains, or None). Resources
-    are the caller's to set, by ``tune.with_resources``. Every result holds ``val_accuracy``, the mean over all seeds
-    of the cell (one that has ended counts with its last value), and ``records``, the epoch's records as plain
-    dictionaries.
+    A pack asks at the beginning of each step. It is told the epoch too, so that one that is set back to a checkpoint
+    ends the cell where it had ended, and all its cells have the bits of a pack that was never set back.
+    """
+
+    def __init__(self) -> None:
+        self._pruned: dict[str, int] = {}
+
+    def prune(self, cell_id: str, epoch: int) -> None:
+        """Note a cell."""
+        self._pruned[cell_id] = epoch
+
+    def pruned(self) -> dict[str, int]:
+        """Return the epoch of each pruned cell by its id."""
+        return self._pruned
+
+
+class PackTrainable(tune.Trainable):
+    """Trains a pack of cells in one stack. Its Tune config holds:
+
+    ``cells`` (a list of ``cell``, the settings of a CellConfig, and ``seeds``, a list of int), ``device`` ("cpu" or
+    "cuda"), ``threads`` (of the CPU), ``data_dir`` (folder of the MNIST files, or None), ``epoch_limit_s`` (seconds),
+    ``marker`` (a pyarrow.fs.FileSystem and the path of a file in it that this node has to see before it trains, or
+    None) and ``verdicts`` (the name of the actor Verdicts, or None where no cell is pruned inside a pack). Resources
+    are the caller's to set, by ``tune.with_resources``.
+
+    Every result holds ``epoch`` and ``cells``: of each cell that trained in it, in their order, ``cell_id``, ``epoch``,
+    ``val_accuracy``, the mean over all its seeds (one that has ended counts with its last value), ``ended``, whether
+    all its seeds have, and ``records``, the epoch's records as plain dictionaries.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -44,32 +69,44 @@ class CellTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another cell in the same process, so that Python, PyTorch and the digits are loaded only once."""
+        """Begin another pack in the same process, so that Python, PyTorch and the digits are loaded only once."""
         torch.set_num_threads(new_config["threads"])
-        cell = CellConfig.model_validate(new_config["cell"])
-        pool = load_pool(cell.data, new_config["data_dir"])
-        self._training = Training({cell: new_config["seeds"]}, pool, new_config["device"])
+        cells = {CellConfig.model_validate(part["cell"]): part["seeds"] for part in new_config["cells"]}
+        pool = load_pool(next(iter(cells)).data, new_config["data_dir"])
+        idle_share = IDLE_SHARE if new_config["device"] == "cuda" else 0.0
+        self._training = Training(cells, pool, new_config["device"], idle_share)
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
-        self._val_accuracy: dict[int, float] = {}
+        self._val_accuracy: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
         self._marker: tuple[FileSystem, str] | None = new_config["marker"]
+        self._verdicts = new_config["verdicts"] and ray.get_actor(new_config["verdicts"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; ``done`` when the last seed has ended.
+        """Train one epoch; ``done`` when the last seed of the last cell has ended.
 
         Raises TimeoutError beyond the epoch limit, and StorageNotSharedError.
         """
         if self._marker is not None:
             _check_shared(*self._marker)
             self._marker = None
+        if self._verdicts is not None:
+            for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
+                if cell_id in self._val_accuracy and epoch <= self._training.epoch:
+                    self._training.drop(cell_id)
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
             records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
-        self._val_accuracy.update({record.seed: record.val_accuracy for record in records})
+        cells = [self._report(cell_id, list(own)) for cell_id, own in groupby(records, lambda record: record.cell_id)]
+        return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
+
+    def _report(self, cell_id: str, records: list[EpochRecord]) -> dict[str, Any]:
+        last = self._val_accuracy[cell_id]
+        last.update({record.seed: record.val_accuracy for record in records})
         return {
+            "cell_id": cell_id,
             "epoch": self._training.epoch,
-            "val_accuracy": sum(self._val_accuracy.values()) / len(self._val_accuracy),
+            "val_accuracy": sum(last.values()) / len(last),
+            "ended": all(record.status != "running" for record in records),
             "records": [_as_dict(record) for record in records],
-            "done": not self._training.rows,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -19,6 +19,7 @@ STYLES = (
     ("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
     ("#56B4E9", "P", (0, (8, 2))),
 )
+SERIES = 2 * len(STYLES)  # more cannot be told apart
 REPORTED_GREY = "#767676"
 MARK_HEIGHT = 0.045  # of the axes
 BAND_GREY = "#EEEEEE"
@@ -55,21 +56,31 @@ class Series:
 
 @dataclass(frozen=True)
 class AuxWeightFigure:
-    """Accuracies in percent by auxiliary weight; ``reported`` are the report's ``(weight, accuracy)``."""
+    """Accuracies in percent by auxiliary weight; ``reported`` are the report's ``(weight, accuracy)``.
+
+    ``left_out`` is how many series there are besides the SERIES with the best cells by mean validation accuracy.
+    """
 
     sharing: bool
     series: tuple[Series, ...]
+    left_out: int
     reported: tuple[tuple[float, float], ...]
 
 
 def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
-    """Return a series for each dropout, and for each value of any other factor but the auxiliary weight."""
+    """Return a series for each dropout, and for each value of any other factor but the auxiliary weight.
+
+    Of more than SERIES, they are those whose best cells have the highest mean validation accuracies.
+    """
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "comparator") & (cells["sharing"] == sharing)].sort_values("aux_weight")
     others = [name for name in data.info["roles"] if name not in ("model", "sharing", "aux_weight")]
     names = list(dict.fromkeys(["dropout", "learning_rate", *others]))
+    best = cells.groupby(names)["val_accuracy_mean"].max().sort_values(ascending=False, kind="stable")
     series = []
-    for _, group in cells.groupby(names):
+    for settings, group in cells.groupby(names):
+        if settings not in best.index[:SERIES]:
+            continue
         rows = group.to_dict("records")
         points = tuple(
             Point(
@@ -83,7 +94,7 @@ def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
         )
         series.append(Series(describe_settings(rows[0], names), points))
     reported = tuple((weight, 100 * accuracy) for weight, accuracy in AUX_WEIGHT_CURVES[sharing].items())
-    return AuxWeightFigure(sharing, tuple(series), reported)
+    return AuxWeightFigure(sharing, tuple(series), len(best) - len(series), reported)
 
 
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:

@@ -1,5 +1,6 @@
 """Learning curves: mean validation accuracy by epoch, a line a cell, an axes a stratum."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -10,6 +11,7 @@ from analysis.estimates import describe_settings, summarise_cells
 from analysis.load import StudyData
 
 LINES = ("-", "--", "-.", ":")
+PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
 RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
 
 
@@ -37,15 +39,32 @@ class CurvesFigure:
     curves: tuple[Curve, ...]
 
 
+def shown_cells(data: StudyData) -> Sequence[str]:
+    """Return the ids of the cells whose curves are drawn; the epochs of no others are needed.
+
+    They are all, or of more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by mean validation
+    accuracy, a stratum by its best cell. What is not complete comes last.
+    """
+    cells = summarise_cells(data)
+    if len(cells) <= PANELS * CURVES:
+        return cells["cell_id"].tolist()
+    ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
+    scientific = [name for name, role in data.info["roles"].items() if role == "scientific"]
+    stratum = ranked.groupby(scientific or "n_planned", sort=False).ngroup()  # n_planned is the same for all
+    shown = (stratum < PANELS) & (stratum.groupby(stratum).cumcount() < CURVES)
+    return ranked.loc[shown, "cell_id"].tolist()
+
+
 def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
-    """Return a figure a stratum, of its cells with validation accuracies by epoch."""
+    """Return a figure a stratum, of its shown cells with validation accuracies by epoch."""
     if "val_accuracy" not in data.epochs:
         return ()
     cells = summarise_cells(data)
+    cells = cells[cells["cell_id"].isin(shown_cells(data))]
     roles = data.info["roles"]
     scientific = [name for name, role in roles.items() if role == "scientific"]
     tuned = [name for name, role in roles.items() if role == "tuned"]
-    epochs = data.epochs[data.epochs["seed"].isin(data.info["seeds"])]
+    epochs = data.epochs[data.epochs["seed"].isin(data.info["seeds"]) & data.epochs["cell_id"].isin(cells["cell_id"])]
     by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
     known = set(by_epoch.columns.get_level_values("cell_id"))
     strata: dict[str, list[Curve]] = {}

@@ -12,6 +12,7 @@ from analysis.figures.aux_weight import REPORTED_GREY, STYLES
 from analysis.sheets import probability
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
+MAIN_ROWS = 60  # more would be a picture of metres; the table has all
 MAIN, NAMED = STYLES[0], STYLES[1]  # by colour and marker
 
 
@@ -32,7 +33,7 @@ class EffectRow:
 
 
 def effects_data(effects: Sequence[Effect], contrasts: Sequence[Contrast]) -> tuple[EffectRow, ...]:
-    """Return the contrasts, then the main effects."""
+    """Return the contrasts, then the main effects; of more than MAIN_ROWS, the largest."""
     nan = float("nan")
     rows = []
     for contrast in contrasts:
@@ -44,7 +45,8 @@ def effects_data(effects: Sequence[Effect], contrasts: Sequence[Contrast]) -> tu
             sign = "" if p.startswith("<") else "= "
             label = f"{contrast.name} " + f"(p {sign}{p})".replace(" ", NO_BREAK)
             rows.append(EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, True))
-    for effect in effects:
+    largest = sorted(effects, key=lambda effect: -abs(effect.estimate.mean))[:MAIN_ROWS]
+    for effect in (effect for effect in effects if effect in largest):
         found = effect.estimate
         along = f" (with {' and '.join(effect.along)})" if effect.along else ""
         label = f"{effect.factor}: {format_setting(effect.value)} − {format_setting(effect.baseline)}{along}"

@@ -12,7 +12,7 @@ import yaml
 
 from study.grid import load_grid
 from tests.cluster.hosts import HOME, NFS, Lab, missing_tools
-from tests.study.test_runs import WEIGHTS, assert_store_is_as_trained_directly, write_grid
+from tests.study.test_runs import LONG, WEIGHTS, assert_store_is_as_trained_directly, write_grid
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("ray")]
 
@@ -111,7 +111,7 @@ def test_up_run_submit_and_down(lab):
     status = lab.hosts["laptop"].run("study", "status", "own", "--storage", STORAGE)
     assert "own: of 8 trials 8 finished" in status.stdout
     # Cells so long that the head cannot have trained them all before another host is ready:
-    write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+    write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, **LONG)
     apart = lab.hosts["head"].run("bash", "-c", f". ~/.bashrc; study {command} --storage /tmp/apart")
     assert apart.returncode == 2, apart.stdout + apart.stderr
     assert re.search(
@@ -125,7 +125,7 @@ def test_up_run_submit_and_down(lab):
 
 @pytest.mark.parametrize(("seconds", "lost"), [(8, False), (60, True)])
 def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
-    grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+    grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, **LONG)
     up(lab, "one", "two")
     command = lab.hosts["head"].command("bash", "-c", f". ~/.bashrc; exec study run --grid {NFS}/own.yaml")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

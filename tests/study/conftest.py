@@ -13,7 +13,6 @@ from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from study.cli import main
 from study.rows import CellResult
 from trainables.config import CellConfig
 
@@ -55,26 +54,6 @@ def build_result(records, cell=None, seeds=None, ended="pruned", error=None):
 @pytest.fixture
 def make_result():
     return build_result
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("RAY_ADDRESS", "STUDY_STORAGE", "STUDY_DATA_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["study", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 class S3Server:

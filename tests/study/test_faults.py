@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 
 from study.grid import load_grid
 from tests.study.test_runs import (
+    LONG,
     WEIGHTS,
     assert_store_is_as_trained_directly,
     start,  # noqa: F401
@@ -41,8 +42,8 @@ def nodes():
 
 @pytest.fixture
 def grid(tmp_path):
-    """Six cells of some twenty seconds each on a core, with checkpoints on the way."""
-    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+    """Six cells of some five seconds each on a core, more where it is shared, with checkpoints on the way."""
+    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, **LONG)
 
 
 def run_of(grid, tmp_path):

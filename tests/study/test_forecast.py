@@ -23,16 +23,18 @@ def job(seeds):
         (Machines(3, 7, 0), 2, 0, 9),  # what is left of a machine joins nothing
     ],
 )
-def test_cells_at_once(machines, cpus, gpus, slots):
-    assert machines.cells_at_once(Resources(cpus, gpus)) == slots
+def test_packs_at_once(machines, cpus, gpus, slots):
+    assert machines.packs_at_once(Resources(cpus, gpus)) == slots
 
 
 def test_machines_default_to_this_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     machines, resources = machines_for(1, None, None, None, 1, None)
     assert machines == Machines(1, len(os.sched_getaffinity(0)), 2)
-    assert resources.gpus_per_trial == 0.25
+    assert (resources.gpus_per_trial, resources.gpus) == (1, 2)
+    assert machines_for(1, None, None, None, 1, None, "1")[1].gpus_per_trial == 0.25
     assert machines_for(8, 64, 0, 2.5, 2, None) == (Machines(8, 64, 0, 2.5), Resources(2, 0, "of these machines"))
+    assert machines_for(3, 64, 4, 2.5, 2, 1)[1].gpus == 12
 
 
 @pytest.mark.parametrize(
@@ -52,13 +54,13 @@ def test_machines_that_cannot_be(asked, message):
 
 
 def row(cell, seconds, device="cpu", status="completed"):
-    began = datetime(2026, 1, 1, tzinfo=UTC)
+    began = datetime(2026, 1, 1, microsecond=ord(cell[0]), tzinfo=UTC)  # the cells of a pack begin together
     ended = began + timedelta(seconds=seconds)
     return {"cell_id": cell, "status": status, "device": device, "started_at": began, "finished_at": ended}
 
 
 def test_rate_is_of_the_finished_cells_of_a_device():
-    rows = [row("a", 20)] * 10 + [row("b", 60)] * 10 + [row("c", 8)] * 2
+    rows = [row("a1", 20)] * 5 + [row("a2", 11)] * 5 + [row("b", 60)] * 10 + [row("c", 8)] * 2
     rows += [row("d", 900, status="pruned"), row("e", 900, status="failed"), row("f", 1, device="cuda")]
     # 88 s for 22 trainings; the slowest are b's, 6 s each
     assert measured_rate("own", rows, "cpu") == Rate(4.0, 6.0, "the 22 trainings of own on cpu")
@@ -69,8 +71,8 @@ def test_rate_is_of_the_finished_cells_of_a_device():
 def test_duration_lies_between_the_bounds_of_list_scheduling():
     rate = Rate(2.0, 3.0, "")
     assert duration_s([], 4, rate) == (0, 0)
-    assert duration_s([job(10)] * 6, 1, rate) == (120, 120)
+    assert duration_s([(job(4), job(6))] * 6, 1, rate) == (120, 120)
     # 120 s of work over 4 slots is 30 s, as long as the slowest cell; at worst that one starts last
-    assert duration_s([job(10)] * 6, 4, rate) == (30, 30 + 0.75 * 30)
+    assert duration_s([(job(4), job(6))] * 6, 4, rate) == (30, 30 + 0.75 * 30)
     # a slot for each cell: the slowest one
-    assert duration_s([job(10)] * 6, 6, rate) == duration_s([job(10)] * 6, 12, rate) == (30, 30)
+    assert duration_s([(job(4), job(6))] * 6, 6, rate) == duration_s([(job(4), job(6))] * 6, 12, rate) == (30, 30)

@@ -1,7 +1,7 @@
 import pytest
 
 from study.grid import load_grid
-from study.planning import plan_run, study_info
+from study.planning import packs_of, plan_run, study_info
 from study.storage import StoreError
 
 GRID = load_grid("smoke")
@@ -78,3 +78,24 @@ def test_another_protocol_under_the_same_name_is_refused():
     earlier = study_info("smoke", GRID, CELLS, range(2), None)
     with pytest.raises(StoreError, match=r"smoke was run with data mnist5k, now it is mnist: .*--name"):
         study_info("smoke", GRID, GRID.cells("mnist"), range(2), earlier)
+
+
+def test_packs_are_of_cells_that_may_share_a_stack_and_even_in_size():
+    full = load_grid("full")
+    jobs = plan_run(full.cells(), range(10), [], "asha").jobs
+    assert [len(pack) for pack in packs_of(jobs, full, 100)] == [16, 16, 1]  # sharing off, on, and the classifier
+    assert [len(pack) for pack in packs_of(jobs, full, 9)] == [8, 8, 8, 8, 1]  # each a stratum
+    assert [len(pack) for pack in packs_of(jobs, full, 7)] == [5, 5, 6, 5, 5, 6, 1]
+    assert [job for pack in packs_of(jobs, full, 9) for job in pack] == list(jobs)
+    assert packs_of(jobs, full, 1) == [(job,) for job in jobs]
+
+
+def test_rivals_are_packed_together_where_the_grid_lists_them_apart():
+    grid = load_grid("smoke").model_copy(
+        update={"factors": {name: load_grid("smoke").factors[name] for name in ("aux_weight", "sharing")}}
+    )
+    jobs = plan_run(grid.cells(), range(2), [], "none").jobs
+    assert [job.cell.sharing for job in jobs] == [False, True, False, True]
+    packs = packs_of(jobs, grid, 2)
+    assert [[job.cell.sharing for job in pack] for pack in packs] == [[False, False], [True, True]]
+    assert [pack[0] for pack in packs] == [jobs[0], jobs[1]]

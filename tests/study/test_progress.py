@@ -27,8 +27,12 @@ def test_a_cell_that_is_tried_again_says_why(clock):
     console = screen()
     with Progress(4, console, clock) as progress:
         progress.cell_started("a", "sharing off", 10, 80)
-        progress.cell_set_back("a", "OSError: [Errno 5] disk gone")
-    assert console.file.getvalue() == "sharing off: OSError: [Errno 5] disk gone; it goes on from its last checkpoint\n"
+        progress.cells_set_back(["a"], "OSError: [Errno 5] disk gone")
+        progress.cells_set_back(["a", "b", "c"], "gone")
+    assert console.file.getvalue().splitlines() == [
+        "sharing off: OSError: [Errno 5] disk gone; it goes on from its last checkpoint",
+        "sharing off and 2 cells with it: gone; it goes on from its last checkpoint",
+    ]
 
 
 def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):

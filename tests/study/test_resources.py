@@ -3,7 +3,9 @@ import os
 import pytest
 import torch
 
+from study.planning import Job
 from study.resources import LaunchError, Resources, placed, resources_for
+from trainables.config import CellConfig
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -16,8 +18,32 @@ def _no_cluster(monkeypatch):
 @pytest.mark.parametrize(("gpus_here", "share"), [(0, 0), (2, 0.25)])
 def test_a_gpu_is_shared_where_there_is_one(monkeypatch, gpus_here, share):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus_here)
-    assert resources_for(1, None, None, None) == Resources(1, share, None, None)
-    assert resources_for(1, None, None, None).device == ("cuda" if gpus_here else "cpu")
+    asked = resources_for(1, None, None, None, cells_per_trial="1")
+    resources, _ = placed(asked, [{"CPU": 8.0, "GPU": float(gpus_here)}])
+    assert resources == Resources(1, share, cells_per_trial=1, gpus=gpus_here)
+    assert resources.device == ("cuda" if gpus_here else "cpu")
+
+
+@pytest.mark.parametrize(("cells", "share"), [("auto", 1), ("1", 0.25), ("2", 0.5), ("9", 1)])
+def test_a_pack_of_many_cells_has_a_gpu_to_itself(cells, share):
+    asked = resources_for(1, None, "auto", None, cells_per_trial=cells)
+    assert placed(asked, [WITH_GPUS])[0].gpus_per_trial == share
+
+
+@pytest.mark.parametrize("cells", ["0", "-1", "two", "1.5", ""])
+def test_cells_that_make_no_pack_are_refused(cells):
+    with pytest.raises(LaunchError, match=f"--cells-per-trial {cells}: expected auto, or 1 or more"):
+        resources_for(1, 0, None, None, cells_per_trial=cells)
+
+
+def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
+    jobs = [Job(CellConfig(aux_weight=weight), tuple(range(10)), whole=True) for weight in range(40)]
+    assert Resources(1, 0).cells_in_a_pack(jobs) == 1
+    assert Resources(1, 0, cells_per_trial=3).cells_in_a_pack(jobs) == 3
+    assert Resources(1, 1, gpus=1).cells_in_a_pack(jobs) == 32  # 320 trainings at most
+    assert Resources(1, 1, gpus=3).cells_in_a_pack(jobs) == 14
+    assert Resources(1, 0.25, gpus=4).cells_in_a_pack(jobs) == 3  # 16 packs at once
+    assert Resources(1, 2, gpus=1).cells_in_a_pack(jobs) == 32  # the GPUs are still to come
 
 
 @pytest.mark.parametrize(
@@ -55,7 +81,7 @@ CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
     ("asked", "nodes", "gpus", "room"),
     [
         (None, [CPU_ONLY], 0, True),
-        (None, [CPU_ONLY, WITH_GPUS], 0.25, True),
+        (None, [CPU_ONLY, WITH_GPUS], 1, True),
         (2, [CPU_ONLY], 2, False),  # nodes with GPUs may still join
         (0, [CPU_ONLY, WITH_GPUS], 0, True),
         (None, [{}], 0, False),  # a head that trains nothing
@@ -65,7 +91,8 @@ CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
 def test_what_a_cluster_has_settles_what_was_left_open(asked, nodes, gpus, room):
     resources = resources_for(1, asked, "auto", None)
     assert resources.gpus_per_trial == asked
-    assert placed(resources, nodes) == (Resources(1, gpus, "auto", None), room)
+    all_gpus = sum(node.get("GPU", 0) for node in nodes)
+    assert placed(resources, nodes) == (Resources(1, gpus, "auto", None, gpus=all_gpus), room)
 
 
 def test_cores_of_a_cell_are_on_one_node():

@@ -136,8 +136,8 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     logger = Full()
     tracking = Tracking({"mlflow": logger}, tmp_path, "now")
     tracking.cell_started(CellConfig(), 2)
-    tracking.cell_advanced(CellConfig(), 1, 0.5)
-    tracking.cell_ended(CellConfig(), failed=False)
+    tracking.cell_advanced(CellConfig().cell_id, 1, 0.5)
+    tracking.cell_ended(CellConfig().cell_id, failed=False)
     tracking.close()
     assert logger.calls == 2
     expected = "OSError: [Errno 28] No space left on device; the study goes on without"

@@ -153,3 +153,8 @@ def test_a_share_that_leaves_one_pair_will_do(pairs, share):
 def test_a_cell_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         CellConfig().dropout = 0.5
+
+
+def test_a_copy_with_another_setting_has_another_id():
+    cell = CellConfig(aux_weight=1)
+    assert cell.cell_id != cell.model_copy(update={"aux_weight": 2.0}).cell_id == CellConfig(aux_weight=2).cell_id

@@ -1,5 +1,6 @@
 """The Tune adapter: as an object in this process, and under a real Ray."""
 
+import itertools
 import logging
 import os
 import pickle
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from ray import tune
 
 from trainables.training import Training
-from trainables.tune_cell import CellTrainable, StorageNotSharedError
+from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -26,21 +27,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SEEDS = [4, 0]
-LIMIT = {"epoch_limit_s": 600, "marker": None}
+REST = {"device": "cpu", "threads": 1, "data_dir": None, "epoch_limit_s": 600, "marker": None, "verdicts": None}
 
 
-def config_of(cell, seeds=SEEDS):
-    return {"cell": cell.model_dump(), "seeds": list(seeds), "device": "cpu", "threads": 1, "data_dir": None} | LIMIT
+def config_of(*cells, seeds=SEEDS):
+    return {"cells": [{"cell": cell.model_dump(), "seeds": list(seeds)} for cell in cells]} | REST
 
 
 def timeless(results):
-    """Results as (epoch, val_accuracy, records), the records without the time that they took, NaN as None."""
+    """A cell's results as (epoch, val_accuracy, records), the records without the time they took, NaN as None."""
 
     def plain(record):
         return {name: None if value != value else value for name, value in record.items()} | {"train_time_s": 0}
 
+    reports = [report for result in results for report in result.get("cells", [result])]
     return [
-        (result["epoch"], result["val_accuracy"], [plain(record) for record in result["records"]]) for result in results
+        (report["epoch"], report["val_accuracy"], [plain(record) for record in report["records"]]) for report in reports
     ]
 
 
@@ -71,8 +73,8 @@ def trainable(tmp_path, monkeypatch):
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
     made = []
 
-    def make(cell, seeds=SEEDS, **more):
-        made.append(CellTrainable(config=config_of(cell, seeds) | more))
+    def make(*cells, seeds=SEEDS, **more):
+        made.append(PackTrainable(config=config_of(*cells, seeds=seeds) | more))
         return made[-1]
 
     yield make
@@ -106,9 +108,9 @@ def test_its_results_are_those_of_the_training(trainable, cells, pool):
 
 def test_a_seed_that_has_ended_counts_with_its_last_value(trainable, small_cell, pool):
     cell = small_cell(learning_rate=2.0**-6, plateau_patience=0, stop_patience=2, max_epochs=12)
-    results = train_to_the_end(trainable(cell, [4, 0, 11]))
+    results = train_to_the_end(trainable(cell, seeds=[4, 0, 11]))
     assert timeless(results) == direct(cell, pool, [4, 0, 11])
-    sizes = [len(result["records"]) for result in results]
+    sizes = [len(result["cells"][0]["records"]) for result in results]
     assert 0 < sizes[-1] < sizes[0] == 3  # else nothing is tested here
 
 
@@ -132,20 +134,56 @@ def test_restoring_knows_the_seeds_that_have_ended(trainable, small_cell, pool, 
     expected = direct(cell, pool, [4, 0, 11])
     after = next(epoch for epoch, _, records in expected if len(records) < 3)  # one has ended before this epoch
     assert after < len(expected)
-    one = trainable(cell, [4, 0, 11])
+    one = trainable(cell, seeds=[4, 0, 11])
     for _ in range(after):
         one.train()
-    other = trainable(cell, [4, 0, 11])
+    other = trainable(cell, seeds=[4, 0, 11])
     other.restore(one.save(str(tmp_path / "checkpoint")))
     assert timeless(train_to_the_end(other)) == expected[after:]
 
 
 def test_after_a_reset_another_cell_trains_as_in_a_fresh_object(trainable, cells, small_cell, pool):
-    reused = trainable(cells[0], [4, 0, 11])
+    reused = trainable(cells[0], seeds=[4, 0, 11])
     reused.train()
     for cell in (cells[1], cells[0]):
         assert reused.reset(config_of(cell))
         assert timeless(train_to_the_end(reused)) == direct(cell, pool)
+
+
+@pytest.fixture
+def pack(small_cell):
+    return [small_cell(aux_weight=weight, dropout=dropout, max_epochs=4) for weight, dropout in ((0, 0), (1, 0.5))]
+
+
+def by_cell(results):
+    """Sort the reports of a pack's results by cell."""
+    reports = [report for result in results for report in result["cells"]]
+    return {
+        cell_id: timeless([report for report in reports if report["cell_id"] == cell_id])
+        for cell_id in dict.fromkeys(report["cell_id"] for report in reports)
+    }
+
+
+def pack_directly(pack, pool, pruned=()):
+    """The reports by cell that a pack should have, from the training itself; ``pruned`` has (cell, epoch)."""
+    training, reports = Training(dict.fromkeys(pack, SEEDS), pool), {}
+    while training.rows:
+        for cell, epoch in pruned:
+            if training.epoch == epoch:
+                training.drop(cell.cell_id)
+        for cell_id, records in itertools.groupby(next(training), lambda record: record.cell_id):
+            records = list(records)
+            plain = [vars(record) | {"error": record.error} for record in records]
+            mean = sum(record.val_accuracy for record in records) / len(records)
+            reports.setdefault(cell_id, []).append({"epoch": training.epoch, "val_accuracy": mean, "records": plain})
+    return {cell_id: timeless(own) for cell_id, own in reports.items()}
+
+
+def test_a_pack_reports_each_cell(trainable, pack, pool):
+    results = train_to_the_end(trainable(*pack))
+    assert by_cell(results) == pack_directly(pack, pool)
+    assert [[report["ended"] for report in result["cells"]] for result in results] == [[False] * 2] * 3 + [[True] * 2]
+    assert [result["done"] for result in results] == [False, False, False, True]
 
 
 class Malicious:
@@ -179,7 +217,7 @@ def test_a_checkpoint_that_is_no_folder_is_refused(trainable, cells):
 
 def test_a_wrong_setting_is_refused(trainable, cells):
     config = config_of(cells[0])
-    config["cell"]["dropout"] = 1.5
+    config["cells"][0]["cell"]["dropout"] = 1.5
     with pytest.raises(ValidationError, match="dropout"):
         trainable(cells[0]).reset(config)
 
@@ -206,7 +244,7 @@ class Results(tune.Callback):
         self.by_cell, self.pids, self._kill_after = {}, {}, kill_after
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        key = str(trial.config["cell"])
+        key = str(trial.config["cells"][0]["cell"])
         self.by_cell.setdefault(key, []).append(result)
         self.pids.setdefault(key, []).append(result["pid"])
         if result["epoch"] == self._kill_after:
@@ -218,8 +256,8 @@ def tuned(cells, folder, results, **run_settings):
     """Train the cells one after another, on both cores each, and return Tune's own summary."""
     configs = [config_of(cell) for cell in cells]
     return tune.Tuner(
-        tune.with_resources(CellTrainable, {"cpu": 2}),
-        param_space={**configs[0], "cell": tune.grid_search([config["cell"] for config in configs])},
+        tune.with_resources(PackTrainable, {"cpu": 2}),
+        param_space={**configs[0], "cells": tune.grid_search([config["cells"] for config in configs])},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             storage_path=str(folder),
@@ -256,8 +294,39 @@ def test_a_cell_whose_worker_is_killed_goes_on_with_the_same_bits(cells, pool, t
     assert found == [*expected[:3], *expected[2:]]
 
 
+@pytest.fixture
+def verdicts(_ray):
+    """The actor's name and handle."""
+    actor = ray.remote(Verdicts).options(name="verdicts", num_cpus=0).remote()
+    yield "verdicts", actor
+    ray.kill(actor)
+
+
+@pytest.mark.parametrize("set_back_to", [None, 1, 3])
+def test_a_pruned_cell_ends_at_its_epoch_even_where_the_pack_is_set_back(
+    set_back_to, verdicts, trainable, pack, pool, tmp_path
+):
+    name, actor = verdicts
+    one = trainable(*pack, verdicts=name)
+    results = []
+    for epoch in (1, 2, 3):
+        results.append(one.train())
+        if epoch == 2:
+            ray.get(actor.prune.remote(pack[0].cell_id, 2))
+        if epoch == set_back_to:
+            saved = one.save(str(tmp_path / "checkpoint"))
+    if set_back_to is not None:
+        one = trainable(*pack, verdicts=name)
+        one.restore(saved)
+        results = results[:set_back_to]
+    results += train_to_the_end(one)
+    expected = pack_directly(pack, pool, pruned=[(pack[0], 2)])
+    assert by_cell(results) == expected
+    assert [len(reports) for reports in expected.values()] == [2, 4]
+
+
 def test_an_epoch_beyond_its_limit_is_ended_with_the_reason(small_cell):
-    trainable = CellTrainable(config_of(small_cell()) | {"epoch_limit_s": 0.001})
+    trainable = PackTrainable(config_of(small_cell()) | {"epoch_limit_s": 0.001})
     with pytest.raises(TimeoutError, match=r"epoch 1 took longer than 0.001 s, the epoch limit"):
         trainable.step()
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
