@@ -33,30 +33,20 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
-    """The folder where a run of two cells, two seeds and two epochs was followed by all three trackers."""
-    folder = tmp_path_factory.mktemp("tracked")
+@pytest.fixture
+def tracked(tmp_path):
+    """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by all three trackers."""
     grid = {"name": "own", "description": "Of a test.", "seeds": 2, "protocol": {"max_epochs": 2}}
     grid |= {"factors": {"aux_weight": {"role": "tuned", "values": [0, 10]}}, "stopping": {"scheduler": "none"}}
-    (folder / "own.yaml").write_text(yaml.safe_dump(grid))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
     trackers = [argument for tracker in ("tensorboard", "mlflow", "wandb") for argument in ("--track", tracker)]
     names = {"RAY_ADDRESS", "STUDY_STORAGE"}
     clean = {name: value for name, value in os.environ.items() if name not in names}
-    command = [STUDY, "run", "--grid", "own.yaml", *trackers]
-    run = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=300, check=False)
+    command = [STUDY, "run", "--grid", "own.yaml", "--cells-per-trial", "2", *trackers]
+    run = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "tracking by" not in run.stdout + run.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def curves(tracked):
-    """The store's mean validation accuracy over seeds, by cell and epoch."""
-    epochs = study.load("own", tracked / "studies").epochs
-    means = epochs.groupby(["cell_id", "epoch"])["val_accuracy"].mean()
-    assert len(means) == 4
-    return {cell_id: means[cell_id].to_dict() for cell_id in means.index.levels[0]}
+    return tmp_path
 
 
 def events(path):
@@ -68,8 +58,7 @@ def events(path):
         content = content[16 + length :]
 
 
-@pytest.mark.xdist_group("ray")
-def test_tensorboard_has_the_curves_and_nothing_else(tracked, curves):
+def check_tensorboard(tracked, curves):
     found = {}
     for path in (tracked / "tracking" / "own" / "tensorboard").rglob("events.*"):
         scalars = found.setdefault(path.parent.name, {})
@@ -83,9 +72,7 @@ def test_tensorboard_has_the_curves_and_nothing_else(tracked, curves):
         assert scalars["ray/tune/val_accuracy"] == pytest.approx(curves[cell_id])
 
 
-@pytest.mark.xdist_group("ray")
-def test_mlflow_has_the_curves_and_the_settings(tracked, curves):
-    pytest.importorskip("mlflow")
+def check_mlflow(tracked, curves):
     uri = (tracked / "tracking" / "own" / "mlflow").as_uri()
     environment = os.environ | {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-c", MLFLOW, uri]
@@ -97,9 +84,7 @@ def test_mlflow_has_the_curves_and_the_settings(tracked, curves):
     assert sorted((status, float(weight)) for status, weight, _ in runs.values()) == [("FINISHED", 0), ("FINISHED", 10)]
 
 
-@pytest.mark.xdist_group("ray")
-def test_wandb_has_an_offline_run_a_cell(tracked, curves):
-    pytest.importorskip("wandb")
+def check_wandb(tracked, curves):
     files = list((tracked / "tracking" / "own" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(files) == 2
     for cell_id, curve in curves.items():
@@ -107,6 +92,18 @@ def test_wandb_has_an_offline_run_a_cell(tracked, curves):
         assert content.count(b"val_accuracy") >= 2
         for value in curve.values():
             assert json.dumps(value).encode() in content
+
+
+@pytest.mark.xdist_group("ray")
+def test_each_tracker_has_the_curves_of_the_store(tracked):
+    """One test, so that the run is made once, however tests are spread over processes."""
+    epochs = study.load("own", tracked / "studies").epochs
+    means = epochs.groupby(["cell_id", "epoch"])["val_accuracy"].mean()
+    assert len(means) == 4
+    curves = {cell_id: means[cell_id].to_dict() for cell_id in means.index.levels[0]}
+    check_tensorboard(tracked, curves)
+    check_mlflow(tracked, curves)
+    check_wandb(tracked, curves)
 
 
 def test_what_cannot_be_followed_is_refused(monkeypatch):
