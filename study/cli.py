@@ -56,7 +56,6 @@ class Tracker(StrEnum):
 
     tensorboard = "tensorboard"
     mlflow = "mlflow"
-    wandb = "wandb"
 
 
 class Format(StrEnum):
