@@ -20,7 +20,7 @@ from analysis.estimates import (
     paired_p,
     summarise_cells,
 )
-from analysis.load import SETTINGS, StudyData
+from analysis.load import StudyData
 from analysis.reported import CLAIMS, Claim
 from analysis.selection import best_cell, matching
 from analysis.sheets import Column, Sheet, interval, percent
@@ -87,8 +87,7 @@ class _Cells:
 def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
     """Judge every claim by the study's complete cells; ``rng`` draws the bootstrap intervals."""
     metrics = {claim.metric for claim in CLAIMS} | {"test_accuracy"}
-    settings = list(dict.fromkeys([*SETTINGS, *data.info["roles"]]))
-    cells = _Cells(summarise_cells(data), {metric: by_seed(data, metric) for metric in metrics}, settings)
+    cells = _Cells(summarise_cells(data), {metric: by_seed(data, metric) for metric in metrics}, data.settings)
     judges = {"accuracy": _accuracy, "gain": _gain, "above": _above, "best weight": _best_weight}
     return tuple(judges[claim.kind](claim, cells, rng) for claim in CLAIMS)
 

@@ -21,7 +21,7 @@ from analysis.estimates import (
     paired_p,
     summarise_cells,
 )
-from analysis.load import SETTINGS, StudyData
+from analysis.load import StudyData
 from analysis.selection import best_cell, matching
 from analysis.sheets import Column, Sheet, interval, percent, probability
 
@@ -78,7 +78,7 @@ def _contrast(
 class Effect:
     """What a value of a factor brings over its first one: test accuracy, a fraction, paired by seed.
 
-    The mean over all ``pairs`` of complete comparator cells that differ in this factor, and ``along`` it in what is
+    The mean over all ``pairs`` of complete cells that differ in this factor, and ``along`` it in what is
     not a factor of its own, such as a learning rate that a rule ties to dropout.
     """
 
@@ -92,9 +92,9 @@ class Effect:
 
 def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect, ...]:
     """Estimate the effect of every value of every factor; ``rng`` draws the bootstrap intervals."""
-    cells, accuracy = _complete_comparators(data), by_seed(data, "test_accuracy")
+    cells, accuracy = _compared(data), by_seed(data, "test_accuracy")
     factors = _factors(data, cells)
-    tied = [name for name in dict.fromkeys([*SETTINGS, *data.info["roles"]]) if name not in factors]
+    tied = [name for name in data.settings if name not in factors]
     effects = []
     for factor in factors:
         others = [name for name in factors if name != factor]
@@ -109,9 +109,12 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
     return tuple(effects)
 
 
-def _complete_comparators(data: StudyData) -> pd.DataFrame:
+def _compared(data: StudyData) -> pd.DataFrame:
+    """Return the complete cells of the model that most cells have, or of all models where two have as many."""
     cells = summarise_cells(data)
-    return cells[(cells["model"] == "comparator") & (cells["state"] == "complete")]
+    counts = cells["model"].value_counts()
+    most = counts.index[counts == counts.max()]
+    return cells[(cells["model"].isin(most if len(most) == 1 else counts.index)) & (cells["state"] == "complete")]
 
 
 def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
@@ -154,10 +157,10 @@ class Anova:
 def anova_data(data: StudyData) -> Anova:
     """Fit test accuracy by the factors, their interactions in pairs, and the seed as a block; type II sums of squares.
 
-    Only complete comparator cells have a part, and only if they are all of the factors' combinations: with holes, an
+    Only complete cells have a part, and only if they are all of the factors' combinations: with holes, an
     interaction may not be told from its factors.
     """
-    cells, accuracy = _complete_comparators(data), by_seed(data, "test_accuracy")
+    cells, accuracy = _compared(data), by_seed(data, "test_accuracy")
     factors, seeds = _factors(data, cells), len(data.info["seeds"])
     crossings = int(np.prod([cells[name].nunique() for name in factors])) if factors else 0
     if not factors or seeds < 2:
@@ -247,7 +250,7 @@ def effects_sheet(effects: Sequence[Effect]) -> Sheet:
         title="Main effects",
         caption=(
             "What a value of a factor brings over its first one, in points of test accuracy: the mean over all pairs "
-            "of complete comparator cells that differ in nothing else but what changes along, paired by seed, with "
+            "of complete cells that differ in nothing else but what changes along, paired by seed, with "
             "95 % t intervals, not corrected for their number."
         ),
         columns=(
@@ -270,7 +273,7 @@ def anova_sheet(anova: Anova) -> Sheet:
         name="anova",
         title="Analysis of variance",
         caption=(
-            f"Test accuracy of {anova.n} comparator trainings by the factors, their interactions in pairs, and the "
+            f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the "
             "seed as a block; type II sums of squares, in squared points."
         ),
         columns=(

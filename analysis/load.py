@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 FINISHED = ("completed", "converged")
 # Where a trial has rows in several parts, the one with the lowest rank counts.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
-SETTINGS = ("model", "sharing", "aux_weight", "dropout", "learning_rate")
+SETTINGS = ("model", "sharing", "aux_weight", "dropout", "learning_rate")  # of the cells of the report's networks
 # What a trial's row says of when and where it was trained; two trainings with the same bits differ in nothing else.
 CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 # What the analysis cannot do without.
@@ -52,6 +52,11 @@ class StudyData:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     unreadable: tuple[str, ...]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings that tables name first: the report's, where the cells have them, and the factors."""
+        return tuple(name for name in dict.fromkeys([*SETTINGS, *self.info["roles"]]) if name in self.info["cells"][0])
 
     @property
     def has_finished(self) -> bool:
@@ -181,7 +186,7 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
             if not isinstance(info[key], kind):
                 raise TypeError(f"{key} is {info[key]!r}, expected a {kind.__name__}")
         for cell in info["cells"]:
-            for setting in ("cell_id", *SETTINGS, *info["roles"]):
+            for setting in ("cell_id", "model", *info["roles"]):
                 cell[setting]
     except (ValueError, KeyError, TypeError) as error:
         raise AnalysisError(

@@ -4,19 +4,23 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.load import AnalysisError
 from analysis.sheets import Sheet, sheet_csv, sheet_latex, sheet_markdown
 
 FORMATS = ("csv", "html", "md", "png", "svg", "tex")
+BEST = "by mean validation accuracy"  # in texts
 SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 
 
@@ -54,6 +58,25 @@ class Page:
     sections: tuple[Section, ...]
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+
+
+def make_picture(
+    name: str,
+    alt: str,
+    caption: str,
+    infos: Sequence[Any],
+    draw: Callable[[Any, Axes], None],
+    size: tuple[float, float],
+    columns: int = 1,
+) -> Picture:
+    """Make a picture that shows each info on axes of its own, ``size`` inches each."""
+    rows = ceil(len(infos) / columns)
+
+    def draw_all(figure: Figure) -> None:
+        for index, info in enumerate(infos):
+            draw(info, figure.add_subplot(rows, columns, index + 1))
+
+    return Picture(name, alt, caption, draw_all, (size[0] * columns, size[1] * rows))
 
 
 def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> list[Path]:

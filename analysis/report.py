@@ -1,39 +1,28 @@
 """What the report of a study contains; page.py writes it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from rich.table import Table
 
-from analysis.claims import Finding, claims_sheet, findings_data, summarise
 from analysis.confirmation import confirmation_sheet
-from analysis.decomposition import Steps, decomposition_sheet, decompositions_data, steps_data
 from analysis.effects import anova_data, anova_sheet, contrasts_data, contrasts_sheet, effects_sheet, main_effects_data
-from analysis.estimates import Estimate, describe_settings, describe_state, summarise_cells
-from analysis.figures.aux_weight import SERIES, aux_weight_data, draw_aux_weight
-from analysis.figures.boxes import boxes_data, draw_boxes
-from analysis.figures.compared import compared_data, draw_compared
+from analysis.estimates import by_seed, describe_settings, describe_state, estimate, summarise_cells
 from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
 from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
-from analysis.figures.network import draw_network, network_data
 from analysis.load import StudyData
-from analysis.page import FORMATS, Page, Picture, Section, write_page
-from analysis.sheets import Sheet, interval, percent
-from analysis.tables import cells_sheet, classifier_sheet, table1_data, table1_sheet
+from analysis.page import BEST, FORMATS, Page, Section, make_picture, write_page
+from analysis.replication import QUESTION, figures, is_replication, networks, verdicts
+from analysis.selection import best_cell
+from analysis.sheets import Sheet, interval, percent, sheet_rich
+from analysis.tables import cells_sheet, table1_data, table1_rich
 
-QUESTION = (
-    "For a network that says which of two handwritten digits is not the larger: what do weight sharing, an auxiliary "
-    "digit loss and dropout each buy?"
-)
 BOOTSTRAP_SEED = 0  # the same study gives the same intervals
 WARNINGS = 50  # cells that are named; more are counted
-BEST = "by mean validation accuracy"
 
 
 def write_report(
@@ -50,86 +39,54 @@ def write_report(
 def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     """Put the report together."""
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    findings = findings_data(data, rng)
-    crossed = related.get("dropout-or-rate", data)
-    steps = steps_data(crossed, rng)
+    summary = _best_in_words(data)
+    first: list[Section | None] = []
+    then: list[Section | None] = []
+    last: list[Section | None] = []
+    question = str(data.info.get("description", ""))
+    if is_replication(data):
+        question = QUESTION
+        summary, first = verdicts(data, related.get("dropout-or-rate", data), rng)
+        last = [networks(data)]
+    effects = _effects(data, rng)
+    if is_replication(data):
+        then = figures(data, rng)
     sections = [
-        Section("Accuracy by configuration", (), (table1_sheet(table1_data(data)),)),
-        _claims(findings),
-        _decomposition(crossed, steps, rng),
-        _effects(data, rng),
-        _aux_weight(data),
-        _boxes(data),
-        _classifier(data, rng),
+        *first,
+        effects,
+        *then,
         _confirmation(data, related.get("confirmation"), rng),
         _curves(data),
-        _network(data),
+        *last,
         Section("Every cell", (), (cells_sheet(data, rng),)),
     ]
     return Page(
         title=f"Study {data.name}",
-        question=QUESTION,
-        summary=(*summarise(findings), *_steps_in_words(steps)),
+        question=question,
+        summary=summary,
         sections=tuple(section for section in sections if section is not None),
         facts=tuple(facts_of(data)),
         warnings=tuple(warnings_of(data)),
     )
 
 
-def _picture(
-    name: str,
-    alt: str,
-    caption: str,
-    infos: Sequence[Any],
-    draw: Callable[[Any, Axes], None],
-    size: tuple[float, float],
-    columns: int = 1,
-) -> Picture:
-    """Show each info on axes of its own, ``size`` inches each."""
-    rows = ceil(len(infos) / columns)
-
-    def draw_all(figure: Figure) -> None:
-        for index, info in enumerate(infos):
-            draw(info, figure.add_subplot(rows, columns, index + 1))
-
-    return Picture(name, alt, caption, draw_all, (size[0] * columns, size[1] * rows))
-
-
-def _claims(findings: tuple[Finding, ...]) -> Section:
-    picture = _picture(
-        "compared",
-        "Reported against measured accuracies with their intervals, and the line on which both are equal",
-        "Every accuracy that the report gives, against the one measured; bars are 95 % intervals.",
-        [compared_data(findings)],
-        draw_compared,
-        (6.4, 5.6),
+def _best_in_words(data: StudyData) -> tuple[str, ...]:
+    best = best_cell(summarise_cells(data))
+    if best is None:
+        return ()
+    found = estimate(by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float), np.random.default_rng(0))
+    reach = "" if found.n < 2 else f" ({interval(found.low, found.high)})"
+    return (
+        f"The best cell {BEST}, {describe_settings(best, data.info['roles'])}, has a test accuracy of "
+        f"{percent(found.mean)} %{reach}, n = {found.n}.",
     )
-    return Section("Verdicts", (), (claims_sheet(findings),), (picture,))
 
 
-def _decomposition(data: StudyData, steps: Steps | None, rng: np.random.Generator) -> Section | None:
-    rows = decompositions_data(data, rng)
-    if not rows:
-        return None
-    text = (
-        "The report's code raised the learning rate from 0.001 to 0.01 together with dropout, so that its gain from "
-        "dropout mixes two causes. Here each is raised alone, and both together."
-    )
-    return Section("What the gain from dropout is made of", (text,), (decomposition_sheet(data.name, rows, steps),))
-
-
-def _steps_in_words(steps: Steps | None) -> list[str]:
-    if steps is None:
-        return []
-
-    def words(found: Estimate) -> str:
-        return f"{percent(found.mean, sign=True)} ({interval(found.low, found.high, sign=True)})"
-
-    return [
-        f"Of the {words(steps.both)} points from the best cell without dropout to the best with it, the learning rate "
-        f"alone carries {words(steps.rate)}, dropout alone {words(steps.dropout)}, their interaction "
-        f"{words(steps.interaction)} and the weight's change from 10 to 1 {words(steps.weight)}."
-    ]
+def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
+    """Return the tables that the terminal shows of a report."""
+    if is_replication(data):
+        return [table1_rich(table1_data(data)), sheet_rich(sheets_of(page)["claims"])]
+    return [sheet_rich(sheet) for name, sheet in sheets_of(page).items() if name in ("contrasts", "effects", "cells")]
 
 
 def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
@@ -141,7 +98,7 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
     sheets += [anova_sheet(anova)] if anova.rows else []
     rows, left_out = effects_data(effects, contrasts), max(0, len(effects) - MAIN_ROWS)
     caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
-    picture = _picture(
+    picture = make_picture(
         "effects",
         "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
         caption + (f" The {MAIN_ROWS} largest main effects; {left_out} are left out." if left_out else ""),
@@ -150,47 +107,6 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
         (8.0, 1.2 + 0.32 * len(rows)),
     )
     return Section("Effects", (anova.note,) if anova.note else (), tuple(sheets), (picture,))
-
-
-def _aux_weight(data: StudyData) -> Section:
-    pictures = []
-    for sharing in (False, True):
-        info = aux_weight_data(data, sharing)
-        rest = f" The {SERIES} best series {BEST} of their best cells; {info.left_out} are left out."
-        pictures.append(
-            _picture(
-                f"figure{2 + sharing}",
-                f"Test accuracy against the auxiliary weight, {('without', 'with')[sharing]} weight sharing",
-                f"Figure {2 + sharing}. Mean ± standard deviation over the seeds of a cell."
-                + (rest if info.left_out else ""),
-                [info],
-                draw_aux_weight,
-                (6.4, 4.6),
-            )
-        )
-    return Section("Accuracy against the auxiliary weight", (), (), tuple(pictures))
-
-
-def _boxes(data: StudyData) -> Section:
-    pictures = [
-        _picture(
-            f"figure{4 + dropout}",
-            f"Box plots of training and test accuracy of the best cell {('without', 'with')[dropout]} dropout",
-            f"Figure {4 + dropout}. The cell that validation chose {('without', 'with')[dropout]} dropout; points are "
-            "seeds.",
-            [boxes_data(data, dropout=bool(dropout))],
-            draw_boxes,
-            (6.4, 4.2),
-        )
-        for dropout in (False, True)
-    ]
-    return Section("The best cells without and with dropout", (), (), tuple(pictures))
-
-
-def _classifier(data: StudyData, rng: np.random.Generator) -> Section | None:
-    sheet = classifier_sheet(data, rng)
-    text = "A network that learns the digits alone, whose two predictions are then compared."
-    return None if sheet is None else Section("Reading the digits instead", (text,), (sheet,))
 
 
 def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.random.Generator) -> Section | None:
@@ -212,7 +128,7 @@ def _curves(data: StudyData) -> Section | None:
         f" Of each combination the {CURVES} best cells {BEST}, of the {PANELS} combinations with the best; {left_out} "
         "cells are left out."
     )
-    picture = _picture(
+    picture = make_picture(
         "curves",
         "Validation accuracy by epoch, a line a cell, a panel for each combination of the scientific factors",
         "Mean over seeds and the range of the middle half; a seed that has ended keeps its last value, a cross marks "
@@ -223,21 +139,6 @@ def _curves(data: StudyData) -> Section | None:
         columns=2 if len(infos) > 1 else 1,
     )
     return Section("Learning curves", (), (), (picture,))
-
-
-def _network(data: StudyData) -> Section | None:
-    infos = network_data(data)
-    if not infos:
-        return None
-    picture = _picture(
-        "figure1",
-        "The layers of the networks, what each reads, its weights and the shape of its output",
-        "Figure 1. Drawn from the layers that the study trained; convolutions are followed by 2x2 max-pooling.",
-        infos,
-        draw_network,
-        (10.0, 3.2),
-    )
-    return Section("The networks", (), (), (picture,))
 
 
 def warnings_of(data: StudyData) -> Iterable[str]:

@@ -19,14 +19,15 @@ def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
 def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
     """Return the chosen one of some rows of ``summarise_cells``, None where none is complete.
 
-    Test accuracy has no part in it; of equals, the smaller auxiliary weight is chosen.
+    Test accuracy has no part in it; of equals, the smaller auxiliary weight is chosen, or the
+    first of those without.
     """
     complete = cells[cells["state"] == "complete"]
     if complete.empty:
         return None
     # Rounded, since the same accuracies in another order of seeds may differ in the last bit of their mean.
-    order = complete.assign(rounded=complete["val_accuracy_mean"].round(12)).sort_values(
-        ["rounded", "aux_weight"], ascending=[False, True], kind="stable"
+    order = complete.assign(rounded=-complete["val_accuracy_mean"].round(12)).sort_values(
+        ["rounded", *({"aux_weight"} & set(complete))], kind="stable"
     )
     return {str(name): value for name, value in order.drop(columns="rounded").iloc[0].to_dict().items()}
 

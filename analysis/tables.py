@@ -38,6 +38,7 @@ CAPTION = (
     f"the report's over {ROUNDS} rounds."
 )
 SETTINGS = ("aux_weight", "dropout", "learning_rate")
+MEANS = {"val_accuracy": "validation", "test_digit_accuracy": "test digits"}
 LISTED, ABSENT = 500, 20  # cells that people read of in the table of all cells, and in a note to Table I
 SELECTION = (
     "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
@@ -214,10 +215,11 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     cells, accuracy = summarise_cells(data), by_seed(data, "test_accuracy")
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
     found = dict(zip(complete, estimates(accuracy.loc[complete].to_numpy(float), rng), strict=True))
-    names = list(dict.fromkeys([*data.info["roles"], "learning_rate"]))
+    names = list(dict.fromkeys([*data.info["roles"], *({"learning_rate"} & set(cells))]))
+    metrics = [name for name in ("val_accuracy", "test_digit_accuracy") if cells[f"{name}_mean"].notna().any()]
     rows = []
     for cell in cells.to_dict("records"):
-        row = {name: cell[name] for name in ("cell_id", "model", "sharing", *SETTINGS)} | {n: cell[n] for n in names}
+        row = {name: cell[name] for name in ("cell_id", *data.settings)}
         row |= {"state": cell["state"], "n": cell["n"], "epochs": None, "error": None}
         if cell["state"] == "pruned":
             row["epochs"] = int(cell["pruned_epoch"])
@@ -227,7 +229,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
         for field in ("mean", "std", "low", "high", "bca_low", "bca_high"):
             value = getattr(found[cell["cell_id"]], field) if cell["cell_id"] in found else None
             row[f"test_accuracy_{field}"] = value
-        for metric in ("val_accuracy", "test_digit_accuracy"):
+        for metric in metrics:
             mean = cell[f"{metric}_mean"]
             row[f"{metric}_mean"] = None if pd.isna(mean) else mean
         rows.append(row)
@@ -254,13 +256,16 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
                 lambda row: interval(row["test_accuracy_low"], row["test_accuracy_high"]),
                 numeric=True,
             ),
-            Column("validation", lambda row: percent(row["val_accuracy_mean"]), numeric=True),
-            Column("test digits", lambda row: percent(row["test_digit_accuracy_mean"]), numeric=True),
+            *(Column(MEANS[name], partial(_mean, name), numeric=True) for name in metrics),
         ),
         rows=tuple(rows),
         notes=notes,
         shown=shown,
     )
+
+
+def _mean(metric: str, row: Mapping[str, Any]) -> str:
+    return percent(row[f"{metric}_mean"])
 
 
 def _setting(name: str, row: Mapping[str, Any]) -> str:

@@ -34,8 +34,11 @@ def show_one(
 
 
 @app.command("schema", epilog=epilog("grids schema"))
-def schema(path: Annotated[bool, typer.Option("--path", help="Print where it is.")] = False) -> None:
+def schema(
+    path: Annotated[bool, typer.Option("--path", help="Print where the one of the report's networks is.")] = False,
+    model: Annotated[str, typer.Option(help="Whose settings: of a model of your own, module:Class.")] = "comparator",
+) -> None:
     """Print the JSON Schema of grid files, by which editors complete and check them."""
     from study.listing import show_schema
 
-    show_schema(path)
+    show_schema(path, model)

@@ -105,7 +105,9 @@ def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resou
     what = f"{ahead.cells_at_once // size} packs of up to {size} cells" if size > 1 else f"{ahead.cells_at_once} cells"
     text = f"on {who}: {what} at once, each with {resources.cpus_per_trial:g} cores{share}"
     if ahead.rate is None:
-        return f"{text}; no time is known for a {resources.device} device: train a cell or two there, then plan again"
+        return (
+            f"{text}; no time is known for such cells on a {resources.device} device: train one there, then plan again"
+        )
     if not plan.jobs:
         return text
     cost = "" if ahead.price is None else ", at a price of {:.2f} to {:.2f}".format(*ahead.price)
@@ -216,9 +218,7 @@ def analyze_study(
     from analysis.figures.curves import shown_cells
     from analysis.load import companions, latest_study, load_study
     from analysis.page import write_page
-    from analysis.report import estimates_of, report_page, sheets_of
-    from analysis.sheets import sheet_rich
-    from analysis.tables import table1_data, table1_rich
+    from analysis.report import estimates_of, report_page, tables_on_screen
 
     data = load_study(storage, name or latest_study(storage), shown_cells, for_report=True)
     page = report_page(data, companions(storage, data))
@@ -227,8 +227,8 @@ def analyze_study(
         return
     folder = out or Path("reports", data.name)
     written = write_page(page, folder, formats)
-    console.print(table1_rich(table1_data(data)))
-    console.print(sheet_rich(sheets_of(page)["claims"]))
+    for table in tables_on_screen(data, page):
+        console.print(table)
     for file in data.unreadable:
         tell_problem(f"left out: {file} cannot be read; run the study again to restore it")
     console.print(f"Wrote {len(written)} files in {folder}; report: {written[-1]}", soft_wrap=True)

@@ -13,6 +13,7 @@ from study.grid import Grid
 from study.planning import Job, Pack, packs_of
 from study.resources import LaunchError, Resources, placed, resources_for
 from study.rows import FINISHED
+from trainables.config import CellConfig
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def forecast(
 ) -> Forecast:
     """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
     slots, cells = machines.packs_at_once(resources), resources.cells_in_a_pack(jobs)
-    rate = measured_rate(study, trials, resources.device) or SHIPPED.get(resources.device)
+    rate = measured_rate(study, trials, resources.device)
+    if rate is None and all(isinstance(job.cell, CellConfig) for job in jobs):
+        rate = SHIPPED.get(resources.device)
     if rate is None:
         return Forecast(slots * cells, cells, None, None, None)
     least_s, most_s = duration_s(packs_of(jobs, grid, cells), slots, rate)

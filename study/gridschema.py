@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.grid import Grid
-from trainables.config import CellConfig
+from trainables.models import settings_class
 
 
 def schema_path() -> Path:
@@ -17,14 +17,17 @@ def schema_path() -> Path:
     return Path(str(resources.files("study.grids") / "grid.schema.json"))
 
 
-def grid_schema() -> dict[str, Any]:
-    """Return the schema, with the settings of a cell wherever a grid file names them."""
+def grid_schema(model: str = "comparator") -> dict[str, Any]:
+    """Return the schema of grids of a model, with the settings of a cell wherever a grid file names them.
+
+    Raises ModelError.
+    """
     schema = Grid.model_json_schema()
-    settings = {name: _as_written(of) for name, of in CellConfig.model_json_schema()["properties"].items()}
+    settings = {name: _as_written(of) for name, of in settings_class(model).model_json_schema()["properties"].items()}
     factor, factors = schema["$defs"].pop("Factor"), schema["properties"]["factors"]
     del factors["minLength"]
     factors |= {
-        "properties": {name: _factor(factor, name, of["description"]) for name, of in settings.items()},
+        "properties": {name: _factor(factor, name, of.get("description", name)) for name, of in settings.items()},
         "additionalProperties": False,
         "minProperties": 1,
     }
@@ -37,7 +40,7 @@ def _as_written(setting: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a setting; editors follow YAML 1.2, to which off and on are text."""
     switch = {"type": ["boolean", "string"], "enum": [False, True, "off", "on"]}
     kept = {key: value for key, value in setting.items() if key != "title"}
-    return kept | switch if setting["type"] == "boolean" else kept
+    return kept | switch if setting.get("type") == "boolean" else kept
 
 
 def _factor(factor: dict[str, Any], name: str, description: str) -> dict[str, Any]:

@@ -51,6 +51,8 @@ EXAMPLES = {
         study grids schema > grid.schema.json
         # where the shipped one is
         study grids schema --path
+        # for the grids of a model of your own
+        study grids schema --model my_module:MyModel > grid.schema.json
     """,
     "list": """
         study list

@@ -1,5 +1,6 @@
 """What there is: grids, shipped ones and one's own, and the studies of a storage."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from study.grid import Grid, format_value, grid_names, load_grid, read_grid
-from study.gridschema import schema_path
+from study.gridschema import grid_schema, schema_path
 
 
 def show_grids(console: Console, as_json: bool) -> None:
@@ -55,9 +56,9 @@ def show_grid(name: str, console: Console, cells: bool, as_json: bool) -> None:
         print(text, end="")  # a grid file again, byte for byte
 
 
-def show_schema(path: bool) -> None:
+def show_schema(path: bool, model: str) -> None:
     """Print the JSON Schema of grid files, or where it is."""
-    print(schema_path() if path else schema_path().read_text(encoding="utf-8").rstrip())
+    print(schema_path() if path else json.dumps(grid_schema(model), indent=1))
 
 
 def show_studies(storage: str, console: Console, as_json: bool) -> None:

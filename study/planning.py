@@ -101,6 +101,7 @@ def study_info(
     asked = {
         "study": study,
         "grid": grid.name,
+        "description": grid.description,
         "roles": grid.roles,
         "contrasts": [contrast.model_dump() for contrast in grid.contrasts],
         "cells": [{"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells],

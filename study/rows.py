@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from trainables.config import CellSettings
+from trainables.config import CellConfig, CellSettings
 
 LAST_EPOCH = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
 AT_THE_END = ("train_accuracy", "train_digit_accuracy")  # of a training that was not cut short
+REPORTED_SETTINGS = ("sharing", "aux_weight", "dropout")  # of the report's networks
 FINISHED = ("completed", "converged")
 
 _text, _real, _count, _time = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us", tz="UTC")
@@ -86,7 +87,10 @@ def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
         "study": study,
         "cell_id": cell.cell_id,
         "trial_id": cell.trial_id(seed),
-        **{name: getattr(cell, name) for name in ("model", "sharing", "aux_weight", "dropout", "learning_rate")},
+        "model": cell.model,
+        "learning_rate": cell.learning_rate,
+        # Of a model of one's own, study.json has the settings: they may be of any type.
+        **{name: getattr(cell, name) if isinstance(cell, CellConfig) else None for name in REPORTED_SETTINGS},
         "seed": seed,
         "status": status,
         "epochs": len(records),

@@ -86,8 +86,9 @@ def model_class(model: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the author's own code raises
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(
-            f"model {model}: cannot import {module} ({type(error).__name__}: {error}); run in its folder, or install it"
+            f"model {model}: cannot import {module} ({what}); run the command in its folder, or install it"
         ) from error
     if not inspect.isclass(found):
         raise ModelError(f"model {model}: the module {module} has no class {name}")

@@ -55,15 +55,15 @@ class StackedModule:
         return self._of.load(settings, data_dir)  # type: ignore[attr-defined]
 
     def draw(self, pool: Any, settings: CellSettings, seed: int) -> Split:
-        """Draw by the module's own way; count its dropout units by one example."""
+        """Draw by the module's own way; count its dropout units by two examples."""
         split: Split = self._of.draw(pool, settings, seed)  # type: ignore[attr-defined]
-        self._try_out(split.train.inputs[:1])
+        self._try_out(split.train.inputs[:2])
         return split
 
     def _try_out(self, inputs: Tensor) -> None:
         buffers = {name: value.clone() for name, value in self._module.named_buffers()}
         counted: list[int] = []
-        hooks = [d.register_forward_hook(lambda _, x, __: counted.append(x[0].numel())) for d in self._dropouts]
+        hooks = [d.register_forward_hook(lambda _, x, __: counted.append(x[0][0].numel())) for d in self._dropouts]
         with torch.no_grad():
             self._module(inputs)
         for hook in hooks:

@@ -159,7 +159,7 @@ def test_plan_says_what_machines_would_take(study):
     _, text, _ = study("plan", "--grid", "full", "--nodes", "2", "--cpus", "48", "--gpus", "4")
     # 33 cells over 8 GPUs
     assert "on 2 x 48 cores and 4 GPUs: 8 packs of up to 5 cells at once, each with 1 cores and 1 GPUs" in text
-    assert "no time is known for a cuda device: train a cell or two there, then plan again" in text
+    assert "no time is known for such cells on a cuda device: train one there, then plan again" in text
 
 
 def test_plan_takes_the_rate_of_the_study_itself(study, make_result):

@@ -3,6 +3,7 @@ import subprocess
 from importlib.metadata import version
 
 from study.provenance import commit_of, describe_run
+from trainables.config import CellConfig
 from trainables.pairs import data_sha256
 
 
@@ -25,7 +26,7 @@ def test_commit_of_a_work_tree_says_when_it_has_changes(tmp_path):
 
 
 def test_a_run_is_described_by_packages_data_and_machine():
-    run = describe_run("mnist5k")
+    run = describe_run(CellConfig())
     assert run["packages"]["python"] == platform.python_version()
     assert {name: run["packages"][name] for name in ("torch", "ray")} == {n: version(n) for n in ("torch", "ray")}
     assert run["data_sha256"] == data_sha256("mnist5k")

@@ -1,0 +1,70 @@
+"""The code blocks of docs/own-model.md: the model and the grid file are written down as a reader would, and planned."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from study.grid import GridError, load_grid
+from trainables.models import check
+
+PAGE = Path(__file__).parents[2] / "docs" / "own-model.md"
+
+
+@pytest.fixture
+def flowers(study, monkeypatch):
+    """Write the files of the page where a command runs."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for text in re.findall(r"^```(?:python|yaml)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        Path(re.match(r"# (\S+)\n", text)[1]).write_text(text)
+    return study
+
+
+def test_the_model_of_the_page_can_be_planned_and_drawn(flowers):
+    code, text, errors = flowers("plan", "--grid", "flowers.yaml")
+    assert (code, errors) == (0, "")
+    assert "6 cells x 10 seeds = 60 trials" in text
+    assert "no time is known for such cells on a cpu device" in text
+    check(load_grid("flowers.yaml").cells(), None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("units: {role", "unit: {role", r"flowers.yaml:10: factors.unit: unknown setting; did you mean units\?"),
+        ("[1, 4, 16]", "[0, 4]", r"flowers.yaml:10: factors.units.values\[0\]: expected .*greater than or equal to 1"),
+        (
+            "flowers:Flowers",
+            "flowers:Flower",
+            r"flowers.yaml:6: protocol.model: the module flowers has no class Flower",
+        ),
+        ("flowers:Flowers", "flovers:Flowers", r"flowers.yaml:6: protocol.model: cannot import flovers \(ModuleNot"),
+        ("  batch_size: 15", "  train_pairs: 15", r"flowers.yaml:7: protocol.train_pairs: unknown setting"),
+        ("flowers:Flowers", "flowers", r"flowers.yaml:6: protocol.model: expected 'comparator' or 'classifier'"),
+    ],
+)
+def test_a_mistake_in_its_grid_file_is_told_with_its_place(flowers, before, after, problem):
+    path = Path("flowers.yaml")
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(GridError, match=problem):
+        load_grid("flowers.yaml")
+
+
+def test_models_with_different_settings_share_no_grid(flowers):
+    path = Path("flowers.yaml")
+    path.write_text(
+        path.read_text().replace("  model: flowers:Flowers\n", "")
+        + "  model: {role: scientific, values: [flowers:Flowers, comparator]}\n"
+    )
+    with pytest.raises(GridError, match=r"model.values\[1\]: comparator has other settings than the models before it"):
+        load_grid("flowers.yaml")
+    assert "study: " in flowers("plan", "--grid", "flowers.yaml")[2]
+
+
+def test_the_source_of_digits_is_no_setting_of_such_a_model(flowers):
+    code, _, errors = flowers("plan", "--grid", "flowers.yaml", "--data", "mnist")
+    assert code == 2
+    assert "unknown setting" in errors
