@@ -14,20 +14,20 @@ from trainables.streams import fold, permutations, random_bits, stream_keys, uni
 
 
 class Augmentation:
-    """The order, pairing and shifts that the settings of a cell ask for, for the seeds of a stack.
+    """The order, pairing, distortions and shifts that the settings of a cell ask for, for the seeds of a stack.
 
     Settings that a model does not have are as if off.
     """
 
     def __init__(self, settings: CellSettings, seeds: Sequence[int], device: torch.device) -> None:
         self._pairing = getattr(settings, "pairing", "drawn")
-        self._shift = getattr(settings, "shift", 0)
-        self._order_keys, self._swap_keys, self._pairing_keys, self._shift_keys = (
-            stream_keys(seeds, purpose, device) for purpose in ("order", "swap", "pairing", "shift")
+        self._shift, self._distort = getattr(settings, "shift", 0), getattr(settings, "distort", 0.0)
+        self._order_keys, self._swap_keys, self._pairing_keys, self._shift_keys, self._distort_keys = (
+            stream_keys(seeds, purpose, device) for purpose in ("order", "swap", "pairing", "shift", "distort")
         )
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of ``count`` examples: ``[K, count]``, or ``[K, count, 2]`` for those of their images.
+        """Return an epoch's order of ``count`` examples, ``[K, count]``, or of their images, ``[K, count, 2]``.
 
         The images of pair i are 2i and 2i + 1.
         """
@@ -39,10 +39,20 @@ class Augmentation:
         swapped = (random_bits(fold(self._swap_keys, epoch), count) < 0).long().unsqueeze(2)
         return 2 * order.unsqueeze(2) + torch.cat([swapped, 1 - swapped], dim=2)
 
-    def shifted(self, images: Tensor, step: Tensor) -> Tensor:
-        """Move each of the images ``[K, B, 2, H, W]`` by its own number of pixels in both axes; 0 moves in."""
-        if not self._shift:
-            return images
+    def changed(self, images: Tensor, step: Tensor) -> Tensor:
+        """Distort and move each of the images ``[K, B, 2, H, W]`` in its own way."""
+        if self._distort:
+            factors = self.distortions(step, images[0, :, :, 0, 0].numel()).to(images.dtype)
+            images = distorted(images.flatten(0, 2), factors.flatten(0, 1)).view(images.shape)
+        return self._moved(images, step) if self._shift else images
+
+    def distortions(self, step: Tensor, count: int) -> Tensor:
+        """Draw ``[K, count, 3]`` for ``distorted``, uniformly within plus and minus the setting."""
+        values = uniform(fold(self._distort_keys, step), 3 * count).unflatten(1, (count, 3))
+        return (2 * values - 1) * self._distort
+
+    def _moved(self, images: Tensor, step: Tensor) -> Tensor:
+        """Move each image by its own whole number of pixels in both axes; 0 moves in."""
         *each, height, width = images.shape
         values = uniform(fold(self._shift_keys, step), images[0, ..., 0, 0].numel() * 2)
         # From 0 to 2 * shift: where in the padded image the moved one begins.
@@ -54,3 +64,18 @@ class Augmentation:
         padded = F.pad(images, (self._shift,) * 4)
         padded = padded.gather(-2, rows.unsqueeze(-1).expand(*each, height, padded.shape[-1]))
         return padded.gather(-1, columns.unsqueeze(-2).expand(*each, height, width))
+
+
+def distorted(images: Tensor, factors: Tensor) -> Tensor:
+    """Return square images ``[N, H, H]`` under an affine map about their middle, bilinear, with 0 outside.
+
+    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear: a pixel at (x, y) is taken from
+    where its position is after the shear, the turn and the scaling.
+    """
+    turn, size, shear = factors.unbind(1)
+    cos, sin = turn.cos() * size.exp(), turn.sin() * size.exp()
+    none = torch.zeros_like(turn)
+    maps = torch.stack([cos, cos * shear - sin, none, sin, sin * shear + cos, none], dim=1).view(-1, 2, 3)
+    single = images.unsqueeze(1)
+    grid = F.affine_grid(maps, list(single.shape), align_corners=False)
+    return F.grid_sample(single, grid, align_corners=False).squeeze(1)

@@ -38,7 +38,7 @@ class Classifier(OfPairs):
     ) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are those of batch normalisation.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]

@@ -67,7 +67,7 @@ class Comparator(OfPairs):
     ) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are those of batch normalisation.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         norm = Normalisation(layers, moments)
@@ -94,7 +94,7 @@ class Comparator(OfPairs):
     def _split_masks(
         self, masks: Tensor | None, batch: int
     ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
-        """Cut off the masks of the digits, then those of the other three layers in the shapes in which they multiply."""
+        """Cut off the masks of the digits, then those of the other three layers as they multiply."""
         if masks is None:
             return None, 1.0, 1.0, 1.0
         reading, *rest = masks.split([batch * units for units in self._mask_units], dim=1)

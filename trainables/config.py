@@ -62,6 +62,7 @@ class CellConfig(CellSettings):
         "fixed_data": False,
         "pairing": "drawn",
         "shift": 0,
+        "distort": 0.0,
         "batch_norm": False,
         "width": 1.0,
     }
@@ -85,11 +86,17 @@ class CellConfig(CellSettings):
 
     pairing: Literal["drawn", "swapped", "renewed"] = Field(
         "drawn",
-        description="How training pairs its digits: as they were drawn; the same pairs, each in either order at random; "
-        "or the same digits paired anew in each epoch.",
+        description="How training pairs its digits. drawn: as they were drawn. swapped: the same pairs, each in either "
+        "order at random. renewed: the same digits, paired anew in each epoch.",
     )
     shift: int = Field(
         0, ge=0, le=13, description="Pixels by which each training image is moved at most, in both axes and each step."
+    )
+    distort: Number = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How far each training image is turned (radians), scaled (logarithm) and sheared at most.",
     )
     batch_norm: bool = Field(False, description="Whether every hidden layer is followed by batch normalisation.")
     width: Number = Field(

@@ -182,7 +182,7 @@ class Training(Iterator[list[EpochRecord]]):
         The host waits for nothing, all state stays in place.
         """
         inputs, labels = self._train.batch(batch)
-        inputs = self._augmentation.shifted(inputs, self._step)
+        inputs = self._augmentation.changed(inputs, self._step)
         outputs = self.model.forward(self.parameters, inputs, self._masks(batch.shape[1]))
         losses = self.model.losses(outputs, labels, self._aux_weights)
         losses.sum().backward()
