@@ -250,8 +250,8 @@ def effects_sheet(effects: Sequence[Effect]) -> Sheet:
         title="Main effects",
         caption=(
             "What a value of a factor brings over its first one, in points of test accuracy: the mean over all pairs "
-            "of complete cells that differ in nothing else but what changes along, paired by seed, with "
-            "95 % t intervals, not corrected for their number."
+            "of complete cells, of the model that most have, that differ in nothing else but what changes along, "
+            "paired by seed, with 95 % t intervals, not corrected for their number."
         ),
         columns=(
             Column("factor", lambda row: row["factor"].replace("_", " ")),

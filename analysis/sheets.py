@@ -48,8 +48,11 @@ class Sheet:
 
 
 def percent(value: float | None, sign: bool = False) -> str:
-    """Write a fraction in percent, or a difference of fractions in points; a dash for None."""
-    return NONE if value is None or value != value else f"{100 * value:{'+' if sign else ''}.1f}"
+    """Write a fraction in percent, or a difference of fractions in points; a dash for None.
+
+    Means of the same accuracies, added up in another order, are written alike.
+    """
+    return NONE if value is None or value != value else f"{round(100 * value, 9):{'+' if sign else ''}.1f}"
 
 
 def interval(low: float | None, high: float | None, sign: bool = False) -> str:

@@ -135,8 +135,8 @@ def _numbers(entry: Table1Entry) -> str:
     """Write the entry's estimate in percent, or its state."""
     if entry.mean is None:
         return entry.state
-    spread = "" if entry.std is None else f" ± {100 * entry.std:.1f}"
-    return f"{100 * entry.mean:.1f}{spread} (n = {entry.n})"
+    spread = "" if entry.std is None else f" ± {percent(entry.std)}"
+    return f"{percent(entry.mean)}{spread} (n = {entry.n})"
 
 
 def _reported(entry: Table1Entry) -> str:

@@ -1,5 +1,6 @@
 """What the commands do: a request for a grid becomes a plan, a run, and lines on the screen."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -221,6 +222,7 @@ def analyze_study(
     from analysis.page import write_page
     from analysis.report import estimates_of, report_page, tables_on_screen
 
+    gc.disable()  # a large study is ten million objects, all in use to the end: looking for others takes a second
     data = load_study(storage, name or latest_study(storage), shown_cells, for_report=True)
     page = report_page(data, companions(storage, data))
     if as_json:

@@ -39,6 +39,8 @@ SHEET = Sheet(
 
 def test_numbers_are_written_for_people() -> None:
     assert [percent(0.8123), percent(0.032, sign=True), percent(-0.032, sign=True)] == ["81.2", "+3.2", "-3.2"]
+    # One mean, added up in three orders.
+    assert percent(0.9165) == percent(0.9165 - 1e-16) == percent(0.9165 + 1e-16) == "91.7"
     assert [percent(None), percent(float("nan")), interval(None, 0.1), interval(0.1, float("nan"))] == ["–"] * 4
     assert [interval(0.81, 0.835), interval(-0.01, 0.02, sign=True)] == ["81.0 to 83.5", "-1.0 to +2.0"]
     assert [probability(p) for p in (0.0009, 0.001, 0.0512, None)] == ["< 0.001", "0.001", "0.051", "–"]
