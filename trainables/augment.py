@@ -32,7 +32,7 @@ class Augmentation:
         The images of pair i are 2i and 2i + 1.
         """
         if self._pairing == "renewed":
-            return permutations(fold(self._pairing_keys, epoch), 2 * count).unflatten(1, (count, 2))
+            return permutations(fold(self._pairing_keys, epoch), 2 * count).view(-1, count, 2)
         order = permutations(fold(self._order_keys, epoch), count)
         if self._pairing == "drawn":
             return order
@@ -48,7 +48,7 @@ class Augmentation:
 
     def distortions(self, step: Tensor, count: int) -> Tensor:
         """Draw ``[K, count, 3]`` for ``distorted``, uniformly within plus and minus the setting."""
-        values = uniform(fold(self._distort_keys, step), 3 * count).unflatten(1, (count, 3))
+        values = uniform(fold(self._distort_keys, step), 3 * count).view(-1, count, 3)
         return (2 * values - 1) * self._distort
 
     def _moved(self, images: Tensor, step: Tensor) -> Tensor:

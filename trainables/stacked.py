@@ -142,7 +142,9 @@ def per_image(parameter: Tensor, images: int = 2) -> Tensor:
 
 def by_tower(images: Tensor, towers: int) -> Tensor:
     """Put what one tower sees into one batch: ``[K, B, 2, ...]`` to ``[B * 2 / towers, K * towers, ...]``."""
-    return images.unflatten(2, (-1, towers)).movedim(0, 2).flatten(2, 3).flatten(0, 1)
+    replicates, pairs, _, *each = images.shape
+    sides = images.reshape(replicates, pairs, -1, towers, *each)
+    return sides.movedim(0, 2).flatten(2, 3).flatten(0, 1)
 
 
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:

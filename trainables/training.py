@@ -205,9 +205,10 @@ class Training(Iterator[list[EpochRecord]]):
         if not getattr(self.config, "batch_norm", False):
             return lambda inputs: self.model.forward(parameters, inputs, None)
         moments: Moments = {}
-        forward = partial(self.model.forward, parameters, masks=None, moments=moments)
-        forward(train.inputs)
-        return forward
+        forward: Any = self.model.forward  # of a model that has batch normalisation, which takes the moments too
+        answer = partial(forward, parameters, masks=None, moments=moments)
+        answer(train.inputs)
+        return answer
 
     @torch.no_grad()
     def _evaluate(self, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor) -> Evaluation:
