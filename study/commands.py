@@ -12,6 +12,7 @@ from rich.table import Table
 
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, load_grid
 from study.heartbeat import Heartbeat
+from study.info import network_key
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
 from study.screen import tell_problem
@@ -222,7 +223,7 @@ def _describe(work: Work, **run: str) -> None:
 
     reported = [cell for cell in work.cells if isinstance(cell, CellConfig)]
     described = [*work.info.get("networks", []), *map(describe_network, reported)]
-    networks = {(network["model"], network["sharing"]): network for network in described}
+    networks = {network_key(network): network for network in described}
     runs = [*work.info["runs"], *([describe_run(work.cells[0]) | run] if run else [])]
     work.store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
 

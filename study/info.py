@@ -25,11 +25,7 @@ def join_info(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str,
     roles = {**earlier["roles"], **later["roles"]}
     contrasts = {contrast["name"]: contrast for info in (earlier, later) for contrast in info.get("contrasts", [])}
     cells = {cell["cell_id"]: _complete(cell) for info in (earlier, later) for cell in info["cells"]}
-    networks = {
-        (network["model"], network["sharing"]): network
-        for info in (earlier, later)
-        for network in info.get("networks", [])
-    }
+    networks = {network_key(network): network for info in (earlier, later) for network in info.get("networks", [])}
     runs = [*earlier["runs"], *(run for run in later["runs"] if run not in earlier["runs"])]
     return {
         **earlier,
@@ -44,6 +40,11 @@ def join_info(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str,
         "networks": list(networks.values()),
         "runs": runs,
     }
+
+
+def network_key(network: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tell networks apart: batch normalisation and width change the number of parameters."""
+    return network["model"], network["sharing"], network.get("parameters")
 
 
 def _protocol(info: Mapping[str, Any], name: str) -> Any:

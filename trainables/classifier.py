@@ -13,33 +13,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config import CellConfig
-from trainables.convolution import CHANNELS, FEATURES, read_features
+from trainables.convolution import CHANNELS, read_features
 from trainables.model import Right
+from trainables.normalisation import Moments, Normalisation, norm_of
 from trainables.pairs import OfPairs
 from trainables.stacked import Layer, initial_parameters, linear, per_image, unpack
 
 DIGIT_UNITS = 64
-DIGIT_MASK_UNITS = 2 * (CHANNELS[1] + DIGIT_UNITS)  # of the digits of one pair
 
 
 class Classifier(OfPairs):
     """K replicates of the classifier of a cell; its outputs are raw digit logits ``[K, 2, B, 10]``."""
 
-    mask_units = DIGIT_MASK_UNITS
-
     def __init__(self, config: CellConfig) -> None:
-        self.layers = digit_layers(config.sharing)
+        self.layers = digit_layers(config)
+        self.mask_units = digit_mask_units(self.layers)
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
         """Draw the first parameters ``[K, P]``."""
         return initial_parameters(self.layers, seeds, device)
 
-    def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Tensor:
+    def forward(
+        self, parameters: Tensor, images: Tensor, masks: Tensor | None, moments: Moments | None = None
+    ) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
         """
-        return read_digits(unpack(parameters, self.layers), images, masks)[1]
+        layers = unpack(parameters, self.layers)
+        return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
 
     def losses(self, outputs: Tensor, digits: Tensor, aux_weights: Tensor) -> Tensor:
         """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``. It has no auxiliary loss."""
@@ -59,29 +61,54 @@ class Classifier(OfPairs):
         return Right((by_rule == target).sum(1), right_digits(outputs, digits), (by_probability == target).sum(1))
 
 
-def digit_layers(sharing: bool) -> tuple[Layer, ...]:
+def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
     """Return the layers that read a digit: one tower for both images, or one for each."""
-    towers = 1 if sharing else 2
-    return (
-        Layer("conv1", (CHANNELS[0], 1, 3, 3), towers),
-        Layer("conv2", (CHANNELS[1], CHANNELS[0], 3, 3), towers, reads=("conv1",)),
-        Layer("digit1", (DIGIT_UNITS, FEATURES), towers, reads=("conv2",)),
-        Layer("digit2", (10, DIGIT_UNITS), towers, reads=("digit1",)),
+    towers = 1 if config.sharing else 2
+    first, second, units = (hidden_units(count, config) for count in (*CHANNELS, DIGIT_UNITS))
+    layers = (
+        Layer("conv1", (first, 1, 3, 3), towers),
+        Layer("conv2", (second, first, 3, 3), towers, reads=("conv1",)),
+        Layer("digit1", (units, 4 * second), towers, reads=("conv2",)),
+        Layer("digit2", (10, units), towers, reads=("digit1",)),
     )
+    return with_norms(layers, config)
+
+
+def hidden_units(count: int, config: CellConfig) -> int:
+    """Return how many channels or units a hidden layer has where the report's has ``count``."""
+    return round(count * config.width)
+
+
+def with_norms(layers: Sequence[Layer], config: CellConfig) -> tuple[Layer, ...]:
+    """Return the layers, where the cell has batch normalisation each but the last, which gives logits, with its own."""
+    if not config.batch_norm:
+        return tuple(layers)
+    return (*(part for layer in layers[:-1] for part in (layer, norm_of(layer))), layers[-1])
+
+
+def digit_mask_units(layers: Sequence[Layer]) -> int:
+    """Return the dropout units of the digits of one pair: of the second convolution and of the layer behind it."""
+    return 2 * sum(layer.weight[0] for layer in layers if layer.name in ("conv2", "digit1"))
+
+
+def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor, norm: Normalisation) -> Tensor:
+    """Return leaky ReLU of a linear layer, normalised where it is: ``[G, B, in]`` to ``[G, B, out]``; G is K or 2K."""
+    weight, bias = (per_image(parameter, len(inputs) // len(parameter)) for parameter in layers[name])
+    return F.leaky_relu(norm.units(name, linear(inputs, weight, bias)))
 
 
 def read_digits(
-    layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None
+    layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None, norm: Normalisation
 ) -> tuple[Tensor, Tensor]:
     """Return the features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images ``[K, B, 2, 14, 14]``.
 
-    ``layers`` are unpacked; ``masks`` is ``[K, B * DIGIT_MASK_UNITS]`` or None.
+    ``layers`` are unpacked; ``masks`` is ``[K, B * digit_mask_units]`` or None.
     """
-    pairs = images.shape[1]
-    channel, digit = _split_masks(masks, pairs)
-    features = read_features(images, layers["conv1"], layers["conv2"], channel)
-    digit1, digit2 = ([per_image(p) for p in layers[name]] for name in ("digit1", "digit2"))
-    digits = linear(F.leaky_relu(linear(features.flatten(0, 1), *digit1)) * digit, *digit2)
+    channels, units = (layers[name][1].shape[2] for name in ("conv2", "digit1"))
+    channel, digit = _split_masks(masks, images.shape[1], channels, units)
+    features = read_features(images, layers["conv1"], layers["conv2"], channel, norm)
+    hidden = dense(layers, "digit1", features.flatten(0, 1), norm) * digit
+    digits = linear(hidden, *(per_image(parameter) for parameter in layers["digit2"]))
     return features, digits.unflatten(0, (-1, 2))
 
 
@@ -106,9 +133,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return flat.view(labels.shape)
 
 
-def _split_masks(masks: Tensor | None, batch: int) -> tuple[Tensor | None, Tensor | float]:
-    """Cut the masks of a batch into those of the channels and of the 64 units, in the shapes of what they scale."""
+def _split_masks(masks: Tensor | None, batch: int, channels: int, units: int) -> tuple[Tensor | None, Tensor | float]:
+    """Cut the masks of a batch into those of the channels and of the hidden units, in the shapes of what they scale."""
     if masks is None:
         return None, 1.0
-    channel, digit = masks.split([batch * 2 * CHANNELS[1], batch * 2 * DIGIT_UNITS], dim=1)
-    return channel.unflatten(1, (batch, 2, CHANNELS[1])), digit.reshape(-1, batch, DIGIT_UNITS)
+    channel, digit = masks.split([batch * 2 * channels, batch * 2 * units], dim=1)
+    return channel.unflatten(1, (batch, 2, channels)), digit.reshape(-1, batch, units)

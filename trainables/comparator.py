@@ -11,20 +11,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.classifier import (
-    DIGIT_MASK_UNITS,
     cross_entropy,
+    dense,
     digit_layers,
     digit_losses,
+    digit_mask_units,
     first_not_larger,
+    hidden_units,
     read_digits,
     right_digits,
+    with_norms,
 )
 from trainables.config import CellConfig
 from trainables.model import Right
+from trainables.normalisation import Moments, Normalisation
 from trainables.pairs import OfPairs
 from trainables.stacked import Layer, initial_parameters, linear, unpack
 
@@ -41,39 +44,42 @@ class Outputs(NamedTuple):
 class Comparator(OfPairs):
     """K replicates of the comparator with the sharing of a cell."""
 
-    mask_units = DIGIT_MASK_UNITS + sum(COMPARE_UNITS) + OUTPUT_UNITS
-
     def __init__(self, config: CellConfig) -> None:
-        self.layers = (
-            *digit_layers(config.sharing),
-            Layer("compare1", (COMPARE_UNITS[0], 256), reads=("conv2",), joint=True),
-            Layer("compare2", (COMPARE_UNITS[1], COMPARE_UNITS[0]), reads=("compare1",), joint=True),
-            Layer("output1", (OUTPUT_UNITS, COMPARE_UNITS[1] + 2 * 10), reads=("compare2", "digit2"), joint=True),
-            Layer("output2", (2, OUTPUT_UNITS), reads=("output1",), joint=True),
+        of_digits = digit_layers(config)
+        first, second, last = (hidden_units(count, config) for count in (*COMPARE_UNITS, OUTPUT_UNITS))
+        features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")
+        of_pairs = (
+            Layer("compare1", (first, 2 * features), reads=("conv2",), joint=True),
+            Layer("compare2", (second, first), reads=("compare1",), joint=True),
+            Layer("output1", (last, second + 2 * 10), reads=("compare2", "digit2"), joint=True),
+            Layer("output2", (2, last), reads=("output1",), joint=True),
         )
+        self.layers = (*of_digits, *with_norms(of_pairs, config))
+        self._mask_units = (digit_mask_units(of_digits), first, second, last)
+        self.mask_units = sum(self._mask_units)
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
         """Draw the first parameters ``[K, P]``."""
         return initial_parameters(self.layers, seeds, device)
 
-    def forward(self, parameters: Tensor, images: Tensor, masks: Tensor | None) -> Outputs:
+    def forward(
+        self, parameters: Tensor, images: Tensor, masks: Tensor | None, moments: Moments | None = None
+    ) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
-        reading, first, second, last = _split_masks(masks, images.shape[1])
-        features, digits = read_digits(layers, images, reading)
+        norm = Normalisation(layers, moments)
+        reading, first, second, last = self._split_masks(masks, images.shape[1])
+        features, digits = read_digits(layers, images, reading, norm)
 
         both = features.transpose(1, 2).flatten(2)  # [K, B, 256]
-        compare1, compare2, output1, output2 = (
-            [p.squeeze(1) for p in layers[name]] for name in ("compare1", "compare2", "output1", "output2")
-        )
-        compared = F.leaky_relu(linear(both, *compare1)) * first
-        compared = F.leaky_relu(linear(compared, *compare2)) * second
+        compared = dense(layers, "compare1", both, norm) * first
+        compared = dense(layers, "compare2", compared, norm) * second
         gathered = torch.cat([compared, digits[:, 0], digits[:, 1]], dim=2)
-        target = linear(F.leaky_relu(linear(gathered, *output1)) * last, *output2)
-        return Outputs(target, digits)
+        hidden = dense(layers, "output1", gathered, norm) * last
+        return Outputs(linear(hidden, *(parameter.squeeze(1) for parameter in layers["output2"])), digits)
 
     def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
         """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
@@ -85,13 +91,12 @@ class Comparator(OfPairs):
         right_target = outputs.target.argmax(-1) == first_not_larger(digits)
         return Right(right_target.sum(1), right_digits(outputs.digits, digits))
 
-
-def _split_masks(
-    masks: Tensor | None, batch: int
-) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
-    """Cut off the masks of the digits, then those of the other three layers in the shapes in which they multiply."""
-    if masks is None:
-        return None, 1.0, 1.0, 1.0
-    reading, *rest = masks.split([batch * n for n in (DIGIT_MASK_UNITS, *COMPARE_UNITS, OUTPUT_UNITS)], dim=1)
-    first, second, last = (mask.unflatten(1, (batch, -1)) for mask in rest)
-    return reading, first, second, last
+    def _split_masks(
+        self, masks: Tensor | None, batch: int
+    ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
+        """Cut off the masks of the digits, then those of the other three layers as they multiply."""
+        if masks is None:
+            return None, 1.0, 1.0, 1.0
+        reading, *rest = masks.split([batch * units for units in self._mask_units], dim=1)
+        first, second, last = (mask.unflatten(1, (batch, -1)) for mask in rest)
+        return reading, first, second, last

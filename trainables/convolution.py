@@ -16,35 +16,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.stacked import conv
+from trainables.normalisation import Normalisation
+from trainables.stacked import by_tower, conv
 
 CHANNELS = (16, 32)
-FEATURES = 128
+NO_NORM = Normalisation({}, None)
 
 Parameters = tuple[Tensor, Tensor]  # weights [K, towers, out, in, 3, 3] and biases [K, towers, out]
 
 
-def read_features(images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None) -> Tensor:
-    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``.
+def read_features(
+    images: Tensor,
+    block1: Parameters,
+    block2: Parameters,
+    scale: Tensor | None,
+    norm: Normalisation = NO_NORM,
+) -> Tensor:
+    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``; of channels of another number, as many.
 
-    ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout), or is None.
+    ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout), or is None. ``norm``
+    normalises the outputs of conv1 and conv2.
     """
-    if images.device.type == "cpu":
+    channels = (block1[0].shape[2], block2[0].shape[2])
+    if images.device.type == "cpu" and channels == CHANNELS and not norm:  # what kernels.py is made for
         if scale is None:
             scale = images.new_ones(1).expand(*images.shape[:3], CHANNELS[1])
         features: Tensor = _OnCpu.apply(images, *block1, *block2, scale)  # type: ignore[no-untyped-call]
         return features
-    return by_layers(images, block1, block2, scale)
+    return by_layers(images, block1, block2, scale, norm)
 
 
-def by_layers(images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None) -> Tensor:
-    """Compute the same by PyTorch's operators, all images of the stack as groups of one convolution."""
-    hidden = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)  # [B, 2K, 14, 14]
-    hidden = F.leaky_relu(F.max_pool2d(conv(hidden, *block1), 2))
-    hidden = F.max_pool2d(conv(hidden, *block2), 2)
+def by_layers(
+    images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
+) -> Tensor:
+    """Compute the same by PyTorch's operators, all towers of the stack as groups of one convolution."""
+    (replicates, pairs), towers = images.shape[:2], block1[0].shape[1]
+    hidden = by_tower(images, towers).contiguous(memory_format=torch.channels_last)  # [B * 2 / towers, K * towers, ...]
+    hidden = F.leaky_relu(F.max_pool2d(norm.channels("conv1", conv(hidden, *block1)), 2))
+    hidden = F.max_pool2d(norm.channels("conv2", conv(hidden, *block2)), 2)
     if scale is not None:  # it commutes with the pooling that the report has after it, and is smaller behind it
-        hidden = hidden * scale.transpose(0, 1).reshape(len(hidden), -1, 1, 1)
-    return F.leaky_relu(hidden).reshape(len(hidden), -1, 2, FEATURES).permute(1, 2, 0, 3)
+        hidden = hidden * by_tower(scale, towers).reshape(len(hidden), -1, 1, 1)
+    features = F.leaky_relu(hidden).reshape(pairs, -1, replicates, towers, 4 * block2[0].shape[2])
+    return features.permute(2, 1, 3, 0, 4).flatten(1, 2)
 
 
 class _OnCpu(torch.autograd.Function):

@@ -14,10 +14,13 @@ IMAGE = (1, 14, 14)
 def describe_network(config: CellConfig) -> dict[str, Any]:
     """Return model, sharing, parameters of a replicate and layers: the fields of each Layer, and its output's shape.
 
-    ``output`` is for one image, or for the pair where the layer is joint; convolutions are followed by 2x2 pooling.
+    ``output`` is for one image, or for the pair where the layer is joint; convolutions are followed by 2x2 pooling. A
+    layer with batch normalisation also says so, by ``batch_norm``; its scales and shifts count as parameters.
     Raises ValueError where the layers do not fit together.
     """
     layers = model_class(config.model)(config).layers
+    weighted = [layer for layer in layers if len(layer.weight) > 1]
+    normalised = {layer.reads[0]: {"batch_norm": True} for layer in layers if len(layer.weight) == 1}
     return {
         "model": config.model,
         "sharing": config.sharing,
@@ -30,8 +33,9 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
                 "joint": layer.joint,
                 "reads": list(layer.reads),
                 "output": list(output),
+                **normalised.get(layer.name, {}),
             }
-            for layer, output in zip(layers, output_shapes(layers), strict=True)
+            for layer, output in zip(weighted, output_shapes(weighted), strict=True)
         ],
     }
 

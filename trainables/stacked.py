@@ -22,7 +22,8 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it.
+    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it, or
+    that of the scales ``[out]`` of a normalisation.
 
     ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once for the pair and reads
     both images' outputs of a layer that is not.
@@ -59,9 +60,15 @@ class StackedExamples:
         return self.labels.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather examples by ``order`` ``[K, B]``: inputs ``[K, B, ...]``, labels ``[K, B, ...]``."""
-        rows = torch.arange(len(order), device=order.device)[:, None]
-        return self.inputs[rows, order], self.labels[rows, order]
+        """Gather examples by ``order`` ``[K, B]``: inputs ``[K, B, ...]``, labels ``[K, B, ...]``.
+
+        An order ``[K, B, 2]`` makes pairs of images by their numbers: those of pair i are 2i and 2i + 1.
+        """
+        inputs, labels = self.inputs, self.labels
+        if order.dim() == 3:
+            inputs, labels = inputs.flatten(1, 2), labels.flatten(1, 2)
+        rows = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1))
+        return inputs[rows, order], labels[rows, order]
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the examples from start to stop in their own order, shaped as a batch."""
@@ -80,6 +87,7 @@ def parameter_count(layers: Sequence[Layer]) -> int:
 def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: torch.device) -> Tensor:
     """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for convolutions and linear layers.
 
+    A normalisation starts with scales of 1 and shifts of 0.
     Every tower has a stream of its own, so a shared layer starts as the left tower of its unshared twin does.
     """
     blocks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
@@ -87,6 +95,10 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
     for layer in layers:
         bound = 1 / math.sqrt(math.prod(layer.weight[1:]))
         n_weights, n_biases = math.prod(layer.weight), layer.weight[0]
+        if len(layer.weight) == 1:  # a normalisation
+            ones = torch.ones(len(seeds), layer.sizes[0], device=device)
+            columns += [ones, torch.zeros_like(ones)]
+            continue
         for tower in range(layer.towers):
             keys = stream_keys(seeds, f"init/{layer.name}/{tower}", device)
             values = (uniform(keys, n_weights + n_biases) * 2 - 1) * bound
@@ -109,9 +121,13 @@ def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tenso
 
 
 def conv(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, each image by its own tower."""
-    groups = 2 * len(weight)
-    return F.conv2d(images, per_image(weight).flatten(0, 1), per_image(bias).flatten(), groups=groups)
+    """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, each image by its own tower.
+
+    G is 2K, both images of each replicate, or K * towers, as ``by_tower`` has it.
+    """
+    groups = images.shape[1] // weight.shape[3]
+    each = groups // len(weight)
+    return F.conv2d(images, per_image(weight, each).flatten(0, 1), per_image(bias, each).flatten(), groups=groups)
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -119,9 +135,16 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), inputs, weight.mT)
 
 
-def per_image(parameter: Tensor) -> Tensor:
-    """Give each of the G images its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
-    return parameter.expand(-1, 2, *parameter.shape[2:]).flatten(0, 1)
+def per_image(parameter: Tensor, images: int = 2) -> Tensor:
+    """Give each of the G images of all replicates its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
+    return parameter.expand(-1, images, *parameter.shape[2:]).flatten(0, 1)
+
+
+def by_tower(images: Tensor, towers: int) -> Tensor:
+    """Put what one tower sees into one batch: ``[K, B, 2, ...]`` to ``[B * 2 / towers, K * towers, ...]``."""
+    replicates, pairs, _, *each = images.shape
+    sides = images.reshape(replicates, pairs, -1, towers, *each)
+    return sides.movedim(0, 2).flatten(2, 3).flatten(0, 1)
 
 
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:

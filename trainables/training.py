@@ -2,16 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from trainables.augment import Augmentation
 from trainables.config import CellSettings
 from trainables.graphs import GraphedStep
 from trainables.models import build
+from trainables.normalisation import Moments
 from trainables.stacked import (
     Patience,
     Plateau,
@@ -21,7 +24,7 @@ from trainables.stacked import (
     keep,
     tensors_of,
 )
-from trainables.streams import fold, permutations, stream_keys
+from trainables.streams import fold, stream_keys
 
 EVALUATION_CHUNK = 200  # examples at once: small enough for the activations to stay in cache
 
@@ -116,7 +119,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._stack, self._running = tuple(stack), list(running)
         self.parameters = parameters.requires_grad_()
         seeds, cells = [row.seed for row in stack], [self._cells[row.cell_id] for row in stack]
-        self._order_keys = stream_keys(seeds, "order", self._device)
+        self._augmentation = Augmentation(self.config, seeds, self._device)
         self._dropout_keys = stream_keys(seeds, "dropout", self._device)
         self._aux_weights, self._dropout = (
             torch.tensor([getattr(cell, name, 0.0) for cell in cells], dtype=torch.float64, device=self._device)
@@ -146,8 +149,9 @@ class Training(Iterator[list[EpochRecord]]):
         rates = self.plateau.learning_rate
         train_loss = self.train_epoch()
         self.epoch += 1
-        validation = self._evaluate(self._validation, self.parameters, self._aux_weights)
-        test = self._evaluate(self._test, self.parameters, self._aux_weights)
+        answer = self._answering(self.parameters, self._train)
+        validation = self._evaluate(answer, self._validation, self._aux_weights)
+        test = self._evaluate(answer, self._test, self._aux_weights)
         statuses = self._judge(validation.loss)
         columns = (rates, train_loss, *validation[:2], *test[1:], *self._evaluate_ends(statuses))
         time_s = (time.perf_counter() - started) / len(self.rows)
@@ -163,7 +167,7 @@ class Training(Iterator[list[EpochRecord]]):
 
     def train_epoch(self) -> Tensor:
         """Take one pass over the training examples; return the mean loss ``[K]`` (float64, CPU)."""
-        order = permutations(fold(self._order_keys, self.epoch), len(self._train))
+        order = self._augmentation.order(self.epoch, len(self._train))
         batches = order.split(self.config.batch_size, dim=1)
         self._rates.copy_(self.plateau.learning_rate)
         self._loss_sums.zero_()
@@ -173,8 +177,12 @@ class Training(Iterator[list[EpochRecord]]):
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, batch: Tensor) -> None:
-        """Take a step on the examples at ``batch`` ``[K, B]``: the host waits for nothing, all state stays in place."""
+        """Take a step on the examples at ``batch``, ``[K, B]`` or ``[K, B, 2]``; see ``StackedExamples.batch``.
+
+        The host waits for nothing, all state stays in place.
+        """
         inputs, labels = self._train.batch(batch)
+        inputs = self._augmentation.changed(inputs, self._step)
         outputs = self.model.forward(self.parameters, inputs, self._masks(batch.shape[1]))
         losses = self.model.losses(outputs, labels, self._aux_weights)
         losses.sum().backward()
@@ -189,12 +197,26 @@ class Training(Iterator[list[EpochRecord]]):
         return dropout_masks(keys, examples * self.model.mask_units, self._dropout)
 
     @torch.no_grad()
-    def _evaluate(self, examples: StackedExamples, parameters: Tensor, aux_weights: Tensor) -> Evaluation:
-        """Evaluate the replicates with these parameters ``[K, P]`` on their examples, dropout off."""
-        totals = torch.zeros(4, len(parameters), dtype=torch.float64, device=self._device)
+    def _answering(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
+        """Return the model of these parameters ``[K, P]`` as it is evaluated: inputs to outputs, dropout off.
+
+        Batch normalisation is by the moments of these replicates' training pairs.
+        """
+        if not getattr(self.config, "batch_norm", False):
+            return lambda inputs: self.model.forward(parameters, inputs, None)
+        moments: Moments = {}
+        forward: Any = self.model.forward  # of a model that has batch normalisation, which takes the moments too
+        answer = partial(forward, parameters, masks=None, moments=moments)
+        answer(train.inputs)
+        return answer
+
+    @torch.no_grad()
+    def _evaluate(self, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor) -> Evaluation:
+        """Evaluate what answers for the replicates on their examples."""
+        totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=self._device)
         for start in range(0, len(examples), EVALUATION_CHUNK):
             inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
-            outputs = self.model.forward(parameters, inputs, None)
+            outputs = answer(inputs)
             right = self.model.correct(outputs, labels)
             loss = self.model.losses(outputs, labels, aux_weights) * labels.shape[1]
             none = torch.full_like(loss, math.nan)
@@ -211,7 +233,8 @@ class Training(Iterator[list[EpochRecord]]):
         if ends:
             index = rows.to(self._device)
             parameters, aux_weights = self.parameters.detach()[index], self._aux_weights[index]
-            found = self._evaluate(self._train.keep(index), parameters, aux_weights)
+            train = self._train.keep(index)
+            found = self._evaluate(self._answering(parameters, train), train, aux_weights)
             accuracies[:, rows] = torch.stack([found.accuracy, found.digit_accuracy])
         return accuracies
 

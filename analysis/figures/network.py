@@ -61,10 +61,11 @@ def _figure(network: Mapping[str, Any]) -> NetworkFigure:
 def _lines(layer: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     weight = layer["weight"]
     what = f"{'x'.join(map(str, weight[2:]))} convolution" if len(weight) > 2 else "linear"
-    count = prod(weight) + weight[0]
+    norm = " + batch norm" if layer.get("batch_norm") else ""
+    count = prod(weight) + weight[0] + (2 * weight[0] if norm else 0)
     output = " x ".join(map(str, layer["output"]))
     parameters = f"{count:,} parameters" if kind != "own" else f"2 of {count:,} parameters"
-    return layer["name"], f"{what}, {weight[1]} to {weight[0]}", f"gives {output}", parameters, WORDS[kind]
+    return layer["name"], f"{what}, {weight[1]} to {weight[0]}{norm}", f"gives {output}", parameters, WORDS[kind]
 
 
 def _placed(boxes: list[Box]) -> list[Box]:

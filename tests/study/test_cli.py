@@ -96,6 +96,7 @@ def test_grids_lists_all_with_their_sizes(study):
         "protocol": ["16", "10", "160"],
         "dropout-or-rate": ["24", "10", "240"],
         "full": ["33", "10", "330"],
+        "beyond": ["16", "10", "160"],
     }
 
 

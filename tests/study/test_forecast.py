@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import torch
 
-from study.forecast import Machines, Rate, duration_s, machines_for, measured_rate
+from study.forecast import Machines, Rate, duration_s, forecast, machines_for, measured_rate
+from study.grid import load_grid
 from study.planning import Job
 from study.resources import LaunchError, Resources
 from trainables.config import CellConfig
@@ -76,3 +77,15 @@ def test_duration_lies_between_the_bounds_of_list_scheduling():
     assert duration_s([(job(4), job(6))] * 6, 4, rate) == (30, 30 + 0.75 * 30)
     # a slot for each cell: the slowest one
     assert duration_s([(job(4), job(6))] * 6, 6, rate) == duration_s([(job(4), job(6))] * 6, 12, rate) == (30, 30)
+
+
+@pytest.mark.parametrize(("name", "known"), [("table1", True), ("protocol", True), ("beyond", False)])
+def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, known):
+    grid = load_grid(name)
+    jobs = [Job(cell, (0, 1), whole=True) for cell in grid.cells()]
+    ahead = forecast(name, jobs, grid, [], Machines(1, 2, 0), Resources())
+    assert (ahead.rate is not None, ahead.time_s is not None) == (known, known)
+    rows = [row("a", 20)] * 5
+    assert forecast(name, jobs, grid, rows, Machines(1, 2, 0), Resources()).rate == Rate(
+        4, 4, f"the 5 trainings of {name} on cpu"
+    )

@@ -5,7 +5,12 @@ from study.grid import GridError, format_value, grid_names, load_grid
 from trainables.config import CellConfig
 
 WEIGHTS = [0, 0.1, 0.5, 1, 3, 10, 100, 1000]
-VARIED = {"smoke": {"max_epochs"}, "protocol": {"fixed_data", "validation_share"}}  # beyond the four factors
+VARIED = {  # beyond the four factors
+    "smoke": {"max_epochs"},
+    "protocol": {"fixed_data", "validation_share"},
+    "beyond": {"pairing", "shift", "distort", "batch_norm", "width", "data", "max_epochs"}
+    | {"plateau_patience", "stop_patience"},
+}
 CLASSIFIER = CellConfig(model="classifier", sharing=True)
 SMALL = {
     "name": "small",
@@ -79,6 +84,19 @@ def test_smoke_is_small():
 def test_learning_rate_depends_on_dropout(name):
     for cell in load_grid(name).cells():
         assert cell.learning_rate == (1e-2 if cell.dropout else 1e-3)
+
+
+def test_beyond_has_all_of_it_all_but_one_and_none():
+    cells = load_grid("beyond").cells()
+    extras = ("pairing", "shift", "distort", "batch_norm", "width")
+    reference, everything = CellConfig(), cells[0]
+    off = {cell: {name for name in extras if getattr(cell, name) != getattr(everything, name)} for cell in cells}
+    assert {len(names) for names in off.values()} == {0, 1, 5}
+    assert {name for names in off.values() for name in names if len(names) == 1} == set(extras)
+    for cell, names in off.items():
+        assert all(getattr(cell, name) == getattr(reference, name) or cell.pairing == "swapped" for name in names)
+        assert (cell.dropout == 0.5) == (len(names) == 5)  # the report's best cell
+        assert cell.sharing
 
 
 @pytest.mark.parametrize("name", grid_names())
@@ -202,7 +220,7 @@ def test_bad_grid_is_refused_in_one_line_with_its_line_and_key(grid_file, change
 def test_unknown_grids_are_answered_with_the_nearest_one(tmp_path, monkeypatch):
     with pytest.raises(GridError, match=r"^unknown grid 'fulll': did you mean full\?$"):
         load_grid("fulll")
-    known = "smoke, table1, protocol, dropout-or-rate, full, the path of a .yaml file"
+    known = "smoke, table1, protocol, dropout-or-rate, full, beyond, the path of a .yaml file"
     with pytest.raises(GridError, match=f"^unknown grid 'x': expected one of {known}$"):
         load_grid("x")
     monkeypatch.chdir(tmp_path)

@@ -20,6 +20,10 @@ from study.storage import StoreError
 VALUES = {
     "sharing": [False, True],
     "fixed_data": [False, True],
+    "pairing": ["drawn", "swapped", "renewed"],
+    "shift": [0, 1],
+    "distort": [0, 0.25],
+    "width": [0.5, 1, 2],
     "aux_weight": [0, 0.5, 1, 10, 1000],
     "dropout": [0, 0.25, 0.5],
     "learning_rate": [0.001, 0.01, 1],

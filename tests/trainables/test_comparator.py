@@ -196,8 +196,9 @@ def test_masks_of_one_change_nothing(small_cell):
         assert torch.equal(with_masks, without)
 
 
-def test_mask_units_are_those_of_the_five_dropout_layers():
-    assert Comparator.mask_units == 2 * 32 + 2 * 64 + 64 + 32 + 32
+@pytest.mark.parametrize("width", [1, 2])
+def test_mask_units_are_those_of_the_five_dropout_layers(width, small_cell):
+    assert Comparator(small_cell(width=width)).mask_units == width * (2 * 32 + 2 * 64 + 64 + 32 + 32)
 
 
 @pytest.mark.parametrize(("sharing", "count"), [(False, 47_702), (True, 33_996)])

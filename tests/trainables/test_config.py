@@ -21,6 +21,11 @@ OTHER_VALUES = {
     "plateau_patience": 6,
     "stop_patience": 9,
     "fixed_data": True,
+    "pairing": "renewed",
+    "shift": 1,
+    "distort": 0.2,
+    "batch_norm": True,
+    "width": 2.0,
 }
 
 
@@ -36,6 +41,11 @@ def test_the_defaults_are_the_reports_protocol():
         "test_pairs": 1000,
         "validation_share": 0.2,
         "fixed_data": False,
+        "pairing": "drawn",
+        "shift": 0,
+        "distort": 0.0,
+        "batch_norm": False,
+        "width": 1.0,
         "batch_size": 100,
         "max_epochs": 80,
         "plateau_factor": 0.2,
@@ -113,6 +123,15 @@ def test_the_id_is_twelve_hex_digits_and_a_trial_adds_its_seed():
         ("plateau_factor", 1),
         ("plateau_patience", -1),
         ("stop_patience", 0),
+        ("pairing", "again"),
+        ("shift", -1),
+        ("shift", 14),
+        ("shift", 0.5),
+        ("distort", -0.1),
+        ("distort", 1.5),
+        ("batch_norm", "some"),
+        ("width", 0.06),
+        ("width", math.inf),
         ("seeds", 10),
         ("sharing", None),
     ],
@@ -148,6 +167,14 @@ def test_a_share_that_leaves_no_pair_is_refused(pairs, share):
 @pytest.mark.parametrize(("pairs", "share"), [(2, 0.5), (100, 0.006), (100, 0.994)])
 def test_a_share_that_leaves_one_pair_will_do(pairs, share):
     CellConfig(train_pairs=pairs, validation_share=share)
+
+
+@pytest.mark.parametrize(("pairs", "batch"), [(1000, 1), (501, 200), (126, 100)])
+def test_batch_norm_refuses_a_batch_of_one(pairs, batch):
+    settings = {"train_pairs": pairs, "batch_size": batch, "validation_share": 0.2}
+    with pytest.raises(ValidationError, match=rf"batch_size {batch} with batch_norm on: .* set another batch_size"):
+        CellConfig(batch_norm=True, **settings)
+    CellConfig(**settings)
 
 
 def test_a_cell_is_frozen():

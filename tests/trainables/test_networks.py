@@ -48,8 +48,9 @@ class Forward(TorchFunctionMode):
     What a layer reads is found in the graph that autograd keeps: the nearest layers behind its input, or the image.
     """
 
-    def __init__(self, names):
+    def __init__(self, names, towers):
         super().__init__()
+        self._towers = towers
         self._names, self._layers, self.found = iter(names), {}, []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -64,7 +65,7 @@ class Forward(TorchFunctionMode):
             self._layers[result.grad_fn] = name
         if func.__name__ == "max_pool2d":
             channels, *size = result.shape[1:]
-            self.found[-1]["output"] = [channels // (2 * K), *size]
+            self.found[-1]["output"] = [channels // (self._towers * K), *size]
         return result
 
     def _behind(self, node):
@@ -89,7 +90,7 @@ def test_it_is_what_the_forward_pass_does(cell, monkeypatch):
     layers = describe_network(cell)["layers"]
     parameters = initial_parameters(model.layers, range(K), torch.device("cpu")).requires_grad_()
     images = torch.rand(K, B, 2, 14, 14)
-    with Forward([layer["name"] for layer in layers]) as forward:
+    with Forward([layer["name"] for layer in layers], layers[0]["towers"]) as forward:
         model.forward(parameters, images, None)
     said = [{name: layer[name] for name in ("name", "joint", "reads", "output")} for layer in layers]
     assert forward.found == said
