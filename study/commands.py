@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from trainables.config import CellConfig
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
     from study.resources import Resources
+    from study.search import Search
     from trainables.tune_cell import PackTrainable
 
 INTERRUPTED = 130  # an exit code
@@ -52,7 +54,12 @@ class Request:
         data = cells[0].data
         name = self.name or (grid.name if data == "mnist5k" else f"{grid.name}-{data}")
         scheduler = self.scheduler or grid.stopping.scheduler
-        return grid, cells, range(self.seeds or grid.seeds), scheduler, Store(self.storage, name)
+        store = Store(self.storage, name)
+        if grid.search:
+            from study.search import searched_cells
+
+            cells = searched_cells(grid, cells, store.read_info())
+        return grid, cells, range(self.seeds or grid.seeds), scheduler, store
 
 
 def show_plan(
@@ -63,15 +70,18 @@ def show_plan(
 
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
-    rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
+    rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
-    ahead = forecast(store.study, plan.jobs, grid, rows, machines, resources)
+    search = search_of(grid, cells, seeds, rows)
+    suggested = search.jobs_left() if search else []
+    ahead = forecast(store.study, [*plan.jobs, *suggested], grid, rows, machines, one_a_trial(grid, resources))
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
         ]
         answer = {"study": store.study, "seeds": len(seeds), "cells": described, "to_train": plan.trials}
+        answer |= {"search": search.ahead()} if search else {}
         console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
         return
     table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
@@ -82,7 +92,8 @@ def show_plan(
     console.print(table)
     for file in unreadable:
         tell_problem(f"{file} cannot be read; a run restores it")
-    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    then = f"; {search.ahead()}" if search else ""
+    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}{then}", highlight=False, soft_wrap=True)
     console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
 
 
@@ -158,12 +169,16 @@ def train(
     from trainables.pairs import draw_split, load_pool
 
     pool = load_pool(work.cells[0].data, resources.data_dir)
-    for cell in work.cells:  # too many pairs for the pool is told here, not by a worker
+    for cell in [
+        *work.cells,
+        *work.grid.ends(work.cells[0].data),
+    ]:  # too many pairs for the pool is told here, not by a worker
         draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
+    resources = one_a_trial(work.grid, resources)
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         work.store.folder.patience_s = STORAGE_PATIENCE_S
-        jobs = _prepare(work, console)
-        if not jobs:
+        jobs, search = _prepare(work, console)
+        if not jobs and (search is None or search.budget_is_spent):
             _describe(work)
             return 0
         with connect(resources) as (resources, room):
@@ -171,43 +186,79 @@ def train(
             _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
-            with Progress(len(jobs), console) as progress:
+            with Progress(len(jobs) + (len(search.jobs_left()) if search else 0), console) as progress:
                 outcome = run_jobs(
-                    work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable
+                    work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable, search
                 )
     for cell_name, error in outcome.errors.items():
         tell_problem(f"failed: {cell_name}: {error}")
-    if len(outcome.ended) < len(jobs):
-        left = len(jobs) - len(outcome.ended)
-        console.print(
-            f"Interrupted: {len(outcome.ended)} cells of this run are kept, {left} are not trained. "
-            f"Go on with: {command}",
-            soft_wrap=True,
-        )
+    left = len(jobs) - len(outcome.ended)
+    if (search and not search.is_over) or (search is None and left):
+        rest = f"{left} are not trained" if search is None else "the search is not over"
+        kept = f"{len(outcome.ended)} cells of this run are kept"
+        console.print(f"Interrupted: {kept}, {rest}. Go on with: {command}", soft_wrap=True)
         return INTERRUPTED
     if failed := outcome.count("failed"):
         console.print(f"{failed} cells failed. They are tried again by: {command}", soft_wrap=True)
     return 1 if failed else 0
 
 
-def _prepare(work: Work, console: Console) -> tuple[Job, ...]:
-    """Clear what a crash left in the store, and return what is to be trained."""
+def search_of(
+    grid: Grid, cells: Sequence[CellConfig], seeds: Sequence[int], rows: Sequence[dict[str, Any]]
+) -> "Search | None":
+    """Return the search of a grid that has one."""
+    if grid.search is None:
+        return None
+    from study.search import Search
+
+    return Search(grid, seeds, cells, rows)
+
+
+def one_a_trial(grid: Grid, resources: "Resources") -> "Resources":
+    """Let a search train its cells alone, since the next one is suggested when one has ended; raise GridError."""
+    if grid.search is None:
+        return resources
+    if (resources.cells_per_trial or 1) > 1:
+        raise GridError(f"--cells-per-trial {resources.cells_per_trial}: a search trains its cells alone; leave it out")
+    return replace(resources, cells_per_trial=1)
+
+
+def _prepare(work: Work, console: Console) -> tuple[tuple[Job, ...], "Search | None"]:
+    """Clear what a crash left in the store; return what is to be trained, and the search that goes on after it."""
     for file in work.store.repair():
         tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
-    plan = plan_run(work.cells, work.seeds, work.store.read_trials()[0], work.scheduler)
-    console.print(f"{work.store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
-    return plan.jobs
+    rows = work.store.read_trials()[0]
+    plan = plan_run(work.cells, work.seeds, rows, work.scheduler)
+    search = search_of(work.grid, work.cells, work.seeds, rows)
+    if search:
+        search.record = partial(_join, work)
+    then = f"; {search.ahead()}" if search else ""
+    what = describe_plan(plan, work.cells, work.seeds)
+    console.print(f"{work.store.study}: {what}{then}", highlight=False, soft_wrap=True)
+    return plan.jobs, search
 
 
 def _describe(work: Work, **run: str) -> None:
     """Write study.json; settings of a ``run`` are added to those of the earlier ones."""
     from study.provenance import describe_run
+
+    runs = [*work.info["runs"], *([describe_run(work.cells[0].data) | run] if run else [])]
+    work.store.write_info(_with_networks(work.info, work.cells) | {"runs": runs})
+
+
+def _join(work: Work, cell: CellConfig) -> None:
+    """Write a suggested cell into study.json, so that it is one of the study's like any other."""
+    info = work.store.known_info()
+    cells = [*info["cells"], {"cell_id": cell.cell_id, **cell.model_dump()}]
+    work.store.write_info(_with_networks(info, [cell]) | {"cells": cells})
+
+
+def _with_networks(info: dict[str, Any], cells: Sequence[CellConfig]) -> dict[str, Any]:
     from trainables.networks import describe_network
 
-    described = [*work.info.get("networks", []), *map(describe_network, work.cells)]
+    described = [*info.get("networks", []), *map(describe_network, cells)]
     networks = {(network["model"], network["sharing"]): network for network in described}
-    runs = [*work.info["runs"], *([describe_run(work.cells[0].data) | run] if run else [])]
-    work.store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
+    return info | {"networks": list(networks.values())}
 
 
 def analyze_study(

@@ -9,6 +9,11 @@ from trainables.config import CellConfig
 DEFAULTS = {name: field.default for name, field in CellConfig.model_fields.items()}
 
 
+def config_of(stored: Mapping[str, Any]) -> CellConfig:
+    """Return a cell of study.json."""
+    return CellConfig.model_validate({name: value for name, value in stored.items() if name != "cell_id"})
+
+
 def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return each setting that is a factor in neither of two study.json and has another value in each: rows of both
     would not compare. A setting that is a factor in one of them is no such: cells say its value.
