@@ -180,8 +180,7 @@ class Grid(Strict):
         for index, cell in enumerate(self.explicit_cells):
             _check_names(cell, self.search.ranges, "cells", index)
             self._check_condition(cell, "cells", index)
-        most = self.search.most_cells(self.seeds)
-        if most == 0:
+        if self.search.budget.cells(self.seeds) == 0:
             expected = f"expected at least {self.seeds}, the seeds of a cell, not {self.search.budget.trainings}"
             raise PlacedError(expected, "search", "budget", "trainings")
         for point in self.search.ends():
@@ -293,6 +292,15 @@ class Grid(Strict):
     def ends(self, data: str) -> list[CellConfig]:
         """Return the cells at the ends of all ranges of a search; none without a search."""
         return [self.suggested(point, data) for point in self.search.ends()] if self.search else []
+
+    @property
+    def most_cells(self) -> int | None:
+        """How many cells a run leaves in the store; None for a search that time alone ends."""
+        most = len(self.cells())
+        if self.search is None:
+            return most
+        budgeted = self.search.budget.cells(self.seeds)
+        return None if budgeted is None else max(most, budgeted)
 
     def describe(self, cell: CellConfig) -> str:
         """Name a cell by its factors."""

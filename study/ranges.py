@@ -133,6 +133,10 @@ class Budget(Strict):
             raise PlacedError("expected trainings, minutes or both")
         return self
 
+    def cells(self, seeds: int) -> int | None:
+        """Return how many cells of so many seeds may be begun, or None where time alone says so."""
+        return None if self.trainings is None else self.trainings // seeds
+
     def describe(self) -> str:
         """Write the budget in words."""
         limits = [f"{self.trainings} trainings"] if self.trainings else []
@@ -149,10 +153,6 @@ class Search(Strict):
     budget: Budget = Field(description="When the search ends.")
     seed: Count = Field(0, ge=0, description="Of the sampler's random numbers.")
     startup: Count = Field(10, ge=1, description="Cells that are drawn at random before the others are learned from.")
-
-    def most_cells(self, seeds: int) -> int | None:
-        """Return how many cells of so many seeds the budget allows, or None where only time ends the search."""
-        return None if self.budget.trainings is None else self.budget.trainings // seeds
 
     def ends(self) -> Iterator[dict[str, Value]]:
         """Yield the combinations of the ranges' ends, the first MOST_ENDS of them."""

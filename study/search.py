@@ -96,7 +96,7 @@ class Search:
     @property
     def cells_left(self) -> int | None:
         """How many more cells the budget of trainings allows; None where only time ends the search."""
-        most = self._search.most_cells(len(self._seeds))
+        most = self._search.budget.cells(len(self._seeds))
         return None if most is None else max(0, most - len(self.cells))
 
     @property
