@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from study.settings import Scalar, Value, format_value, typed
 from study.strict import Count, Strict
 from study.yamlfile import PlacedError
+from trainables.config import CellConfig
 
 DIGITS = 3  # of a suggested number: more would make cells unreadable, and differ in nothing that can be measured
 MOST_ENDS = 4096  # combinations of the ranges' ends that are looked at
@@ -82,12 +83,13 @@ def _typed_ranges(ranges: dict[str, Range]) -> dict[str, Range]:
 
 def _typed_range(name: str, given: Range) -> Range:
     """Return the range with its values as the setting has them; raise PlacedError."""
+    typed(name, CellConfig.model_fields[name].default if name in CellConfig.model_fields else 0)
 
     def value(of: Any, *at: str | int) -> Any:
         try:
             return typed(name, of)
         except PlacedError as error:
-            raise PlacedError(error.message, name, *(at if at and error.at else ())) from None
+            raise PlacedError(error.message, name, *at) from None
 
     if given.choices is not None:
         choices: list[Any] = []
