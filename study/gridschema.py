@@ -56,8 +56,8 @@ def _factor(factor: dict[str, Any], name: str, description: str) -> dict[str, An
 
 
 def _searched(given: dict[str, Any], name: str, description: str) -> dict[str, Any]:
-    setting = {"$ref": f"#/$defs/settings/properties/{name}"}
-    kinds = {
+    setting: dict[str, Any] = {"$ref": f"#/$defs/settings/properties/{name}"}
+    kinds: dict[str, dict[str, Any]] = {
         "low": setting,
         "high": setting,
         "log": {"type": "boolean"},

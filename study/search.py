@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from analysis.search import distribution
 from study.grid import Grid
 from study.info import config_of
 from study.planning import Job
-from study.ranges import Range
 from study.rows import FINISHED
 from trainables.config import CellConfig
 
@@ -77,7 +76,9 @@ class Search:
     ) -> None:
         assert grid.search is not None
         self._grid, self._search, self._seeds = grid, grid.search, tuple(seeds)
-        self._space = {name: _distribution(given) for name, given in grid.search.ranges.items()}
+        self._space = {
+            name: distribution(given.model_dump(exclude_none=True)) for name, given in grid.search.ranges.items()
+        }
         self.cells = list(cells)
         self._data = self.cells[0].data
         self._rows: dict[str, dict[str, Row]] = defaultdict(dict)  # by cell and trial
@@ -191,13 +192,3 @@ def searched_cells(grid: Grid, given: Sequence[CellConfig], info: Mapping[str, A
     stored = [] if info is None else info["cells"]
     own = [cell for cell in map(config_of, stored) if cell.data == given[0].data and point_of(grid, cell) is not None]
     return list(dict.fromkeys([*own, *given]))
-
-
-def _distribution(given: Range) -> BaseDistribution:
-    if given.choices is not None:
-        return CategoricalDistribution(given.choices)
-    low, high = given.ends
-    step: Any = given.step
-    if isinstance(low, int):
-        return IntDistribution(low, high, log=given.log, step=step or 1)
-    return FloatDistribution(low, high, log=given.log, step=step)

@@ -42,11 +42,11 @@ class CurvesFigure:
 def shown_cells(data: StudyData) -> Sequence[str]:
     """Return the ids of the cells whose curves are drawn; the epochs of no others are needed.
 
-    They are all, or of more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by mean validation
-    accuracy, a stratum by its best cell. What is not complete comes last.
+    They are all, or of a search or more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by mean
+    validation accuracy, a stratum by its best cell. What is not complete comes last.
     """
     cells = summarise_cells(data)
-    if len(cells) <= PANELS * CURVES:
+    if len(cells) <= PANELS * CURVES and "search" not in data.info:
         return cells["cell_id"].tolist()
     ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
     scientific = [name for name, role in data.info["roles"].items() if role == "scientific"]
