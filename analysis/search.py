@@ -195,6 +195,6 @@ def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
         return "No cell of the search is complete yet."
     return (
         f"Of {len(tried)} cells, number {best.place} has the highest mean validation accuracy, "
-        f"{percent(best.accuracy)} %: {describe_settings(best.settings, best.settings)}. It was chosen for that figure, "
-        "which therefore flatters it: study confirm trains it again with fresh seeds."
+        f"{percent(best.accuracy)} %: {describe_settings(best.settings, best.settings)}. It was chosen for that "
+        "figure, which therefore flatters it: study confirm trains it again with fresh seeds."
     )

@@ -55,11 +55,23 @@ def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
 
 
 def _draw_cells(ax: Axes, places: Sequence[float], accuracies: Sequence[float], pruned: Sequence[bool]) -> None:
-    for kind, marker, colour, label in ((False, "o", COLOUR, "a cell"), (True, "x", REPORTED_GREY, "pruned")):
-        chosen = [index for index, is_pruned in enumerate(pruned) if is_pruned == kind]
-        if chosen:
-            x, y = [places[index] for index in chosen], [accuracies[index] for index in chosen]
-            ax.plot(x, y, linestyle="none", marker=marker, markersize=5, color=colour, label=label)
+    """Draw marks; those below Tukey's fence, which would flatten the others, at the fence."""
+    low, high = np.quantile(accuracies, (0.25, 0.75))
+    fence = low - 1.5 * (high - low)
+    kinds = np.where(np.less(accuracies, fence), "lower still", np.where(pruned, "pruned", "a cell"))
+    for kind, marker, colour in (
+        ("a cell", "o", COLOUR),
+        ("pruned", "x", REPORTED_GREY),
+        ("lower still", "v", "black"),
+    ):
+        chosen = kinds == kind
+        if chosen.any():
+            y = np.maximum(accuracies, fence)[chosen]
+            ax.plot(
+                np.array(places)[chosen], y, linestyle="none", marker=marker, markersize=5, color=colour, label=kind
+            )
+    if "lower still" in kinds:
+        ax.set_ylim(bottom=fence - 0.08 * (max(accuracies) - fence))
 
 
 def draw_slice(info: Slice, ax: Axes) -> None:
