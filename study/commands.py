@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, load_grid
 from study.heartbeat import Heartbeat
+from study.info import with_cell, with_networks
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
 from study.screen import tell_problem
@@ -67,6 +67,7 @@ def show_plan(
 ) -> None:
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     from study.forecast import forecast
+    from study.resources import cells_alone
 
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
@@ -75,7 +76,9 @@ def show_plan(
     planned = list(_planned(cells, seeds, plan, rows))
     search = search_of(grid, cells, seeds, rows)
     suggested = search.jobs_left() if search else []
-    ahead = forecast(store.study, [*plan.jobs, *suggested], grid, rows, machines, one_a_trial(grid, resources))
+    ahead = forecast(
+        store.study, [*plan.jobs, *suggested], grid, rows, machines, cells_alone(resources) if search else resources
+    )
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
@@ -166,15 +169,14 @@ def train(
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
     from study.progress import Progress
+    from study.resources import cells_alone
     from trainables.pairs import draw_split, load_pool
 
     pool = load_pool(work.cells[0].data, resources.data_dir)
-    for cell in [
-        *work.cells,
-        *work.grid.ends(work.cells[0].data),
-    ]:  # too many pairs for the pool is told here, not by a worker
-        draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
-    resources = one_a_trial(work.grid, resources)
+    cells = [*work.cells, *work.grid.ends(work.cells[0].data)]
+    for pairs in dict.fromkeys((cell.train_pairs, cell.test_pairs, cell.validation_share) for cell in cells):
+        draw_split(pool, 0, *pairs)  # too many pairs for the pool is told here, not by a worker
+    resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         jobs, search = _prepare(work, console)
@@ -186,7 +188,7 @@ def train(
             _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
-            with Progress(len(jobs) + (len(search.jobs_left()) if search else 0), console) as progress:
+            with Progress(search.cells_of_a_run(jobs) if search else len(jobs), console) as progress:
                 outcome = run_jobs(
                     work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable, search
                 )
@@ -214,15 +216,6 @@ def search_of(
     return Search(grid, seeds, cells, rows)
 
 
-def one_a_trial(grid: Grid, resources: "Resources") -> "Resources":
-    """Let a search train its cells alone, since the next one is suggested when one has ended; raise GridError."""
-    if grid.search is None:
-        return resources
-    if (resources.cells_per_trial or 1) > 1:
-        raise GridError(f"--cells-per-trial {resources.cells_per_trial}: a search trains its cells alone; leave it out")
-    return replace(resources, cells_per_trial=1)
-
-
 def _prepare(work: Work, console: Console) -> tuple[tuple[Job, ...], "Search | None"]:
     """Clear what a crash left in the store; return what is to be trained, and the search that goes on after it."""
     for file in work.store.repair():
@@ -231,7 +224,7 @@ def _prepare(work: Work, console: Console) -> tuple[tuple[Job, ...], "Search | N
     plan = plan_run(work.cells, work.seeds, rows, work.scheduler)
     search = search_of(work.grid, work.cells, work.seeds, rows)
     if search:
-        search.record = partial(_join, work)
+        search.record = lambda cell: work.store.write_info(with_cell(work.store.known_info(), cell))
     then = f"; {search.ahead()}" if search else ""
     what = describe_plan(plan, work.cells, work.seeds)
     console.print(f"{work.store.study}: {what}{then}", highlight=False, soft_wrap=True)
@@ -243,22 +236,7 @@ def _describe(work: Work, **run: str) -> None:
     from study.provenance import describe_run
 
     runs = [*work.info["runs"], *([describe_run(work.cells[0].data) | run] if run else [])]
-    work.store.write_info(_with_networks(work.info, work.cells) | {"runs": runs})
-
-
-def _join(work: Work, cell: CellConfig) -> None:
-    """Write a suggested cell into study.json, so that it is one of the study's like any other."""
-    info = work.store.known_info()
-    cells = [*info["cells"], {"cell_id": cell.cell_id, **cell.model_dump()}]
-    work.store.write_info(_with_networks(info, [cell]) | {"cells": cells})
-
-
-def _with_networks(info: dict[str, Any], cells: Sequence[CellConfig]) -> dict[str, Any]:
-    from trainables.networks import describe_network
-
-    described = [*info.get("networks", []), *map(describe_network, cells)]
-    networks = {(network["model"], network["sharing"]): network for network in described}
-    return info | {"networks": list(networks.values())}
+    work.store.write_info(with_networks(work.info, work.cells) | {"runs": runs})
 
 
 def analyze_study(

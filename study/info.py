@@ -1,6 +1,6 @@
 """What study.json says when something joins a study: cells and seeds of a grid, another factor, another study."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trainables.config import CellConfig
@@ -59,3 +59,16 @@ def _protocol(info: Mapping[str, Any], name: str) -> Any:
 
 def _complete(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {"cell_id": cell["cell_id"], **DEFAULTS, **cell}
+
+
+def with_cell(info: Mapping[str, Any], cell: CellConfig) -> dict[str, Any]:
+    """Return the study.json of what has one more cell."""
+    return with_networks(info, [cell]) | {"cells": [*info["cells"], {"cell_id": cell.cell_id, **cell.model_dump()}]}
+
+
+def with_networks(info: Mapping[str, Any], cells: Iterable[CellConfig]) -> dict[str, Any]:
+    """Return study.json with the layers of the networks that the cells train, each once."""
+    from trainables.networks import describe_network
+
+    described = [*info.get("networks", []), *map(describe_network, cells)]
+    return {**info, "networks": list({(n["model"], n["sharing"]): n for n in described}.values())}

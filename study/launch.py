@@ -70,8 +70,7 @@ def run_jobs(
     outcome = Outcome()
     packs = packs_of(jobs, grid, resources.cells_in_a_pack(jobs))
     verdicts, tell = _verdicts() if scheduler == "asha" and len(packs) < len(jobs) else (None, _tell_none)
-    known = search.cells if search else grid.cells(jobs[0].cell.data)
-    asha = _asha(grid, jobs, known, store, tell) if scheduler == "asha" else None
+    asha = _asha(grid, jobs, search, store, tell) if scheduler == "asha" else None
     keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome, asha.pruned if asha else {})
     queue: Iterator[Pack | None] = iter(packs)
     if search:
@@ -143,15 +142,15 @@ def _tell_none(cell_id: str, epoch: int) -> None:
 def _asha(
     grid: Grid,
     jobs: Sequence[Job],
-    known: Sequence[CellConfig],
+    search: "Search | None",
     store: Store,
     tell: Callable[[str, int], None],
 ) -> StratifiedASHA:
-    """Return the scheduler, with those of the known cells that earlier runs have ended in its rungs."""
+    """Return the scheduler, with the cells that earlier runs have ended in its rungs."""
     asha = StratifiedASHA(grid, jobs, tell)
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
-    for cell in known:
+    for cell in search.cells if search else grid.cells(jobs[0].cell.data):
         if cell.cell_id in curves:
             asha.remember(cell, curves[cell.cell_id])
     return asha

@@ -83,7 +83,7 @@ class Search:
         self._data = self.cells[0].data
         self._rows: dict[str, dict[str, Row]] = defaultdict(dict)  # by cell and trial
         self._in_flight: set[str] = set()
-        self.is_over = False  # whether the search has come to its end, by budget or for want of a new cell
+        self._has_suggested_all = False  # by budget or for want of a new cell
         self.learn(rows)
         self.record = record
 
@@ -93,6 +93,11 @@ class Search:
             if row["seed"] in self._seeds:
                 self._rows[row["cell_id"]][row["trial_id"]] = row
                 self._in_flight.discard(row["cell_id"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a run has nothing more to suggest and all that it handed out has ended."""
+        return self._has_suggested_all and not self._in_flight
 
     @property
     def cells_left(self) -> int | None:
@@ -111,6 +116,10 @@ class Search:
         """Return as many jobs as the budget of trainings allows, for cells that are not known yet: for forecasts."""
         left = 0 if self.budget_is_spent else self.cells_left
         return [Job(self.cells[0], self._seeds, whole=True)] * (left or 0)
+
+    def cells_of_a_run(self, first: Sequence[Job]) -> int | None:
+        """Return how many cells a run that begins with some jobs trains at most; None where time alone says so."""
+        return None if self.cells_left is None else len(first) + len(self.jobs_left())
 
     def ahead(self) -> str:
         """Say in a line what the search has still to do."""
@@ -142,7 +151,7 @@ class Search:
             self.cells.append(cell)
             self._in_flight.add(cell.cell_id)
             yield job
-        self.is_over = True
+        self._has_suggested_all = True
 
     def suggest(self) -> CellConfig | None:
         """Return a cell that the study does not have, or None where TRIES suggestions were none."""

@@ -106,7 +106,8 @@ def _driver_lines(status: Status) -> list[RenderableType]:
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
     ended = beat["ended"]
-    done = f"{sum(ended.values())} of {beat['cells']} cells of this run done"
+    total = "" if beat["cells"] is None else f" of {beat['cells']}"
+    done = f"{sum(ended.values())}{total} cells of this run done"
     others = "".join(f", {ended[how]} {how}" for how in ("pruned", "failed") if ended.get(how))
     rate = f"; {beat['trainings_per_min']:.1f} trainings/min" if beat["trainings_per_min"] else ""
     left = f", about {format_duration(beat['time_left_s'])} left" if beat["time_left_s"] is not None else ""

@@ -1,4 +1,4 @@
-"""Every code block of docs/grids.md, docs/search.md and docs/cli.md: files are read as what they are, commands are given for real.
+"""Every code block of docs/grids.md, search.md and cli.md: files are read as what they are, commands given for real.
 
 What trains, or needs what was trained, is given to ``study plan`` or parsed; tests/study has such runs.
 """

@@ -285,7 +285,7 @@ def test_lists_plans_and_status_as_json(study, make_result):
     assert status["trials"] == {"finished": 1, "pruned": 0, "failed": 1}
     assert (status["planned"], status["missing"], status["driver"]) == (8, 6, None)
     assert status["failures"] == [{"cell": "sharing on, aux_weight 0", "error": "made"}]
-    assert [grid["trials"] for grid in json.loads(study("grids", "--json")[1])] == [8, 90, 160, 240, 330]
+    assert [grid["trials"] for grid in json.loads(study("grids", "--json")[1])] == [8, 90, 160, 240, 150, 330]
 
 
 @pytest.fixture(scope="module")

@@ -121,9 +121,10 @@ def test_cells_wait_for_room_and_those_in_training_are_not_suggested_again():
     jobs.append(next(handed))
     assert next(handed) is None
     assert len({job.cell for job in jobs} | set(search.cells)) == 4
-    for job in jobs[1:]:
-        search.learn(rows_of(job.cell, 0, "failed"))
-    assert list(handed) == []  # all four are there, though two have failed
+    search.learn(rows_of(jobs[1].cell, 0, "failed"))
+    assert list(handed) == []  # all four are there, though one has failed
+    assert not search.is_over  # one is in training
+    search.learn(rows_of(jobs[2].cell, 0.9))
     assert search.is_over
     assert expected == jobs == [Job(job.cell, SEEDS, whole=True) for job in jobs]
 
@@ -146,6 +147,7 @@ def test_more_seeds_leave_fewer_cells():
     search = Search(grid({"trainings": 60}), range(10), grid().cells(), [])
     assert search.cells_left == 5
     assert search.ahead() == "then the search suggests up to 5 cells: its budget is 60 trainings"
+    assert search.cells_of_a_run([Job(CellConfig(), (0,), whole=True)]) == 6
     assert search.jobs_left() == [Job(grid().cells()[0], tuple(range(10)), whole=True)] * 5
 
 
@@ -156,7 +158,7 @@ def test_a_budget_of_minutes_is_that_of_all_runs():
     over = Search(of, SEEDS, [cell], rows_of(cell, 0.9, minutes=3))
     assert over.budget_is_spent
     assert list(over.jobs([], lambda: 1, lambda job: None)) == []
-    assert (over.is_over, over.jobs_left()) == (True, [])
+    assert (over.is_over, over.jobs_left(), over.cells_of_a_run([])) == (True, [], None)
     assert over.ahead() == "the search is over: its budget is 3 minutes"
 
 

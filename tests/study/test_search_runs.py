@@ -28,8 +28,8 @@ def cluster():
     cluster.shutdown()
 
 
-def write_search(folder, trainings, ranges=RANGES, protocol=PROTOCOL, **more):
-    search = {"ranges": ranges, "budget": {"trainings": trainings}, "startup": 2}
+def write_search(folder, budget, ranges=RANGES, protocol=PROTOCOL, **more):
+    search = {"ranges": ranges, "budget": budget, "startup": 2}
     grid = {"name": "own", "description": "Of a test.", "seeds": 2, "protocol": protocol, "search": search}
     path = folder / "own.yaml"
     path.write_text(yaml.safe_dump({"stopping": {"scheduler": "none"}} | grid | more))
@@ -43,7 +43,7 @@ def cells_of(storage):
 def search(storage, cluster, trainings):
     """Run a search, a cell after the other: each has both cores. On a cluster one more waits, and none knows of it."""
     storage.mkdir(exist_ok=True)
-    grid = write_search(storage, trainings)
+    grid = write_search(storage, {"trainings": trainings})
     return study("run", "--grid", grid, "--storage", storage, "--cpus-per-trial", 2, address=cluster.address)
 
 
@@ -55,7 +55,7 @@ def test_a_search_goes_on_with_a_larger_budget_and_is_then_over(tmp_path, cluste
     kept = {path: path.read_bytes() for path in (tmp_path / "own").rglob("*.parquet")}
     assert len(kept) == 6
 
-    grid = write_search(tmp_path, 10)
+    grid = write_search(tmp_path, {"trainings": 10})
     planned = study("plan", "--grid", grid, "--storage", tmp_path, "--json")
     plan = json.loads(planned.stdout)
     assert (len(plan["cells"]), plan["to_train"]) == (3, 0)
@@ -87,7 +87,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, cluster, start)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert search(whole, cluster, 12).returncode == 0
     killed.mkdir()
-    grid = write_search(killed, 12)
+    grid = write_search(killed, {"trainings": 12})
     command = ["run", "--grid", grid, "--storage", str(killed), "--cpus-per-trial", "2"]
     process = start(*command, address=cluster.address)
     wait_for_line(process, "3 of 6 cells done")
@@ -105,7 +105,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path, cluster, start)
 def test_a_suggested_cell_is_pruned_beside_its_rivals_and_a_small_space_ends_the_search(tmp_path, cluster):
     grid = write_search(
         tmp_path,
-        20,
+        {"minutes": 60},
         {"learning_rate": {"choices": [1e-2, 1e-9]}},
         {"max_epochs": 10},
         stopping={"scheduler": "asha", "grace_period": 8, "reduction_factor": 2},
@@ -114,6 +114,7 @@ def test_a_suggested_cell_is_pruned_beside_its_rivals_and_a_small_space_ends_the
     assert run.returncode == 0, run.stderr
     trials = pd.read_parquet(tmp_path / "own" / "trials").set_index("learning_rate")
     assert len(trials) == 4
+    assert "| 2 cells done, 1 pruned" in run.stdout
     assert set(trials.loc[1e-2, "status"]) <= {"completed", "converged"}
     assert trials.loc[1e-9, ["status", "epochs"]].to_numpy().tolist() == [["pruned", 8]] * 2
     refused = study("run", "--grid", grid, "--storage", tmp_path, "--cells-per-trial", 4, address=cluster.address)
