@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, load_grid
 from study.heartbeat import Heartbeat
-from study.info import with_cell, with_networks
+from study.info import with_networks
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
 from study.screen import tell_problem
@@ -185,7 +186,8 @@ def train(
             return 0
         with connect(resources) as (resources, room):
             packed = str(resources.cells_in_a_pack(jobs))
-            _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
+            how = {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
+            _describe(work, **how, **({"optuna": version("optuna")} if search else {}))
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(search.cells_of_a_run(jobs) if search else len(jobs), console) as progress:
@@ -223,8 +225,6 @@ def _prepare(work: Work, console: Console) -> tuple[tuple[Job, ...], "Search | N
     rows = work.store.read_trials()[0]
     plan = plan_run(work.cells, work.seeds, rows, work.scheduler)
     search = search_of(work.grid, work.cells, work.seeds, rows)
-    if search:
-        search.record = lambda cell: work.store.write_info(with_cell(work.store.known_info(), cell))
     then = f"; {search.ahead()}" if search else ""
     what = describe_plan(plan, work.cells, work.seeds)
     console.print(f"{work.store.study}: {what}{then}", highlight=False, soft_wrap=True)

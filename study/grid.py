@@ -171,6 +171,8 @@ class Grid(Strict):
         """Refuse what has no meaning beside a search, and ranges whose ends do not go together."""
         if self.search is None:
             return
+        if "data" in self.search.ranges:
+            raise PlacedError("a search is on one source; give it by --data or in protocol", "search", "ranges", "data")
         if self.skip:
             raise PlacedError("a search has no product to skip cells of; remove it, or narrow a range", "skip")
         for name, factor in self.factors.items():

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import trainables
 from study.grid import Grid
 from study.heartbeat import BEAT_S, Heartbeat
+from study.info import with_cell
 from study.planning import Job, Pack, packs_of
 from study.progress import Progress
 from study.resources import LaunchError, Resources, cells_that_fit, placed
@@ -74,7 +75,7 @@ def run_jobs(
     keeper = _Keeper(grid, store, resources.device, progress, heartbeat, outcome, asha.pruned if asha else {})
     queue: Iterator[Pack | None] = iter(packs)
     if search:
-        keeper.kept, queue = search.learn, _searched(search, jobs, resources, asha, keeper)
+        keeper.kept, queue = search.learn, _searched(search, jobs, store, resources, asha, keeper)
     share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
     with store.scratch() as (filesystem, folder):
         store.folder.put("scratch/shared", b"")
@@ -157,7 +158,12 @@ def _asha(
 
 
 def _searched(
-    search: "Search", jobs: Sequence[Job], resources: Resources, asha: StratifiedASHA | None, keeper: "_Keeper"
+    search: "Search",
+    jobs: Sequence[Job],
+    store: Store,
+    resources: Resources,
+    asha: StratifiedASHA | None,
+    keeper: "_Keeper",
 ) -> Iterator[Pack | None]:
     """Yield the jobs and what the search suggests, each as a pack; None while as many cells train as fit."""
 
@@ -165,10 +171,15 @@ def _searched(
         """Count the cells that fit. On a cluster one more waits: by what waits, Ray's autoscaler adds nodes."""
         return cells_that_fit(resources, [node["Resources"] for node in _nodes()]) + (resources.address is not None)
 
+    def begin(job: Job) -> None:
+        store.write_info(with_cell(store.known_info(), job.cell))  # now it is a cell of the study like any other
+        if asha:
+            asha.expect([job])
+
     try:
-        for job in search.jobs(jobs, at_once, lambda job: asha.expect([job]) if asha else None):
+        for job in search.jobs(jobs, at_once, begin):
             yield None if job is None else (job,)
-    except StoreError as error:  # the search writes down what it suggests
+    except StoreError as error:
         keeper.error = error
         raise
 

@@ -126,7 +126,7 @@ class Budget(Strict):
 
     trainings: Count | None = Field(None, ge=1, description="Trainings in all, a cell's seeds each counted.")
     minutes: float | None = Field(
-        None, gt=0, strict=False, allow_inf_nan=False, description="Minutes in which cells train, of all runs together."
+        None, gt=0, allow_inf_nan=False, description="Minutes in which cells train, of all runs together."
     )
 
     @model_validator(mode="after")

@@ -23,16 +23,14 @@ from study.planning import Job
 from study.rows import FINISHED
 from trainables.config import CellConfig
 
-LEARNED_TRIES, TRIES = (
-    10,
-    500,
-)  # suggestions in a row that may be cells the study has; those beyond the first are random
+TRIES = 500  # suggestions in a row that may all be cells that the study has
+LEARNED_TRIES = 10  # those after so many are random, or they would go on to be the same
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Found:
     """What a cell came to: its mean validation accuracy at its last epoch; ``pruned`` if that was not its end."""
 
     accuracy: float
@@ -40,13 +38,13 @@ class Outcome:
     pruned: bool
 
 
-def outcome_of(rows: Sequence[Row], seeds: int) -> Outcome | None:
+def outcome_of(rows: Sequence[Row], seeds: int) -> Found | None:
     """Return what the rows of a cell say of it, or None where a seed has failed or is missing."""
     if len(rows) != seeds or any(row["status"] not in (*FINISHED, "pruned") for row in rows):
         return None
     # Rounded, since the same accuracies in another order may differ in the last bit of their mean.
     accuracy = round(float(np.mean([row["val_accuracy"] for row in rows])), 12)
-    return Outcome(accuracy, max(row["epochs"] for row in rows), any(row["status"] == "pruned" for row in rows))
+    return Found(accuracy, max(row["epochs"] for row in rows), any(row["status"] == "pruned" for row in rows))
 
 
 def trained_for(rows: Iterable[Row]) -> timedelta:
@@ -61,19 +59,9 @@ def trained_for(rows: Iterable[Row]) -> timedelta:
 
 
 class Search:
-    """The state of a search: ``cells`` in the order of their suggestion, and the rows that the store has of them.
+    """The state of a search: ``cells`` in the order of their suggestion, and the rows that the store has of them."""
 
-    ``record`` is called with each suggested cell, before it trains.
-    """
-
-    def __init__(
-        self,
-        grid: Grid,
-        seeds: Sequence[int],
-        cells: Iterable[CellConfig],
-        rows: Iterable[Row],
-        record: Callable[[CellConfig], None] = lambda cell: None,
-    ) -> None:
+    def __init__(self, grid: Grid, seeds: Sequence[int], cells: Iterable[CellConfig], rows: Iterable[Row]) -> None:
         assert grid.search is not None
         self._grid, self._search, self._seeds = grid, grid.search, tuple(seeds)
         self._space = {
@@ -85,7 +73,6 @@ class Search:
         self._in_flight: set[str] = set()
         self._has_suggested_all = False  # by budget or for want of a new cell
         self.learn(rows)
-        self.record = record
 
     def learn(self, rows: Iterable[Row]) -> None:
         """Take in the rows of cells that have ended."""
@@ -133,7 +120,7 @@ class Search:
     ) -> Iterator[Job | None]:
         """Yield the first jobs, then a suggested cell whenever fewer than ``at_once`` train; None says: not yet.
 
-        ``begin`` is called with a suggested one before.
+        ``begin`` is called with a suggested one before it is handed out.
         """
         for job in first:
             self._in_flight.add(job.cell.cell_id)
@@ -147,7 +134,6 @@ class Search:
                 break
             job = Job(cell, self._seeds, whole=True)
             begin(job)
-            self.record(cell)
             self.cells.append(cell)
             self._in_flight.add(cell.cell_id)
             yield job

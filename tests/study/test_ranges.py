@@ -145,6 +145,8 @@ def test_what_a_range_holds():
         (searched(budget={"minutes": 0}), "minutes:", "expected greater than 0, not 0"),
         (searched(budget={"minutes": None}), "budget:", "expected trainings, minutes or both"),
         (searched(budget={"hours": 1}), "hours:", "unknown key; expected one of trainings, minutes"),
+        (searched({"data": {"choices": ["mnist", "mnist5k"]}}), "data:", "a search is on one source"),
+        (searched(budget={"minutes": True}), "minutes:", "expected a valid number, not True"),
         (searched(skip=[{"dropout": 0}]), "skip:", "a search has no product to skip cells of"),
         (
             searched(cells=[{"sharing": False}]),
