@@ -14,14 +14,21 @@ from analysis.effects import anova_data, anova_sheet, contrasts_data, contrasts_
 from analysis.estimates import by_seed, describe_settings, describe_state, estimate, summarise_cells
 from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
 from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
+from analysis.figures.search import draw_history, draw_importance, draw_slice, slice_data
 from analysis.load import StudyData
 from analysis.page import BEST, FORMATS, Page, Section, make_picture, write_page
 from analysis.replication import QUESTION, figures, is_replication, networks, verdicts
+from analysis.search import FEWEST, best_in_words, history_data, history_sheet, importance_data, importance_sheet
 from analysis.selection import best_cell
 from analysis.sheets import Sheet, interval, percent, sheet_rich
 from analysis.tables import cells_sheet, table1_data, table1_rich
 
 BOOTSTRAP_SEED = 0  # the same study gives the same intervals
+IMPORTANCE = (
+    "Importance is about the ranges as they were given: a setting that ruins everything at one end of its range is "
+    "important, also where all good cells have the same value of it, and one with a narrow range never is. It is "
+    "estimated from the complete cells, which are most where the search went."
+)
 WARNINGS = 50  # cells that are named; more are counted
 
 
@@ -53,6 +60,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
         then = figures(data, rng)
     sections = [
         *first,
+        _search(data),
         effects,
         *then,
         _confirmation(data, related.get("confirmation"), rng),
@@ -87,6 +95,46 @@ def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
     if is_replication(data):
         return [table1_rich(table1_data(data)), sheet_rich(sheets_of(page)["claims"])]
     return [sheet_rich(sheet) for name, sheet in sheets_of(page).items() if name in ("contrasts", "effects", "cells")]
+
+
+def _search(data: StudyData) -> Section | None:
+    if "search" not in data.info or not (tried := history_data(data)):
+        return None
+    importances, ranges = importance_data(data), data.info["search"]["ranges"]
+    infos = [slice_data(tried, setting, given) for setting, given in ranges.items()]
+    pictures = [
+        make_picture(
+            "search",
+            "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
+            "Mean over seeds at a cell's last epoch.",
+            [tried],
+            draw_history,
+            (6.4, 3.8),
+        ),
+        make_picture(
+            "slices",
+            "Mean validation accuracy against each of the searched settings",
+            "All cells against each searched setting; the other settings differ too.",
+            infos,
+            draw_slice,
+            (3.6, 3.0),
+            columns=min(3, len(infos)),
+        ),
+    ]
+    if importances:
+        pictures.append(
+            make_picture(
+                "importance",
+                "How much of the variance of validation accuracy each searched setting accounts for",
+                "What the settings account for, each by itself or, where they interact, in part.",
+                [importances],
+                draw_importance,
+                (6.4, 1.2 + 0.4 * len(importances)),
+            )
+        )
+    sheets = [history_sheet(data, tried), *([importance_sheet(data, importances)] if importances else [])]
+    words = IMPORTANCE if importances else f"Of importance nothing is said: fewer than {FEWEST} cells are complete."
+    return Section("The search", (best_in_words(data, tried), words), tuple(sheets), tuple(pictures))
 
 
 def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:

@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,19 @@ from rich.table import Table
 
 from study.grid import MAX_SEEDS, Grid, GridError, format_value, load_grid
 from study.heartbeat import Heartbeat
-from study.info import network_key
+from study.info import with_networks
 from study.planning import Job, Plan, plan_run, study_info
 from study.progress import format_duration
 from study.screen import tell_problem
 from study.storage import Folder
 from study.store import Store, locate
 from study.tracking import folder_for
-from trainables.config import CellConfig, CellSettings
+from trainables.config import CellSettings
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
     from study.resources import Resources
+    from study.search import Search
     from trainables.tune_cell import PackTrainable
 
 INTERRUPTED = 130  # an exit code
@@ -56,7 +58,12 @@ class Request:
         data = getattr(cells[0], "data", None)
         name = self.name or (grid.name if data in (None, "mnist5k") else f"{grid.name}-{data}")
         scheduler = self.scheduler or grid.stopping.scheduler
-        return grid, cells, range(self.seeds or grid.seeds), scheduler, Store(self.storage, name)
+        store = Store(self.storage, name)
+        if grid.search:
+            from study.search import searched_cells
+
+            cells = searched_cells(grid, cells, store.read_info())
+        return grid, cells, range(self.seeds or grid.seeds), scheduler, store
 
 
 def show_plan(
@@ -64,18 +71,24 @@ def show_plan(
 ) -> None:
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     from study.forecast import forecast
+    from study.resources import cells_alone
 
     grid, cells, seeds, scheduler, store = request.resolve()
     study_info(store.study, grid, cells, seeds, store.read_info())
-    rows, unreadable = store.read_trials("cell_id", "device", "started_at", "finished_at")
+    rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
-    ahead = forecast(store.study, plan.jobs, grid, rows, machines, resources)
+    search = search_of(grid, cells, seeds, rows)
+    suggested = search.jobs_left() if search else []
+    ahead = forecast(
+        store.study, [*plan.jobs, *suggested], grid, rows, machines, cells_alone(resources) if search else resources
+    )
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
         ]
         answer = {"study": store.study, "seeds": len(seeds), "cells": described, "to_train": plan.trials}
+        answer |= {"search": search.ahead()} if search else {}
         console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
         return
     table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
@@ -86,7 +99,8 @@ def show_plan(
     console.print(table)
     for file in unreadable:
         tell_problem(f"{file} cannot be read; a run restores it")
-    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}", highlight=False, soft_wrap=True)
+    then = f"; {search.ahead()}" if search else ""
+    console.print(f"{store.study}: {describe_plan(plan, cells, seeds)}{then}", highlight=False, soft_wrap=True)
     console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
 
 
@@ -166,21 +180,24 @@ def train(
     """Train what the store lacks; ``command`` is what the user gave. Return the exit code, as ``run_study`` does."""
     from study.launch import connect, run_jobs
     from study.progress import Progress
+    from study.resources import cells_alone
     from trainables.models import check
 
-    check(work.cells, resources.data_dir)
+    check([*work.cells, *work.grid.ends(getattr(work.cells[0], "data", None))], resources.data_dir)
+    resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         work.store.folder.patience_s = STORAGE_PATIENCE_S
-        jobs = _prepare(work, console)
-        if not jobs:
+        jobs, search = _prepare(work, console)
+        if not jobs and (search is None or search.budget_is_spent):
             _describe(work)
             return 0
         with connect(resources, {cell.model for cell in work.cells}) as (resources, room):
             packed = str(resources.cells_in_a_pack(jobs))
-            _describe(work, device=resources.device, scheduler=work.scheduler, cells_per_trial=packed)
+            how = {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
+            _describe(work, **how, **({"optuna": version("optuna")} if search else {}))
             if not room:
                 console.print("No node has room for a cell yet; cells start as nodes join.")
-            with Progress(len(jobs), console) as progress:
+            with Progress(search.cells_of_a_run(jobs) if search else len(jobs), console) as progress:
                 outcome = run_jobs(
                     work.grid,
                     jobs,
@@ -191,41 +208,51 @@ def train(
                     heartbeat,
                     trainable,
                     work.trackers,
+                    search,
                 )
     for cell_name, error in outcome.errors.items():
         tell_problem(f"failed: {cell_name}: {error}")
-    if len(outcome.ended) < len(jobs):
-        left = len(jobs) - len(outcome.ended)
-        console.print(
-            f"Interrupted: {len(outcome.ended)} cells of this run are kept, {left} are not trained. "
-            f"Go on with: {command}",
-            soft_wrap=True,
-        )
+    left = len(jobs) - len(outcome.ended)
+    if (search and not search.is_over) or (search is None and left):
+        rest = f"{left} are not trained" if search is None else "the search is not over"
+        kept = f"{len(outcome.ended)} cells of this run are kept"
+        console.print(f"Interrupted: {kept}, {rest}. Go on with: {command}", soft_wrap=True)
         return INTERRUPTED
     if failed := outcome.count("failed"):
         console.print(f"{failed} cells failed. They are tried again by: {command}", soft_wrap=True)
     return 1 if failed else 0
 
 
-def _prepare(work: Work, console: Console) -> tuple[Job, ...]:
-    """Clear what a crash left in the store, and return what is to be trained."""
+def search_of(
+    grid: Grid, cells: Sequence[CellSettings], seeds: Sequence[int], rows: Sequence[dict[str, Any]]
+) -> "Search | None":
+    """Return the search of a grid that has one."""
+    if grid.search is None:
+        return None
+    from study.search import Search
+
+    return Search(grid, seeds, cells, rows)
+
+
+def _prepare(work: Work, console: Console) -> tuple[tuple[Job, ...], "Search | None"]:
+    """Clear what a crash left in the store; return what is to be trained, and the search that goes on after it."""
     for file in work.store.repair():
         tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
-    plan = plan_run(work.cells, work.seeds, work.store.read_trials()[0], work.scheduler)
-    console.print(f"{work.store.study}: {describe_plan(plan, work.cells, work.seeds)}", highlight=False, soft_wrap=True)
-    return plan.jobs
+    rows = work.store.read_trials()[0]
+    plan = plan_run(work.cells, work.seeds, rows, work.scheduler)
+    search = search_of(work.grid, work.cells, work.seeds, rows)
+    then = f"; {search.ahead()}" if search else ""
+    what = describe_plan(plan, work.cells, work.seeds)
+    console.print(f"{work.store.study}: {what}{then}", highlight=False, soft_wrap=True)
+    return plan.jobs, search
 
 
 def _describe(work: Work, **run: str) -> None:
     """Write study.json; settings of a ``run`` are added to those of the earlier ones."""
     from study.provenance import describe_run
-    from trainables.networks import describe_network
 
-    reported = [cell for cell in work.cells if isinstance(cell, CellConfig)]
-    described = [*work.info.get("networks", []), *map(describe_network, reported)]
-    networks = {network_key(network): network for network in described}
     runs = [*work.info["runs"], *([describe_run(work.cells[0]) | run] if run else [])]
-    work.store.write_info(work.info | {"networks": list(networks.values()), "runs": runs})
+    work.store.write_info(with_networks(work.info, work.cells) | {"runs": runs})
 
 
 def analyze_study(

@@ -1,6 +1,6 @@
 """``study confirm``: the cells that selection chose, trained again with seeds that no study has."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -11,11 +11,10 @@ from analysis.selection import chosen_cells, fixed_contrasts
 from analysis.sheets import sheet_rich
 from study.commands import INTERRUPTED, Work, train
 from study.grid import MAX_SEEDS, Factor, Grid, GridError
+from study.info import config_of
 from study.planning import study_info
 from study.storage import StoreError
 from study.store import Store
-from trainables.config import CellSettings
-from trainables.models import read_cell
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.resources import Resources
@@ -32,7 +31,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     if confirmed := data.info.get("confirms"):
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
     ids = chosen_cells(data)
-    chosen = {cell["cell_id"]: _settings(cell) for cell in data.info["cells"] if cell["cell_id"] in ids}
+    chosen = {cell["cell_id"]: config_of(cell) for cell in data.info["cells"] if cell["cell_id"] in ids}
     if not chosen:
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
     for cell_id, cell in chosen.items():
@@ -51,10 +50,6 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     info = study_info(store.study, grid, cells, fresh, store.read_info())
     changes = {"confirms": data.name, "contrasts": fixed_contrasts(data)}
     return Work(grid, cells, fresh, "none", store, info | changes)
-
-
-def _settings(cell: dict[str, Any]) -> CellSettings:
-    return read_cell({name: value for name, value in cell.items() if name != "cell_id"})
 
 
 def run_confirmation(

@@ -6,21 +6,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from study.grids import grid_names as grid_names
+from study.ranges import Range, Search
 from study.settings import Condition, Scalar, Settings, Value, class_of, current_class, describe, settings_of, typed
 from study.settings import format_value as format_value
 from study.spelling import meant
+from study.strict import Count, Strict
 from study.yamlfile import At, PlacedError, UnreadableError, YamlFile
 from trainables.config import CellSettings
 
@@ -33,27 +26,7 @@ class GridError(Exception):
     """A grid that cannot be used: the message names the value, what was expected and the fix."""
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Count = Annotated[int, BeforeValidator(_whole)]  # 1e1 is 10
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, content: Any) -> Any:
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in content if isinstance(content, dict) else ():
-            if key not in known:
-                raise PlacedError(f"unknown key; {meant(str(key), known)}", key)
-        return content
-
-
-class Factor(_Strict):
+class Factor(Strict):
     """What the grid varies: a study compares the values of a scientific factor and picks those of a tuned one.
 
     Without ``values`` it has no part in the product of all factors and takes them from ``cells``.
@@ -86,14 +59,14 @@ def _typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
     return found
 
 
-class Rule(_Strict):
+class Rule(Strict):
     """Settings for the cells that match a condition, such as a learning rate that depends on dropout."""
 
     when: Condition = Field(description="Factors and the values that a cell must have of them.")
     set: Condition = Field(description="Settings that such a cell gets; none of them may be a factor.")
 
 
-class Contrast(_Strict):
+class Contrast(Strict):
     """A comparison named before the run: the sum of the plus cells less that of the minus cells, seed by seed.
 
     A condition that several cells match stands for the one with the highest mean validation accuracy.
@@ -114,7 +87,7 @@ class Contrast(_Strict):
         return self
 
 
-class Stopping(_Strict):
+class Stopping(Strict):
     """When ASHA stops a cell (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020)."""
 
     scheduler: Literal["asha", "none"] = Field(
@@ -130,7 +103,7 @@ class Stopping(_Strict):
     )
 
 
-class Grid(_Strict):
+class Grid(Strict):
     """A grid file.
 
     Cells are the product of all factors' values, less those that match a condition of ``skip``, and after them those
@@ -151,11 +124,32 @@ class Grid(_Strict):
     protocol: Settings = Field({}, description="Settings that are the same for all cells, where not the report's.")
     stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
     contrasts: list[Contrast] = Field([], description="Comparisons named before the run; Holm-corrected.")
+    search: Search | None = Field(
+        None,
+        description="Cells beyond cells, or, without those, beyond the middle of all ranges: suggested by Optuna, one "
+        "after another, for the highest mean validation accuracy. The settings searched are tuned factors.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _searched_are_factors(cls, content: Any) -> Any:
+        """Make the settings that are searched tuned factors without values; what is malformed is told by Search."""
+        search = content.get("search") if isinstance(content, dict) else None
+        ranges = search.get("ranges") if isinstance(search, dict) else None
+        factors = content.get("factors", {}) if isinstance(ranges, dict) else None
+        if not isinstance(ranges, dict) or not isinstance(factors, dict):
+            return content
+        for name in ranges:
+            if name in factors:
+                raise PlacedError("it is searched, so that it has no values; remove it here, or there", "factors", name)
+        searched = {name: {"role": "tuned"} for name in ranges if name in CellSettings.model_fields}
+        return content | {"factors": factors | searched}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Grid":
+        self._check_search()
         for name, factor in self.factors.items():
-            if not factor.values and not any(name in cell for cell in self.explicit_cells):
+            if not factor.values and not (self._range(name) or any(name in cell for cell in self.explicit_cells)):
                 raise PlacedError("the factor has no value: give it values, or name it in cells", "factors", name)
         self._check_settings(self.protocol, "protocol")
         for index, rule in enumerate(self.rules):
@@ -176,6 +170,31 @@ class Grid(_Strict):
         with settings_of(class_of(content)):
             return handler(content)
 
+    def _range(self, name: str) -> Range | None:
+        """Return what is searched of a setting."""
+        return self.search.ranges.get(name) if self.search else None
+
+    def _check_search(self) -> None:
+        """Refuse what has no meaning beside a search, and ranges whose ends do not go together."""
+        if self.search is None:
+            return
+        if "data" in self.search.ranges:
+            raise PlacedError("a search is on one source; give it by --data or in protocol", "search", "ranges", "data")
+        if self.skip:
+            raise PlacedError("a search has no product to skip cells of; remove it, or narrow a range", "skip")
+        for name, factor in self.factors.items():
+            if name not in self.search.ranges and len(factor.values) != 1:
+                fix = f"give it one, or search it: search.ranges.{name} with choices"
+                raise PlacedError(f"all cells of a search have one value of it; {fix}", "factors", name, "values")
+        for index, cell in enumerate(self.explicit_cells):
+            _check_names(cell, self.search.ranges, "cells", index)
+            self._check_condition(cell, "cells", index)
+        if self.search.budget.cells(self.seeds) == 0:
+            expected = f"expected at least {self.seeds}, the seeds of a cell, not {self.search.budget.trainings}"
+            raise PlacedError(expected, "search", "budget", "trainings")
+        for point in self.search.ends():
+            self._suggested(point, {})
+
     def _check_settings(self, settings: Mapping[str, Value], *at: str | int) -> None:
         for name in settings:
             if name in self.factors:
@@ -184,6 +203,10 @@ class Grid(_Strict):
     def _check_condition(self, condition: Condition, *at: str | int) -> None:
         _check_names(condition, self.factors, *at)
         for name, value in condition.items():
+            if given := self._range(name):
+                if not given.holds(value):
+                    raise PlacedError(f"no cell has {format_value(value)}; expected {given.describe()}", *at, name)
+                continue
             default = current_class().model_fields[name].default
             values = [*self.factors[name].values, *(cell.get(name, default) for cell in self.explicit_cells)]
             if value not in values:
@@ -196,7 +219,11 @@ class Grid(_Strict):
                 for number, condition in enumerate(conditions):
                     at = ("contrasts", index, side, number)
                     _check_names(condition, self.roles, *at)
-                    if not any(_matches_any(cell, [condition]) for cell in cells):
+                    if self.search:
+                        self._check_condition(
+                            {name: condition[name] for name in condition if name in self.factors}, *at
+                        )
+                    elif not any(_matches_any(cell, [condition]) for cell in cells):
                         raise PlacedError(f"no cell matches {describe(condition)}", *at)
 
     def cells(self, data: str | None = None) -> list[CellSettings]:
@@ -223,6 +250,13 @@ class Grid(_Strict):
 
     def _combinations(self) -> Iterator[tuple[dict[str, Value], At]]:
         """Yield the factors of each cell, and where in the file it comes from."""
+        if self.search:
+            middle = {name: given.middle for name, given in self.search.ranges.items()}
+            for index, cell in enumerate(self.explicit_cells):
+                yield self._fixed | middle | cell, ("cells", index)
+            if not self.explicit_cells:
+                yield self._fixed | middle, ("search", "ranges")
+            return
         varied = {name: factor.values for name, factor in self.factors.items() if factor.values}
         defaults = {name: current_class().model_fields[name].default for name in self.factors}
         for values in itertools.product(*varied.values()) if varied else ():
@@ -251,6 +285,34 @@ class Grid(_Strict):
         if setting in self.protocol:
             return "protocol", setting
         return (*at, setting) if setting in self.factors else at
+
+    @property
+    def _fixed(self) -> dict[str, Value]:
+        """The factors of a search that are not searched."""
+        return {name: factor.values[0] for name, factor in self.factors.items() if factor.values}
+
+    def _suggested(self, point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
+        return self._cell({**self.protocol, **chosen, **self._fixed, **point}, ("search", "ranges"))
+
+    def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
+        """Return the cell of a search with these values of what is searched; raise GridError for an impossible one."""
+        try:
+            return self._suggested(point, {} if data is None else {"data": data})
+        except PlacedError as error:
+            raise GridError(f"grid {self.name}: {error.message}") from None
+
+    def ends(self, data: str | None) -> list[CellSettings]:
+        """Return the cells at the ends of all ranges of a search; none without a search."""
+        return [self.suggested(point, data) for point in self.search.ends()] if self.search else []
+
+    @property
+    def most_cells(self) -> int | None:
+        """How many cells a run leaves in the store; None for a search that time alone ends."""
+        most = len(self.cells())
+        if self.search is None:
+            return most
+        budgeted = self.search.budget.cells(self.seeds)
+        return None if budgeted is None else max(most, budgeted)
 
     def describe(self, cell: CellSettings) -> str:
         """Name a cell by its factors."""

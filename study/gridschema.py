@@ -31,6 +31,15 @@ def grid_schema(model: str = "comparator") -> dict[str, Any]:
         "additionalProperties": False,
         "minProperties": 1,
     }
+    searched, ranges = schema["$defs"].pop("Range"), schema["$defs"]["Search"]["properties"]["ranges"]
+    del ranges["minLength"]
+    ranges |= {
+        "properties": {name: _searched(searched, name, of["description"]) for name, of in settings.items()},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    schema["required"].remove("factors")
+    schema["anyOf"] = [{"required": ["factors"]}, {"required": ["search"]}]
     _refer_to_settings(schema)
     schema["$defs"]["settings"] = {"type": "object", "properties": settings, "additionalProperties": False}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Grid of an ablation study"}
@@ -47,6 +56,21 @@ def _factor(factor: dict[str, Any], name: str, description: str) -> dict[str, An
     items = {"items": {"$ref": f"#/$defs/settings/properties/{name}"}, "uniqueItems": True}
     properties = factor["properties"] | {"values": factor["properties"]["values"] | items}
     return factor | {"title": name, "description": description, "properties": properties}
+
+
+def _searched(given: dict[str, Any], name: str, description: str) -> dict[str, Any]:
+    setting: dict[str, Any] = {"$ref": f"#/$defs/settings/properties/{name}"}
+    kinds: dict[str, dict[str, Any]] = {
+        "low": setting,
+        "high": setting,
+        "log": {"type": "boolean"},
+        "step": {"type": "number", "exclusiveMinimum": 0},
+        "choices": {"type": "array", "items": setting, "minItems": 2, "uniqueItems": True},
+    }
+    properties = {key: {"description": given["properties"][key]["description"]} | kind for key, kind in kinds.items()}
+    alternatives = [{"required": ["low", "high"]}, {"required": ["choices"]}]
+    told = {"title": name, "description": description, "properties": properties, "oneOf": alternatives}
+    return {key: given[key] for key in ("type", "additionalProperties")} | told
 
 
 def _refer_to_settings(node: Any) -> None:

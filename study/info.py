@@ -1,10 +1,15 @@
 """What study.json says when something joins a study: cells and seeds of a grid, another factor, another study."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trainables.config import CellConfig
-from trainables.models import settings_class
+from trainables.config import CellConfig, CellSettings
+from trainables.models import read_cell, settings_class
+
+
+def config_of(stored: Mapping[str, Any]) -> CellSettings:
+    """Return a cell of study.json."""
+    return read_cell({name: value for name, value in stored.items() if name != "cell_id"})
 
 
 def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -59,3 +64,17 @@ def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a cell had of settings that came after its study was run."""
     fields = settings_class(cell["model"]).model_fields if "model" in cell else CellConfig.model_fields
     return {name: field.default for name, field in fields.items() if not field.is_required()}
+
+
+def with_cell(info: Mapping[str, Any], cell: CellSettings) -> dict[str, Any]:
+    """Return the study.json of what has one more cell."""
+    return with_networks(info, [cell]) | {"cells": [*info["cells"], {"cell_id": cell.cell_id, **cell.model_dump()}]}
+
+
+def with_networks(info: Mapping[str, Any], cells: Iterable[CellSettings]) -> dict[str, Any]:
+    """Return study.json with the layers of the networks that the cells train, each once."""
+    from trainables.networks import describe_network
+
+    reported = [cell for cell in cells if isinstance(cell, CellConfig)]
+    described = [*info.get("networks", []), *map(describe_network, reported)]
+    return {**info, "networks": list({network_key(network): network for network in described}.values())}

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +72,7 @@ class Keeper(tune.Callback, tune.Stopper):
         self._pruned = pruned  # the scheduler's, which judges a result before it is shown here
         self._running: dict[str, _Running] = {}
         self._begun: set[str] = set()
+        self.kept: Callable[[Sequence[dict[str, Any]]], object] = len  # is shown the rows of each cell that has ended
         self.error: StoreError | None = None
         self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
 
@@ -156,6 +157,7 @@ class Keeper(tune.Callback, tune.Stopper):
             self.error = error
         if self.error:
             return
+        self.kept(rows)
         statuses = {row["status"] for row in rows}
         how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
         self._outcome.ended[cell_id] = how

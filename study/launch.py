@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -18,16 +18,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import trainables
 from study.grid import Grid
 from study.heartbeat import Heartbeat
+from study.info import with_cell
 from study.keeper import Keeper, Outcome, live_nodes
 from study.planning import Job, Pack, packs_of
 from study.progress import Progress
-from study.resources import LaunchError, Resources, placed
+from study.resources import LaunchError, Resources, cells_that_fit, placed
 from study.screen import is_verbose
 from study.stopping import StratifiedASHA
+from study.storage import StoreError
 from study.store import Store, mean_curves
 from study.tracking import ENVIRONMENT, tracking_by
 from trainables.models import package_of, read_cell
 from trainables.tune_cell import PackTrainable, Verdicts
+
+if TYPE_CHECKING:  # only a search needs Optuna
+    from study.search import Search
 
 CHECKPOINT_EVERY = 10  # epochs
 
@@ -42,19 +47,23 @@ def run_jobs(
     heartbeat: Heartbeat,
     trainable: type[PackTrainable] | None = None,
     trackers: Collection[str] = (),
+    search: "Search | None" = None,
 ) -> Outcome:
-    """Train all jobs on the Ray of ``connect``; return when all have ended, or when the user interrupted (then some are
-    not in the outcome).
+    """Train all jobs, and then what a search suggests, on the Ray of ``connect``; return when all have ended, or when
+    the user interrupted (then some are not in the outcome, or the search is not over).
 
     Raises StoreError where the storage fails, or where another driver has taken the study.
     """
     outcome = Outcome()
     packs = packs_of(jobs, grid, resources.cells_in_a_pack(jobs))
     verdicts, tell = _verdicts() if scheduler == "asha" and len(packs) < len(jobs) else (None, _tell_none)
-    asha = _asha(grid, jobs, store, tell) if scheduler == "asha" else None
+    asha = _asha(grid, jobs, search, store, tell) if scheduler == "asha" else None
     tracking = tracking_by(trackers, store.study)
     pruned = asha.pruned if asha else {}
     keeper = Keeper(grid, store, resources.device, progress, heartbeat, outcome, pruned, tracking)
+    queue: Iterator[Pack | None] = iter(packs)
+    if search:
+        keeper.kept, queue = search.learn, _searched(search, jobs, store, resources, asha, keeper)
     share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
     with store.scratch() as (filesystem, folder):
         store.folder.put("scratch/shared", b"")
@@ -70,8 +79,8 @@ def run_jobs(
                 "verdicts": verdicts,
             },
             tune_config=tune.TuneConfig(
-                search_alg=_Packs(packs),
-                num_samples=len(packs),
+                search_alg=_Packs(queue),
+                num_samples=-1 if search else len(packs),
                 scheduler=asha,
                 reuse_actors=True,
                 trial_name_creator=_name,
@@ -122,35 +131,75 @@ def _tell_none(cell_id: str, epoch: int) -> None:
     """Say nothing: where packs are single cells, a pruned one ends with its Tune trial."""
 
 
-def _asha(grid: Grid, jobs: Sequence[Job], store: Store, tell: Callable[[str, int], None]) -> StratifiedASHA:
+def _asha(
+    grid: Grid,
+    jobs: Sequence[Job],
+    search: "Search | None",
+    store: Store,
+    tell: Callable[[str, int], None],
+) -> StratifiedASHA:
     """Return the scheduler, with the cells that earlier runs have ended in its rungs."""
     asha = StratifiedASHA(grid, jobs, tell)
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
-    for cell in grid.cells(getattr(jobs[0].cell, "data", None)):
+    for cell in search.cells if search else grid.cells(getattr(jobs[0].cell, "data", None)):
         if cell.cell_id in curves:
             asha.remember(cell, curves[cell.cell_id])
     return asha
 
 
+def _searched(
+    search: "Search",
+    jobs: Sequence[Job],
+    store: Store,
+    resources: Resources,
+    asha: StratifiedASHA | None,
+    keeper: "Keeper",
+) -> Iterator[Pack | None]:
+    """Yield the jobs and what the search suggests, each as a pack; None while as many cells train as fit."""
+
+    def at_once() -> int:
+        """Count the cells that fit. On a cluster one more waits: by what waits, Ray's autoscaler adds nodes."""
+        return cells_that_fit(resources, [node["Resources"] for node in live_nodes()]) + (resources.address is not None)
+
+    def begin(job: Job) -> None:
+        store.write_info(with_cell(store.known_info(), job.cell))  # now it is a cell of the study like any other
+        if asha:
+            asha.expect([job])
+
+    try:
+        for job in search.jobs(jobs, at_once, begin):
+            yield None if job is None else (job,)
+    except StoreError as error:
+        keeper.error = error
+        raise
+
+
 class _Packs(Searcher):
-    """Hands out the Tune configs of the packs, in their order.
+    """Hands out the Tune configs of the packs, in their order; where the next is None, it has to wait.
 
     Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours to begin.
     """
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, packs: Iterator[Pack | None]) -> None:
         super().__init__()
-        self._packs = iter(packs)
+        self._packs = packs
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        pack = next(self._packs, None)
+    def suggest(self, trial_id: str) -> Any:
+        """Return the config of a pack, None for none now, or FINISHED."""
+        try:
+            pack = next(self._packs)
+        except StopIteration:
+            return Searcher.FINISHED
         if pack is None:
             return None
         return {"cells": [{"cell": job.cell.model_dump(), "seeds": list(job.seeds)} for job in pack]}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher to resume an experiment; here the store is what a run resumes from
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn nothing: no pack depends on how another ended."""
+        """Learn nothing: what a search learns from are the rows that are stored."""
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: the store is what a run resumes from."""

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from study.grid import Grid, format_value, grid_names, load_grid, read_grid
 from study.gridschema import grid_schema, schema_path
+from study.ranges import Budget
 
 
 def show_grids(console: Console, as_json: bool) -> None:
@@ -21,20 +22,23 @@ def show_grids(console: Console, as_json: bool) -> None:
         return
     table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
     for grid in grids:
-        cells = len(grid.cells())
-        table.add_row(grid.name, str(cells), str(grid.seeds), str(cells * grid.seeds), grid.description)
+        cells = trials = "by time"  # a search that time alone ends
+        if grid.most_cells is not None:
+            cells, trials = str(grid.most_cells), str(grid.most_cells * grid.seeds)
+        table.add_row(grid.name, cells, str(grid.seeds), trials, grid.description)
     console.print(table)
 
 
 def _described(grid: Grid) -> dict[str, Any]:
-    cells = len(grid.cells())
+    cells = grid.most_cells
     return {
         "name": grid.name,
         "description": grid.description,
         "cells": cells,
         "seeds": grid.seeds,
-        "trials": cells * grid.seeds,
+        "trials": None if cells is None else cells * grid.seeds,
         "roles": grid.roles,
+        "search": grid.search and grid.search.model_dump(exclude_none=True),
     }
 
 
@@ -50,6 +54,9 @@ def show_grid(name: str, console: Console, cells: bool, as_json: bool) -> None:
         for cell in grid.cells():
             table.add_row(cell.cell_id, *(format_value(getattr(cell, name)) for name in grid.roles))
         console.print(table)
+        if grid.search:
+            ranges = "; ".join(f"{name} {given.describe()}" for name, given in grid.search.ranges.items())
+            console.print(f"and what the search suggests, of {grid.search.budget.describe()} in all: {ranges}")
     elif console.is_terminal:
         console.print(Syntax(text, "yaml", theme="ansi_dark", background_color="default"))
     else:
@@ -78,8 +85,14 @@ def show_studies(storage: str, console: Console, as_json: bool) -> None:
     counted = ("finished", "pruned", "failed", "missing")
     table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
     for study in studies:
-        table.add_row(study["study"], study["grid"], str(study["cells"]), *(str(study[how]) for how in counted))
+        table.add_row(study["study"], study["grid"], _cells(study), *(str(study[how]) for how in counted))
     console.print(table)
+
+
+def _cells(study: dict[str, Any]) -> str:
+    """Count the cells of a study, of those that its search may come to."""
+    most = Budget.model_validate(study["search"]["budget"]).cells(study["seeds"]) if study["search"] else None
+    return f"{study['cells']}" if most is None else f"{study['cells']} of {max(most, study['cells'])}"
 
 
 def count_trials(storage: str) -> Iterator[dict[str, Any]]:
@@ -92,13 +105,13 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
         info = store.read_info() or {}
         rows, unreadable = store.read_trials("status")
         status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
-        cells, seeds = len(info["cells"]), len(info["seeds"])
-        counts = {how: status[how] for how in ("finished", "pruned", "failed")}
-        yield (
-            {"study": name, "grid": info["grid"], "cells": cells, "seeds": seeds}
-            | counts
-            | {
-                "missing": cells * seeds - len(rows),
-                "unreadable": unreadable,
-            }
-        )
+        yield {
+            "study": name,
+            "grid": info["grid"],
+            "cells": len(info["cells"]),
+            "seeds": len(info["seeds"]),
+            "search": info.get("search"),
+            **{how: status[how] for how in ("finished", "pruned", "failed")},
+            "missing": len(info["cells"]) * len(info["seeds"]) - len(rows),
+            "unreadable": unreadable,
+        }

@@ -98,7 +98,7 @@ def study_info(
     A setting that was the same for all cells may become a factor: earlier cells say the value that they had. Raises
     StoreError where the study was run with other settings outside the factors: its rows would not compare.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "study": study,
         "grid": grid.name,
         "description": grid.description,
@@ -109,6 +109,8 @@ def study_info(
         "protocol": {name: value for name, value in cells[0].model_dump().items() if name not in grid.roles},
         "runs": [],
     }
+    if grid.search is not None:
+        asked["search"] = grid.search.model_dump(exclude_none=True)
     if earlier is None:
         return asked
     for name, before, now in disagreements(earlier, asked):

@@ -24,9 +24,12 @@ class RunningCell:
 
 
 class Progress:
-    """Follows the cells of a run; use it as a context manager. ``clock`` returns seconds."""
+    """Follows the cells of a run, None for as many as time allows; use it as a context manager.
 
-    def __init__(self, cells: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    ``clock`` returns seconds.
+    """
+
+    def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
         self._started: float | None = None  # when the first cell began: starting Ray takes seconds that tell nothing
         self._running: dict[str, RunningCell] = {}
@@ -78,7 +81,8 @@ class Progress:
         rate = f"{self._trained / minutes:.1f} trainings/min" if self._trained and minutes else "starting"
         left = self.time_left_s()
         remaining = "" if left is None or ended == self._cells else f", about {format_duration(left)} left"
-        return f"{ended} of {self._cells} cells done{others}; {rate}{remaining}"
+        total = "" if self._cells is None else f" of {self._cells}"
+        return f"{ended}{total} cells done{others}; {rate}{remaining}"
 
     def snapshot(self) -> dict[str, Any]:
         """Return how far the run is as plain JSON values; times in seconds."""
@@ -99,7 +103,7 @@ class Progress:
             # A cell seldom needs all its epochs: expect of it what the ended ones took.
             expected = self._epochs_of_ended / ended if ended else cell.max_epochs
             done += min(cell.epoch / max(expected, 1), 0.95)
-        if not done:
+        if not done or self._cells is None:
             return None
         return self._elapsed_s() * (self._cells - done) / done
 

@@ -98,6 +98,22 @@ def resources_for(
     return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s, cells)
 
 
+def cells_alone(resources: Resources) -> Resources:
+    """Let each cell of a search have a stack of its own, since the next one is suggested when one has ended."""
+    if (resources.cells_per_trial or 1) > 1:
+        raise LaunchError(
+            f"--cells-per-trial {resources.cells_per_trial}: a search trains its cells alone; leave it out"
+        )
+    return replace(resources, cells_per_trial=1)
+
+
+def cells_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
+    """Return how many packs the nodes, each given by what it has, train at once: 1 where none has room yet."""
+    wanted = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial or 0}
+    fits = (min(int(node.get(what, 0) / need) for what, need in wanted.items() if need) for node in nodes)
+    return max(1, sum(fits))
+
+
 def placed(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> tuple[Resources, bool]:
     """Fill in what is known once the nodes are, each given by what it has: their GPUs, and what a pack gets of them.
 

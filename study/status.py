@@ -15,6 +15,7 @@ from rich.text import Text
 from study.grid import format_value
 from study.heartbeat import BEAT_S, PATIENCE, Heartbeat
 from study.progress import format_duration
+from study.ranges import Budget
 from study.rows import FINISHED
 from study.store import Store
 
@@ -24,7 +25,8 @@ class Status:
     """A study at a moment: planned trials, trials by status, failures, and its driver's last beat, if one runs it.
 
     ``failures`` has the settings of a cell and its last error; ``unreadable`` names files. ``beat_age_s`` is the time
-    since the last beat by this machine's clock.
+    since the last beat by this machine's clock. Of a search, ``planned`` has the cells suggested so far, and ``search``
+    says what its budget is.
     """
 
     study: str
@@ -34,6 +36,7 @@ class Status:
     unreadable: tuple[str, ...]
     beat: Mapping[str, Any] | None
     beat_age_s: float | None
+    search: str = ""
 
 
 def read_status(store: Store) -> Status:
@@ -50,7 +53,15 @@ def read_status(store: Store) -> Status:
         unreadable=tuple(unreadable),
         beat=beat,
         beat_age_s=age,
+        search=_searching(info),
     )
+
+
+def _searching(info: Mapping[str, Any]) -> str:
+    if "search" not in info:
+        return ""
+    budget = Budget.model_validate(info["search"]["budget"]).describe()
+    return f"a search with a budget of {budget}; it has suggested {len(info['cells'])} cells so far"
 
 
 def _failures(info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
@@ -78,6 +89,7 @@ def render_status(status: Status) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"{status.study}: of {status.planned} trials " + (", ".join([*counts, *missing]) or "none"))
     ]
+    lines += [Text(f"{status.study}: {status.search}")] if status.search else []
     lines += [Text(f"failed: {cell}: {error}", style="red") for cell, error in status.failures]
     lines += [Text(f"{file} cannot be read; run the study again to restore it", "red") for file in status.unreadable]
     return Group(*lines, *_driver_lines(status))
@@ -94,7 +106,8 @@ def _driver_lines(status: Status) -> list[RenderableType]:
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
     ended = beat["ended"]
-    done = f"{sum(ended.values())} of {beat['cells']} cells of this run done"
+    total = "" if beat["cells"] is None else f" of {beat['cells']}"
+    done = f"{sum(ended.values())}{total} cells of this run done"
     others = "".join(f", {ended[how]} {how}" for how in ("pruned", "failed") if ended.get(how))
     rate = f"; {beat['trainings_per_min']:.1f} trainings/min" if beat["trainings_per_min"] else ""
     left = f", about {format_duration(beat['time_left_s'])} left" if beat["time_left_s"] is not None else ""
@@ -117,6 +130,7 @@ def status_data(status: Status) -> dict[str, Any]:
     return {
         "study": status.study,
         "planned": status.planned,
+        "search": status.search or None,
         "trials": {how: status.trials.get(how, 0) for how in ("finished", "pruned", "failed")},
         "missing": status.planned - held,
         "failures": [{"cell": cell, "error": error} for cell, error in status.failures],

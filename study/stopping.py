@@ -29,10 +29,15 @@ class StratifiedASHA(FIFOScheduler):
     def __init__(self, grid: Grid, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._grid, self._tell = grid, tell
-        self._judged = {job.cell.cell_id: job.cell for job in jobs if job.whole and not grid.protects(job.cell)}
+        self._judged: dict[str, CellSettings] = {}
+        self.expect(jobs)
         self._judges: dict[tuple[Any, ...], AsyncHyperBandScheduler] = {}
         self._ended: set[str] = set()
         self.pruned: dict[str, int] = {}
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Let the cells of jobs take part, before they train."""
+        self._judged |= {job.cell.cell_id: job.cell for job in jobs if job.whole and not self._grid.protects(job.cell)}
 
     def _judge(self, cell: CellSettings) -> AsyncHyperBandScheduler:
         stratum = self._grid.stratum(cell)

@@ -12,6 +12,7 @@ from analysis.load import StudyData
 
 LINES = ("-", "--", "-.", ":")
 PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
+WIDE = 30  # characters of a label, of which two do not fit beside each other
 RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
 
 
@@ -42,11 +43,11 @@ class CurvesFigure:
 def shown_cells(data: StudyData) -> Sequence[str]:
     """Return the ids of the cells whose curves are drawn; the epochs of no others are needed.
 
-    They are all, or of more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by mean validation
-    accuracy, a stratum by its best cell. What is not complete comes last.
+    They are all, or of a search or more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by
+    mean validation accuracy, a stratum by its best cell. What is not complete comes last.
     """
     cells = summarise_cells(data)
-    if len(cells) <= PANELS * CURVES:
+    if len(cells) <= PANELS * CURVES and "search" not in data.info:
         return cells["cell_id"].tolist()
     ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
     scientific = [name for name, role in data.info["roles"].items() if role == "scientific"]
@@ -102,4 +103,5 @@ def draw_curves(info: CurvesFigure, ax: Axes) -> None:
     ends = [end for curve in info.curves for end in np.quantile(curve.mean, (0.1, 1.0))]
     ax.set_ylim(min(ends) - 3, max(ends) + 3)  # the first epochs, near chance, would flatten all the rest
     ax.grid(linewidth=0.4, alpha=0.6)
-    ax.legend(fontsize=7, frameon=False, ncols=2, loc="lower right")
+    columns = 1 if any(len(curve.label) > WIDE for curve in info.curves) else 2
+    ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")

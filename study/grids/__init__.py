@@ -3,4 +3,4 @@
 
 def grid_names() -> list[str]:
     """Return their names, the smallest first."""
-    return ["smoke", "table1", "protocol", "dropout-or-rate", "full", "beyond"]
+    return ["smoke", "table1", "protocol", "dropout-or-rate", "search", "full", "beyond"]

@@ -1,4 +1,4 @@
-"""Every code block of docs/grids.md and docs/cli.md: files are read as what they are, commands are given for real.
+"""Every code block of docs/grids.md, search.md and cli.md: files are read as what they are, commands given for real.
 
 What trains, or needs what was trained, is given to ``study plan`` or parsed; tests/study has such runs.
 """
@@ -30,14 +30,14 @@ def write_files(page):
             Path(name[1]).write_text(text)
 
 
-@pytest.mark.parametrize("page", ["grids.md", "cli.md"])
+@pytest.mark.parametrize("page", ["grids.md", "cli.md", "search.md"])
 def test_commands_of_the_page_work(study, page):
     write_files(page)
     lines = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
     assert lines
     for line in lines:
         words = line.partition(" > ")[0].split()[1:]
-        if words[0] == "analyze":
+        if words[0] in ("analyze", "confirm"):
             assert "no study in" in study(*words)[2]
             continue
         code, out, errors = study("plan" if words[0] == "run" else words[0], *words[1:])

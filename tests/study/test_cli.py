@@ -95,6 +95,7 @@ def test_grids_lists_all_with_their_sizes(study):
         "table1": ["9", "10", "90"],
         "protocol": ["16", "10", "160"],
         "dropout-or-rate": ["24", "10", "240"],
+        "search": ["30", "5", "150"],
         "full": ["33", "10", "330"],
         "beyond": ["16", "10", "160"],
     }

@@ -220,7 +220,7 @@ def test_bad_grid_is_refused_in_one_line_with_its_line_and_key(grid_file, change
 def test_unknown_grids_are_answered_with_the_nearest_one(tmp_path, monkeypatch):
     with pytest.raises(GridError, match=r"^unknown grid 'fulll': did you mean full\?$"):
         load_grid("fulll")
-    known = "smoke, table1, protocol, dropout-or-rate, full, beyond, the path of a .yaml file"
+    known = "smoke, table1, protocol, dropout-or-rate, search, full, beyond, the path of a .yaml file"
     with pytest.raises(GridError, match=f"^unknown grid 'x': expected one of {known}$"):
         load_grid("x")
     monkeypatch.chdir(tmp_path)

@@ -87,3 +87,13 @@ def test_live_table_shows_running_cells_with_epoch_and_accuracy(clock):
     row = next(line for line in text.splitlines() if "sharing on" in line)
     assert row.split()[2:] == ["10", "7", "of", "80", "50.0", "%"]
     assert "0 of 2 cells done; starting" in text
+
+
+def test_a_run_that_time_alone_ends_counts_without_a_total(clock):
+    console = screen()
+    with Progress(None, console, clock) as progress:
+        progress.cell_started("a", "sharing off", 10, 80)
+        clock.now += 30
+        progress.cell_ended("a", "finished")
+    assert progress.summary() == "1 cells done; 20.0 trainings/min"
+    assert (progress.snapshot()["cells"], progress.time_left_s()) == (None, None)

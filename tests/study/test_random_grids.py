@@ -71,6 +71,31 @@ def grids(draw):
     return grid, count
 
 
+RANGES = {
+    "aux_weight": {"low": 0.5, "high": 1000, "log": True},
+    "dropout": {"low": 0, "high": 0.5, "step": 0.25},
+    "batch_size": {"low": 10, "high": 100},
+    "sharing": {"choices": [False, True]},
+    "learning_rate": {"choices": [0.001, 0.01]},
+}
+
+
+@st.composite
+def searches(draw):
+    """A valid grid with a search, and the number of its given cells."""
+    names = draw(st.sets(st.sampled_from(sorted(RANGES)), min_size=1))
+    seeds = draw(st.integers(1, 10))
+    budget = draw(st.sampled_from([{"trainings": 10}, {"minutes": 1}, {"trainings": 1000, "minutes": 0.5}]))
+    search = {"ranges": {name: RANGES[name] for name in names}, "budget": budget, "seed": draw(st.integers(0, 9))}
+    grid = {"name": "random", "description": "A search.", "seeds": seeds, "search": search}
+    cells = draw(st.lists(st.sampled_from([0.5, 1, 10]), unique=True)) if "aux_weight" in names else []
+    if cells:
+        grid["cells"] = [{"aux_weight": weight} for weight in cells]
+    if "fixed" in draw(st.sampled_from(["fixed", "none"])):
+        grid["factors"] = {"max_epochs": {"role": "fixed", "values": [2]}}
+    return grid, max(1, len(cells))
+
+
 def spelt(draw, value):
     """A value as YAML flow text, with its keys in any order and its numbers and switches in any spelling."""
     if isinstance(value, dict):
@@ -112,7 +137,7 @@ def write(tmp_path):
 @examples
 @given(st.data())
 def test_valid_grids_have_the_same_cells_however_they_are_spelt(write, data):
-    grid, count = data.draw(grids())
+    grid, count = data.draw(grids() | searches())
     SCHEMA.validate(grid)
     first = ids(write(yaml.safe_dump(grid, sort_keys=False)))
     assert len(first) == count
@@ -120,7 +145,7 @@ def test_valid_grids_have_the_same_cells_however_they_are_spelt(write, data):
 
 
 @examples
-@given(grids())
+@given(grids() | searches())
 def test_valid_grids_are_planned(write, tmp_path, drawn):
     grid, count = drawn
     text = plan(write(yaml.safe_dump(grid, sort_keys=False)), str(tmp_path / "studies"))
@@ -173,7 +198,7 @@ def assert_one_line_or_a_plan(path, storage):
 @examples
 @given(st.data())
 def test_broken_grids_are_refused_in_one_line(write, tmp_path, data):
-    grid, _ = data.draw(grids())
+    grid, _ = data.draw(grids() | searches())
     for _ in range(data.draw(st.integers(1, 3))):
         grid = broken(data.draw, grid)
     text = yaml.dump(grid, Dumper=yaml.SafeDumper, allow_unicode=data.draw(st.booleans()), sort_keys=False)
@@ -183,7 +208,7 @@ def test_broken_grids_are_refused_in_one_line(write, tmp_path, data):
 @examples
 @given(st.data())
 def test_broken_text_is_refused_in_one_line(write, tmp_path, data):
-    text = yaml.safe_dump(data.draw(grids())[0], sort_keys=False)
+    text = yaml.safe_dump(data.draw(grids() | searches())[0], sort_keys=False)
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
         end = start + data.draw(st.integers(0, 10))

@@ -1,0 +1,101 @@
+"""Pictures of a search: accuracy in the order of the cells, importance of the settings, accuracy against each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis.estimates import format_setting
+from analysis.figures.aux_weight import REPORTED_GREY, STYLES
+from analysis.search import Importance, TriedCell
+
+COLOUR, BEST = STYLES[0][0], STYLES[1][0]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """All cells against one searched setting: ``places`` on the axis, accuracies in percent, pruned or not.
+
+    Choices have the places 0, 1, ... and ``labels``; numbers have none.
+    """
+
+    setting: str
+    places: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    pruned: tuple[bool, ...]
+    log: bool
+    labels: tuple[str, ...]
+
+
+def slice_data(tried: Sequence[TriedCell], setting: str, given: dict[str, Any]) -> Slice:
+    """Return the cells against a setting whose range is ``given`` as in a grid file."""
+    values = [cell.settings[setting] for cell in tried]
+    choices = given.get("choices", [])
+    return Slice(
+        setting,
+        tuple(float(choices.index(value)) if choices else float(value) for value in values),
+        tuple(100 * cell.accuracy for cell in tried),
+        tuple(cell.pruned for cell in tried),
+        given["log"],
+        tuple(map(format_setting, choices)),
+    )
+
+
+def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
+    """Draw a mark a cell, a cross for a pruned one, and the best so far as steps."""
+    best = [np.nan if cell.best is None else 100 * cell.best for cell in tried]
+    ax.step([cell.place for cell in tried], best, where="post", color=BEST, linewidth=1.4, label="best so far")
+    _draw_cells(ax, [cell.place for cell in tried], [100 * c.accuracy for c in tried], [c.pruned for c in tried])
+    ax.set_xlabel("cell, in the order in which they ended")
+    ax.set_ylabel("validation accuracy, %")
+    ax.grid(axis="y", linewidth=0.4, alpha=0.6)
+    ax.legend(loc="lower right", fontsize=8, frameon=False)
+
+
+def _draw_cells(ax: Axes, places: Sequence[float], accuracies: Sequence[float], pruned: Sequence[bool]) -> None:
+    """Draw marks; those below Tukey's fence, which would flatten the others, at the fence."""
+    low, high = np.quantile(accuracies, (0.25, 0.75))
+    fence = low - 1.5 * (high - low)
+    kinds = np.where(np.less(accuracies, fence), "lower still", np.where(pruned, "pruned", "a cell"))
+    for kind, marker, colour in (
+        ("a cell", "o", COLOUR),
+        ("pruned", "x", REPORTED_GREY),
+        ("lower still", "v", "black"),
+    ):
+        chosen = kinds == kind
+        if chosen.any():
+            y = np.maximum(accuracies, fence)[chosen]
+            ax.plot(
+                np.array(places)[chosen], y, linestyle="none", marker=marker, markersize=5, color=colour, label=kind
+            )
+    if "lower still" in kinds:
+        ax.set_ylim(bottom=fence - 0.08 * (max(accuracies) - fence))
+
+
+def draw_slice(info: Slice, ax: Axes) -> None:
+    """Draw the cells against the setting."""
+    _draw_cells(ax, info.places, info.accuracies, info.pruned)
+    if info.log:
+        ax.set_xscale("log")
+    if info.labels:
+        ax.set_xticks(range(len(info.labels)), info.labels)
+        ax.set_xlim(-0.5, len(info.labels) - 0.5)
+    ax.set_xlabel(info.setting.replace("_", " "))
+    ax.set_ylabel("validation accuracy, %")
+    ax.grid(linewidth=0.4, alpha=0.6)
+
+
+def draw_importance(importances: Sequence[Importance], ax: Axes) -> None:
+    """Draw a bar a setting with its interval, the most important on top."""
+    shares = [100 * found.share for found in importances]
+    ax.barh(range(len(shares)), shares, height=0.6, color=COLOUR, alpha=0.8)
+    for place, found in enumerate(importances):
+        if found.low is not None and found.high is not None:
+            ax.plot([100 * found.low, 100 * found.high], [place, place], color="black", linewidth=1.2, marker="|")
+    ax.set_yticks(range(len(shares)), [found.setting.replace("_", " ") for found in importances])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 100)
+    ax.set_xlabel("percent of variance, with 95 % interval")
+    ax.grid(axis="x", linewidth=0.4, alpha=0.6)
