@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test test-faults bench lint types clean
+.PHONY: study test test-faults bench lint types docs clean
 
 study: $(INSTALLED)
 	$(BIN)/study run --grid table1
@@ -31,6 +31,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
 
 # What a study needs no one to train again, studies/ and reports/, stays.
 clean:

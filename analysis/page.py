@@ -117,10 +117,16 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
     return [out / name for name in contents]
 
 
-def _draw(picture: Picture, png: bool) -> dict[str, bytes]:
-    """Draw as SVG and PNG, without the ids, date and version that differ from one writing to the next."""
+def draw_figure(picture: Picture) -> Figure:
+    """Draw a picture as a figure of matplotlib, apart from pyplot."""
     figure = Figure(figsize=picture.size, layout="constrained")
     picture.draw(figure)
+    return figure
+
+
+def _draw(picture: Picture, png: bool) -> dict[str, bytes]:
+    """Draw as SVG and PNG, without the ids, date and version that differ from one writing to the next."""
+    figure = draw_figure(picture)
     files = {"svg": io.BytesIO()}
     # By the canvases, since savefig would lay out and draw everything twice as often.
     with matplotlib.rc_context({"svg.hashsalt": "study"}):

@@ -51,6 +51,13 @@ class Source(StrEnum):
     mnist = "mnist"
 
 
+class Tracker(StrEnum):
+    """What else may follow a run."""
+
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+
+
 class Format(StrEnum):
     """What a report is written as."""
 
@@ -125,6 +132,9 @@ def run(
     address: Address = None,
     retries: Retries = 3,
     epoch_limit: EpochLimit = 600,
+    track: Annotated[
+        list[Tracker], typer.Option(help="Log the cells into ./tracking/NAME too; may be given more than once.")
+    ] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Train what the study does not have yet. The same command again goes on where it was interrupted."""
@@ -133,7 +143,8 @@ def run(
     from study.status import show_status
 
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells_per_trial)
-    request = Request(grid, storage, name, seeds, scheduler, data)
+    trackers = tuple(tracker.value for tracker in track)
+    request = Request(grid, storage, name, seeds, scheduler, data, trackers)
     command = shlex.join(["study", *sys.argv[1:]])
     code = run_study(request, resources, notes(as_json), command)
     if as_json:

@@ -18,6 +18,7 @@ from study.progress import format_duration
 from study.screen import tell_problem
 from study.storage import Folder
 from study.store import Store, locate
+from study.tracking import folder_for
 from trainables.config import CellConfig, CellSettings
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
@@ -39,6 +40,7 @@ class Request:
     seeds: int | None = None
     scheduler: str | None = None
     data: str | None = None
+    trackers: tuple[str, ...] = ()
 
     @property
     def study(self) -> str:
@@ -131,7 +133,11 @@ def run_study(request: Request, resources: "Resources", console: Console, comman
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
     grid, cells, seeds, scheduler, store = request.resolve()
     info = study_info(store.study, grid, cells, seeds, store.read_info())
-    code = train(Work(grid, cells, seeds, scheduler, store, info), resources, console, command)
+    tracked = folder_for(store.study, request.trackers)
+    work = Work(grid, cells, seeds, scheduler, store, info, request.trackers)
+    code = train(work, resources, console, command)
+    if request.trackers:
+        console.print(f"Tracked in {tracked}", soft_wrap=True)
     if code != INTERRUPTED:
         console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
     return code
@@ -147,6 +153,7 @@ class Work:
     scheduler: str
     store: Store
     info: dict[str, Any]
+    trackers: tuple[str, ...] = ()
 
 
 def train(
@@ -175,7 +182,15 @@ def train(
                 console.print("No node has room for a cell yet; cells start as nodes join.")
             with Progress(len(jobs), console) as progress:
                 outcome = run_jobs(
-                    work.grid, jobs, work.store, work.scheduler, resources, progress, heartbeat, trainable
+                    work.grid,
+                    jobs,
+                    work.store,
+                    work.scheduler,
+                    resources,
+                    progress,
+                    heartbeat,
+                    trainable,
+                    work.trackers,
                 )
     for cell_name, error in outcome.errors.items():
         tell_problem(f"failed: {cell_name}: {error}")
@@ -217,24 +232,20 @@ def analyze_study(
     storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
 ) -> None:
     """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
-    from analysis.figures.curves import shown_cells
-    from analysis.load import companions, latest_study, load_study
-    from analysis.page import write_page
-    from analysis.report import estimates_of, report_page, tables_on_screen
+    from analysis.report import tables_on_screen
+    from study.api import load
 
     gc.disable()  # a large study is ten million objects, all in use to the end: looking for others takes a second
-    data = load_study(storage, name or latest_study(storage), shown_cells, for_report=True)
-    page = report_page(data, companions(storage, data))
+    study = load(name, storage, for_report=True)
     if as_json:
-        console.print_json(data={"study": data.name, **estimates_of(page)}, indent=1)
+        console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
         return
-    folder = out or Path("reports", data.name)
-    written = write_page(page, folder, formats)
-    for table in tables_on_screen(data, page):
+    written = study.report(out, formats)
+    for table in tables_on_screen(study.data, study.page):
         console.print(table)
-    for file in data.unreadable:
+    for file in study.data.unreadable:
         tell_problem(f"left out: {file} cannot be read; run the study again to restore it")
-    console.print(f"Wrote {len(written)} files in {folder}; report: {written[-1]}", soft_wrap=True)
+    console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
 
 
 def show_difference(first: str, second: str, storage: str, as_json: bool, console: Console) -> None:

@@ -63,7 +63,12 @@ def show_schema(path: bool, model: str) -> None:
 
 def show_studies(storage: str, console: Console, as_json: bool) -> None:
     """List the studies of a storage with their trials by status."""
-    studies = list(_studies(storage))
+    from study.screen import tell_problem
+
+    studies = list(count_trials(storage))
+    for study in studies:
+        for file in study["unreadable"]:
+            tell_problem(f"{study['study']}: {file} cannot be read; run the study again to restore it")
     if as_json:
         console.print_json(data=studies, indent=1)
         return
@@ -77,10 +82,9 @@ def show_studies(storage: str, console: Console, as_json: bool) -> None:
     console.print(table)
 
 
-def _studies(storage: str) -> Iterator[dict[str, Any]]:
+def count_trials(storage: str) -> Iterator[dict[str, Any]]:
     """Yield what is told of each study of a storage."""
     from study.rows import FINISHED
-    from study.screen import tell_problem
     from study.store import Store, study_names
 
     for name in study_names(storage):
@@ -88,14 +92,13 @@ def _studies(storage: str) -> Iterator[dict[str, Any]]:
         info = store.read_info() or {}
         rows, unreadable = store.read_trials("status")
         status = Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
-        for file in unreadable:
-            tell_problem(f"{name}: {file} cannot be read; run the study again to restore it")
-        yield {
-            "study": name,
-            "grid": info["grid"],
-            "cells": len(info["cells"]),
-            "seeds": len(info["seeds"]),
-            **{how: status[how] for how in ("finished", "pruned", "failed")},
-            "missing": len(info["cells"]) * len(info["seeds"]) - len(rows),
-            "unreadable": unreadable,
-        }
+        cells, seeds = len(info["cells"]), len(info["seeds"])
+        counts = {how: status[how] for how in ("finished", "pruned", "failed")}
+        yield (
+            {"study": name, "grid": info["grid"], "cells": cells, "seeds": seeds}
+            | counts
+            | {
+                "missing": cells * seeds - len(rows),
+                "unreadable": unreadable,
+            }
+        )

@@ -1,35 +1,16 @@
 """The blocks of docs/growing.md, in their order: files are written, commands and code are run."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 TEXT = (Path(__file__).parents[2] / "docs" / "growing.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture
-def environment():
-    """What a shell in an activated environment has, with a Ray to join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("STUDY_")}
-    yield kept | {
-        "RAY_ADDRESS": cluster.address,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "COLUMNS": "120",
-    }
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def test_every_block_runs_and_does_what_the_page_says(tmp_path, environment):

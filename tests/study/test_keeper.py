@@ -4,7 +4,7 @@ import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from study.launch import _reason
+from study.keeper import _reason
 
 
 @pytest.mark.parametrize(

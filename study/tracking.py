@@ -1,0 +1,129 @@
+"""What TensorBoard and MLflow get to see of a run, by Ray's own loggers, in a local folder.
+
+Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
+after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
+"""
+
+import importlib.util
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainables.config import CellSettings
+
+FOLDER = "tracking"  # in the working directory: neither can write to an object store
+PACKAGES = {  # what is imported, and where it comes from
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+}
+# To be set before a tracker is imported. MLflow asks whoever keeps its files in a folder, not a database, to say so;
+# a database takes 25 times as long for each value, and the driver waits for it.
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def folder_for(study: str, trackers: Iterable[str]) -> Path:
+    """Return the folder for what a study's trackers write; raise LaunchError for an unknown or missing one."""
+    from study.resources import LaunchError
+
+    for tracker in trackers:
+        if tracker not in PACKAGES:
+            raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
+        module, package = PACKAGES[tracker]
+        if importlib.util.find_spec(module) is None:
+            raise LaunchError(f"--track {tracker}: not installed; install it: pip install {package}")
+    return Path(FOLDER, study).absolute()
+
+
+@dataclass(frozen=True)
+class TrackedCell:
+    """What Ray's loggers read of a Tune trial; ``local_path`` is where TensorBoard's files go."""
+
+    trial_id: str
+    cell_id: str
+    config: Mapping[str, Any] = field(hash=False)
+    local_path: str
+    experiment_dir_name: str
+
+    def __str__(self) -> str:
+        return self.cell_id
+
+    @property
+    def evaluated_params(self) -> dict[str, Any]:
+        """The settings, for TensorBoard."""
+        return dict(self.config)
+
+    def init_local_path(self) -> None:
+        """Make the folder."""
+        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class Tracking:
+    """Hands the cells of a run to loggers, by the names of their trackers; ``run`` tells this run from others.
+
+    A logger that fails is left out from then on, and ``errors`` says why: a study is worth more than its curves.
+    """
+
+    def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
+        self._loggers, self._folder, self._run = dict(loggers), folder, run
+        self._open: dict[str, TrackedCell] = {}
+        self._epochs: dict[str, int] = {}
+        self.errors: dict[str, str] = {}
+        self._tell("setup")
+
+    def cell_started(self, cell: CellSettings, seeds: int) -> None:
+        """Begin a cell."""
+        cell_id = cell.cell_id
+        config = {"cell_id": cell_id, **cell.model_dump(), "seeds": seeds}
+        path = self._folder / "tensorboard" / self._run / cell_id if "tensorboard" in self._loggers else self._folder
+        tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, str(path), self._run)
+        if self._loggers:
+            tracked.init_local_path()
+        self._open[cell_id], self._epochs[cell_id] = tracked, 0
+        self._tell("log_trial_start", tracked)
+
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+        """Log an epoch; one that is reported again, by a cell that goes on from a checkpoint, is not logged again."""
+        if epoch > self._epochs[cell_id]:
+            self._epochs[cell_id] = epoch
+            result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
+            self._tell("log_trial_result", epoch, self._open[cell_id], result)
+
+    def cell_ended(self, cell_id: str, failed: bool) -> None:
+        """End a cell."""
+        self._tell("log_trial_end", self._open.pop(cell_id), failed)
+
+    def close(self) -> None:
+        """End what an interruption has left open, and wait until all is written."""
+        for tracked in self._open.values():
+            self._tell("log_trial_end", tracked, True)
+        self._tell("on_experiment_end", [])
+
+    def _tell(self, what: str, *arguments: Any) -> None:
+        for tracker, logger in list(self._loggers.items()):
+            try:
+                getattr(logger, what)(*arguments)
+            except Exception as error:  # of any library that a tracker uses
+                del self._loggers[tracker]
+                lines = str(error).strip().splitlines() or ["no message"]
+                self.errors[f"tracking by {tracker}"] = f"{type(error).__name__}: {lines[0]}; the study goes on without"
+
+
+def tracking_by(trackers: Collection[str], study: str) -> Tracking:
+    """Return what logs the cells of a run by Ray's own loggers, each imported only where it is asked for."""
+    folder, run = folder_for(study, trackers), f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    loggers: dict[str, Any] = {}
+    if "tensorboard" in trackers:
+        from ray.tune.logger import TBXLoggerCallback
+
+        loggers["tensorboard"] = TBXLoggerCallback()  # type: ignore[no-untyped-call]
+    if "mlflow" in trackers:
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    return Tracking(loggers, folder, run)
