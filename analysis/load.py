@@ -96,7 +96,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
         planned = len(data.info["cells"]) * len(data.info["seeds"])
         raise AnalysisError(
             f"study {name!r} in {storage} has no finished trial of {planned}{damaged}; "
-            f"run it on: study run --grid {data.info['grid']} --name {name} --storage {storage}"
+            f"go on with the study run that began it, of grid {data.info['grid']}; study status {name} has its failures"
         )
     return data
 

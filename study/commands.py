@@ -21,6 +21,7 @@ from study.storage import Folder
 from study.store import Store, locate
 from study.tracking import folder_for
 from trainables.config import CellSettings
+from trainables.models import REPORTED, check
 
 if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.forecast import Forecast, Machines
@@ -74,6 +75,7 @@ def show_plan(
     from study.resources import cells_alone
 
     grid, cells, seeds, scheduler, store = request.resolve()
+    check([cell for cell in cells if cell.model not in REPORTED], resources.data_dir)
     study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)
@@ -181,7 +183,6 @@ def train(
     from study.launch import connect, run_jobs
     from study.progress import Progress
     from study.resources import cells_alone
-    from trainables.models import check
 
     check([*work.cells, *work.grid.ends(getattr(work.cells[0], "data", None))], resources.data_dir)
     resources = cells_alone(resources) if work.grid.search else resources

@@ -32,8 +32,11 @@ def class_of(content: Any) -> type[CellSettings]:
     """Return the class of the settings of a grid file, of which nothing is known to be right; raise PlacedError."""
     found: type[CellSettings] | None = None
     for model, at in _models(content):
-        if not isinstance(model, str) or (":" not in model and model not in REPORTED):
+        if not isinstance(model, str):
             continue  # for the validation of settings to tell
+        if ":" not in model and model not in REPORTED:
+            expected = f"expected {' or '.join(REPORTED)}, or module:Class of a model of your own"
+            raise PlacedError(f"{expected}, not {model!r}", *at)
         try:
             settings = settings_class(model)
         except ModelError as error:

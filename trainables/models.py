@@ -1,9 +1,11 @@
 """Which class a model's name stands for, and which settings its cells have."""
 
+import difflib
 import hashlib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trainables.config import CellConfig, CellSettings
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked without
+    from trainables.examples import Split
     from trainables.model import Model
 
 REPORTED = {"comparator": "trainables.comparator:Comparator", "classifier": "trainables.classifier:Classifier"}
@@ -51,17 +54,63 @@ def read_cell(settings: Mapping[str, Any]) -> CellSettings:
 def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
     """Build every cell's model and draw a seed's examples of each; raise ModelError or DataError for what fails.
 
-    What is wrong with a model, or with the size of its data, is told here, not by a worker.
+    A model of one's own also takes a step. What is wrong with a model, or with the size of its data, is told here,
+    not by a worker.
     """
     pools: dict[str, Any] = {}
     for cell in cells:
-        model = build(cell)
-        if cell.model not in pools:
-            pools[cell.model] = model.load(cell, data_dir)
+        if cell.model in REPORTED:
+            _draw(build(cell), cell, pools, data_dir)
+            continue
         try:
-            model.draw(pools[cell.model], cell, 0)
-        except ValueError as error:
-            raise ModelError(f"model {cell.model}: {error}") from None
+            _try_out(cell, pools, data_dir)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the author's own code raises
+            raise ModelError(f"model {cell.model}{_place(error, cell.model)}: {_in_words(error)}") from error
+
+
+def _draw(model: "Model", cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
+    if cell.model not in pools:
+        pools[cell.model] = model.load(cell, data_dir)
+    return model.draw(pools[cell.model], cell, 0)
+
+
+def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
+    """Compute a loss and its gradient on two examples of a seed, with dropout."""
+    import torch
+
+    model = build(cell)
+    split = _draw(model, cell, pools, data_dir)
+    for part in (split.train, split.validation, split.test):
+        for what, value in (("inputs", part.inputs), ("labels", part.labels)):
+            if not isinstance(value, torch.Tensor):
+                raise ModelError(
+                    f"model {cell.model}: draw gives {what} of type {type(value).__name__}: expected a tensor"
+                )
+    parameters = model.initial([0], torch.device("cpu")).requires_grad_()
+    inputs, labels = (tensor[:2].unsqueeze(0) for tensor in (split.train.inputs, split.train.labels))
+    masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
+    outputs = model.forward(parameters, inputs, masks)
+    model.losses(outputs, labels, torch.zeros(1)).sum().backward()
+    model.correct(outputs, labels)
+
+
+def _place(error: Exception, model: str) -> str:
+    """Say where in the model's own file an error came from."""
+    source = inspect.getfile(model_class(model))
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+    return f" ({Path(source).name}, line {lines[-1]})" if lines else ""
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    if "random operation while in randomness error mode" in text:
+        return (
+            "it draws random numbers, which would not be the same in every stack: expected no randomness but that of "
+            "nn.Dropout(settings.dropout); change inputs in draw"
+        )
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
 def source_sha256(model: str) -> str:
@@ -82,7 +131,7 @@ def model_class(model: str) -> Any:
     if not (colon and module and name):
         raise ModelError(f"model {model!r}: expected {', '.join(REPORTED)}, or package.module:Class")
     if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it
-        sys.path.insert(0, here)
+        sys.path.append(here)  # last, since a file there may have the name of an installed package
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the author's own code raises
@@ -91,7 +140,9 @@ def model_class(model: str) -> Any:
             f"model {model}: cannot import {module} ({what}); run the command in its folder, or install it"
         ) from error
     if not inspect.isclass(found):
-        raise ModelError(f"model {model}: the module {module} has no class {name}")
+        near = difflib.get_close_matches(name, vars(sys.modules[module]), 1)
+        fix = f"; did you mean {near[0]}?" if near else ""
+        raise ModelError(f"model {model}: the module {module} has no class {name}{fix}")
     missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
     settings = getattr(found, "Settings", None)
     if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):

@@ -32,7 +32,8 @@ class StackedModule:
         for dropout in self._dropouts:
             if dropout.p != (expected := getattr(settings, "dropout", 0.0)):
                 raise ValueError(
-                    f"nn.Dropout({dropout.p:g}) in {self._name}: expected the setting dropout, {expected:g}"
+                    f"nn.Dropout({dropout.p:g}) in {self._name}: write nn.Dropout(settings.dropout), which is "
+                    f"{expected:g} here; a grid's protocol may give it one value"
                 )
             dropout.forward = self._drop  # type: ignore[method-assign]
         self._masks: Tensor | None = None
@@ -73,7 +74,7 @@ class StackedModule:
             if not torch.equal(value, buffers[name]):
                 raise ValueError(
                     f"{self._name} changes its buffer {name} in training: expected parameters alone, since that is "
-                    "what a replicate is; use a layer without running figures, such as nn.LayerNorm"
+                    "what a replicate is; use a layer without running figures, such as nn.LayerNorm or nn.GroupNorm"
                 )
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:

@@ -41,7 +41,11 @@ def test_the_model_of_the_page_can_be_planned_and_drawn(flowers):
         ),
         ("flowers:Flowers", "flovers:Flowers", r"flowers.yaml:6: protocol.model: cannot import flovers \(ModuleNot"),
         ("  batch_size: 15", "  train_pairs: 15", r"flowers.yaml:7: protocol.train_pairs: unknown setting"),
-        ("flowers:Flowers", "flowers", r"flowers.yaml:6: protocol.model: expected 'comparator' or 'classifier'"),
+        (
+            "flowers:Flowers",
+            "flowers",
+            r"flowers.yaml:6: protocol.model: expected comparator or classifier, or module:Class",
+        ),
     ],
 )
 def test_a_mistake_in_its_grid_file_is_told_with_its_place(flowers, before, after, problem):
@@ -68,3 +72,38 @@ def test_the_source_of_digits_is_no_setting_of_such_a_model(flowers):
     code, _, errors = flowers("plan", "--grid", "flowers.yaml", "--data", "mnist")
     assert code == 2
     assert "unknown setting" in errors
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (
+            "nn.Linear(4, settings.units)",
+            "nn.Linear(5, settings.units)",
+            r"line \d+\): RuntimeError: mat1 and mat2 shapes",
+        ),
+        ("settings.dropout", "settings.dropot", r"line \d+\): AttributeError: .*'dropot'"),
+        (
+            "nn.Dropout(settings.dropout)",
+            "nn.Dropout(0.3)",
+            r": nn.Dropout\(0.3\) in Flowers: write nn.Dropout\(settings",
+        ),
+        ("nn.Dropout(settings.dropout)", "nn.BatchNorm1d(settings.units)", r"changes its buffer .* or nn.GroupNorm"),
+        (
+            "self.layers(inputs)",
+            "self.layers(inputs + torch.rand_like(inputs))",
+            r"it draws random numbers, .* in draw",
+        ),
+        ("torch.tensor(labels)", "labels", "draw gives labels of type ndarray: expected a tensor"),
+    ],
+)
+def test_a_mistake_in_its_model_is_told_by_plan_in_one_line(flowers, before, after, problem):
+    path, name = Path("flowers.py"), f"flowers_{abs(hash(after))}"
+    text = path.read_text()
+    assert before in text
+    Path(f"{name}.py").write_text(text.replace(before, after))  # a name that no other test has imported
+    grid = Path("flowers.yaml")
+    grid.write_text(grid.read_text().replace("flowers:Flowers", f"{name}:Flowers"))
+    code, _, errors = flowers("plan", "--grid", "flowers.yaml")
+    assert code == 2
+    assert re.fullmatch(rf"study: model {name}:Flowers.*{problem}.*\n", errors)

@@ -83,7 +83,7 @@ def test_analyzing_an_unknown_or_empty_study(study, tmp_path):
     )
     code, _, errors = study("analyze")
     assert code == 2
-    assert "study 'begun' in studies has no finished trial of 8; run it on: study run --grid smoke" in errors
+    assert "study 'begun' in studies has no finished trial of 8; go on with the study run that began it, of" in errors
 
 
 def test_grids_lists_all_with_their_sizes(study):

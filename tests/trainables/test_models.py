@@ -77,6 +77,7 @@ def test_the_package_of_a_model_is_its_whole_folder():
         ),
         ("json:Own", "the module json has no class Own"),
         ("json:dumps", "the module json has no class dumps"),
+        ("json:JsonDecoder", r"the module json has no class JsonDecoder; did you mean JSONDecoder\?"),
         ("pathlib:Path", r"expected Settings \(a subclass .*; it lacks Settings, load, draw"),
     ],
 )
@@ -103,5 +104,5 @@ def test_what_a_models_own_code_raises_is_told_in_one_line(module):
 
 def test_data_that_cannot_be_drawn_is_told_before_a_run(module):
     text = OWN + "    @staticmethod\n    def load(settings, data_dir): return data_dir\n"
-    with pytest.raises(ModelError, match=r"model \w+:Own: no examples in here"):
+    with pytest.raises(ModelError, match=r"model \w+:Own \(own_\w+.py, line \d+\): no examples in here"):
         check([read_cell({"model": f"{module(text)}:Own"})], "here")

@@ -152,7 +152,9 @@ def test_a_layer_with_running_figures_is_refused():
 
 
 def test_dropout_that_is_not_the_settings_is_refused():
-    with pytest.raises(ModelError, match=r"nn.Dropout\(0.25\) in WithOtherDropout: expected .* dropout, 0.5"):
+    with pytest.raises(
+        ModelError, match=r"nn.Dropout\(0.25\) in .*: write nn.Dropout\(settings.dropout\), which is 0.5"
+    ):
         build(cell_of(WithOtherDropout, dropout=0.5))
 
 
