@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow get to see of a run, by Ray's own loggers, in a local folder.
+"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own loggers, in a local folder.
 
 Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
 after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
@@ -13,10 +13,11 @@ from typing import Any
 
 from trainables.config import CellSettings
 
-FOLDER = "tracking"  # in the working directory: neither can write to an object store
+FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
 PACKAGES = {  # what is imported, and where it comes from
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "mlflow": ("mlflow", "mlflow-skinny"),
+    "wandb": ("wandb", "wandb"),
 }
 # To be set before a tracker is imported. MLflow asks whoever keeps its files in a folder, not a database, to say so;
 # a database takes 25 times as long for each value, and the driver waits for it.
@@ -24,6 +25,8 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
 }
 
 
@@ -126,4 +129,12 @@ def tracking_by(trackers: Collection[str], study: str) -> Tracking:
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    if "wandb" in trackers:
+        from ray.air.integrations.wandb import WandbLoggerCallback
+
+        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
+        quiet |= dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True)
+        loggers["wandb"] = WandbLoggerCallback(
+            study, run, upload_timeout=60, mode="offline", dir=str(folder), settings=quiet
+        )
     return Tracking(loggers, folder, run)

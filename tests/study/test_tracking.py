@@ -35,11 +35,11 @@ print(json.dumps({
 
 @pytest.fixture
 def tracked(tmp_path):
-    """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by both trackers."""
+    """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by all three trackers."""
     grid = {"name": "own", "description": "Of a test.", "seeds": 2, "protocol": {"max_epochs": 2}}
     grid |= {"factors": {"aux_weight": {"role": "tuned", "values": [0, 10]}}, "stopping": {"scheduler": "none"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
-    trackers = [argument for tracker in ("tensorboard", "mlflow") for argument in ("--track", tracker)]
+    trackers = [argument for tracker in ("tensorboard", "mlflow", "wandb") for argument in ("--track", tracker)]
     names = {"RAY_ADDRESS", "STUDY_STORAGE"}
     clean = {name: value for name, value in os.environ.items() if name not in names}
     command = [STUDY, "run", "--grid", "own.yaml", "--cells-per-trial", "2", *trackers]
@@ -84,6 +84,16 @@ def check_mlflow(tracked, curves):
     assert sorted((status, float(weight)) for status, weight, _ in runs.values()) == [("FINISHED", 0), ("FINISHED", 10)]
 
 
+def check_wandb(tracked, curves):
+    files = list((tracked / "tracking" / "own" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    for cell_id, curve in curves.items():
+        (content,) = [path.read_bytes() for path in files if cell_id in path.name]
+        assert content.count(b"val_accuracy") >= 2
+        for value in curve.values():
+            assert json.dumps(value).encode() in content
+
+
 @pytest.mark.xdist_group("ray")
 def test_each_tracker_has_the_curves_of_the_store(tracked):
     """One test, so that the run is made once, however tests are spread over processes."""
@@ -93,10 +103,11 @@ def test_each_tracker_has_the_curves_of_the_store(tracked):
     curves = {cell_id: means[cell_id].to_dict() for cell_id in means.index.levels[0]}
     check_tensorboard(tracked, curves)
     check_mlflow(tracked, curves)
+    check_wandb(tracked, curves)
 
 
 def test_what_cannot_be_followed_is_refused(monkeypatch):
-    with pytest.raises(LaunchError, match="--track neptune: expected one of tensorboard, mlflow"):
+    with pytest.raises(LaunchError, match="--track neptune: expected one of tensorboard, mlflow, wandb"):
         folder_for("own", ["neptune"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LaunchError, match="--track mlflow: not installed; install it: pip install mlflow-skinny"):
