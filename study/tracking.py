@@ -28,6 +28,16 @@ ENVIRONMENT = {
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_MODE": "offline",
 }
+WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is noted
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
 
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
@@ -64,6 +74,57 @@ class TrackedCell:
     def init_local_path(self) -> None:
         """Make the folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class WandbRuns:
+    """Logs cells to Weights & Biases as Ray's loggers do to the others, by Ray's ``setup_wandb`` in this process.
+
+    Ray's own logger for it, WandbLoggerCallback, loses runs. ``finish`` only asks wandb's service, a child process, to
+    write what it holds of a run (up to 32 KiB), and does not wait; Ray has a process for each cell, which it kills with
+    that child as soon as ``finish`` returns, or when it has waited for ``upload_timeout``. Here all runs have one
+    service, and ``on_experiment_end`` waits until it has written them and is gone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs: dict[TrackedCell, Any] = {}
+
+    def setup(self) -> None:
+        """Begin nothing: the service starts with the first run."""
+
+    def log_trial_start(self, tracked: TrackedCell) -> None:
+        """Begin a run; one alone of a name, so that nothing is to be resumed, and beside others that are open."""
+        from ray.air.integrations.wandb import setup_wandb
+
+        self._runs[tracked] = setup_wandb(
+            dict(tracked.config),
+            trial_id=tracked.trial_id,
+            trial_name=tracked.cell_id,
+            group=tracked.experiment_dir_name,
+            project=self._folder.name,
+            dir=str(self._folder),
+            mode="offline",
+            reinit="create_new",
+            resume=None,
+            settings=WANDB_SETTINGS,
+        )
+
+    def log_trial_result(self, epoch: int, tracked: TrackedCell, result: dict[str, Any]) -> None:
+        """Log an epoch."""
+        self._runs[tracked].log(result, step=epoch)
+
+    def log_trial_end(self, tracked: TrackedCell, failed: bool) -> None:
+        """End a run."""
+        self._runs.pop(tracked).finish(exit_code=int(failed))
+
+    def on_experiment_end(self, _: Any) -> None:
+        """Wait until all is written; raise RuntimeError if the service died before."""
+        import wandb
+
+        try:
+            wandb.teardown()
+        except SystemExit as end:  # of the service, with its code: wandb would end this process too
+            raise RuntimeError(f"wandb's service ended early, with code {end.code}; runs may be cut short") from None
 
 
 class Tracking:
@@ -130,11 +191,5 @@ def tracking_by(trackers: Collection[str], study: str) -> Tracking:
 
         loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
     if "wandb" in trackers:
-        from ray.air.integrations.wandb import WandbLoggerCallback
-
-        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
-        quiet |= dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True)
-        loggers["wandb"] = WandbLoggerCallback(
-            study, run, upload_timeout=60, mode="offline", dir=str(folder), settings=quiet
-        )
+        loggers["wandb"] = WandbRuns(folder)
     return Tracking(loggers, folder, run)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from tensorboardX.proto.event_pb2 import Event
+from wandb.proto.wandb_internal_pb2 import Record
 
 import study
 from study.resources import LaunchError
-from study.tracking import Tracking, folder_for
+from study.tracking import ENVIRONMENT, Tracking, WandbRuns, folder_for
 from trainables.config import CellConfig
 
 STUDY = str(Path(sys.executable).with_name("study"))
@@ -84,14 +85,42 @@ def check_mlflow(tracked, curves):
     assert sorted((status, float(weight)) for status, weight, _ in runs.values()) == [("FINISHED", 0), ("FINISHED", 10)]
 
 
+def wandb_runs(folder):
+    """Return what each offline file below a folder holds, by the run's name: config, rows by epoch, and exit code."""
+    found = {}
+    for path in folder.glob("wandb/offline-run-*/run-*.wandb"):
+        config, rows, exit_code = {}, {}, None
+        for record in wandb_records(path):
+            if record.HasField("run"):
+                name = record.run.display_name
+                config = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            if record.HasField("history"):
+                row = {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+                rows[row["epoch"]] = row["val_accuracy"]
+            if record.HasField("exit"):
+                exit_code = record.exit.exit_code
+        assert name not in found
+        found[name] = config, rows, exit_code
+    return found
+
+
+def wandb_records(path):
+    """Yield the records of one block, 32 KiB, at most: after a header of 7 bytes, each a checksum, length, 1 and record."""
+    content = path.read_bytes()[7:]
+    while content:
+        length, kind = struct.unpack("<HB", content[4:7])
+        assert kind == 1
+        yield Record.FromString(content[7 : 7 + length])
+        content = content[7 + length :]
+
+
 def check_wandb(tracked, curves):
-    files = list((tracked / "tracking" / "own" / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(files) == 2
-    for cell_id, curve in curves.items():
-        (content,) = [path.read_bytes() for path in files if cell_id in path.name]
-        assert content.count(b"val_accuracy") >= 2
-        for value in curve.values():
-            assert json.dumps(value).encode() in content
+    runs = wandb_runs(tracked / "tracking" / "own")
+    assert {name: rows for name, (_, rows, _) in runs.items()} == curves
+    assert sorted((config["aux_weight"], config["seeds"], code) for config, _, code in runs.values()) == [
+        (0, 2, 0),
+        (10, 2, 0),
+    ]
 
 
 @pytest.mark.xdist_group("ray")
@@ -139,3 +168,25 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     assert logger.calls == 2
     expected = "OSError: [Errno 28] No space left on device; the study goes on without"
     assert tracking.errors == {"tracking by mlflow": expected}
+
+
+def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
+    """Of cells that ended a moment ago, and of one that an interruption has left open."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    cells = [CellConfig(aux_weight=weight) for weight in range(4)]
+    (tmp_path / "own").mkdir()
+    tracking = Tracking({"wandb": WandbRuns(tmp_path / "own")}, tmp_path / "own", "now")
+    for cell in cells:
+        tracking.cell_started(cell, 2)
+    for epoch in (1, 2):
+        for cell in cells:
+            tracking.cell_advanced(cell.cell_id, epoch, epoch / 4)
+    for cell in cells[:3]:
+        tracking.cell_ended(cell.cell_id, failed=False)
+    tracking.close()
+    assert tracking.errors == {}
+    runs = wandb_runs(tmp_path / "own")
+    assert {name: (rows, code) for name, (_, rows, code) in runs.items()} == {
+        cell.cell_id: ({1: 0.25, 2: 0.5}, code) for cell, code in zip(cells, [0, 0, 0, 1], strict=True)
+    }
