@@ -1,4 +1,4 @@
-"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own loggers, in a local folder.
+"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own integrations, locally.
 
 Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
 after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
@@ -79,10 +79,10 @@ class TrackedCell:
 class WandbRuns:
     """Logs cells to Weights & Biases as Ray's loggers do to the others, by Ray's ``setup_wandb`` in this process.
 
-    Ray's own logger for it, WandbLoggerCallback, loses runs. ``finish`` only asks wandb's service, a child process, to
-    write what it holds of a run (up to 32 KiB), and does not wait; Ray has a process for each cell, which it kills with
-    that child as soon as ``finish`` returns, or when it has waited for ``upload_timeout``. Here all runs have one
-    service, and ``on_experiment_end`` waits until it has written them and is gone.
+    Not by Ray's WandbLoggerCallback, which loses runs: ``finish`` only asks wandb's service, a child process, to write
+    what it holds of a run (all, up to 32 KiB), and does not wait; Ray has a process a cell, and kills it, with that
+    child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left
+    with a header alone. Here all runs have one service, and ``on_experiment_end`` waits until it has written and ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +93,7 @@ class WandbRuns:
         """Begin nothing: the service starts with the first run."""
 
     def log_trial_start(self, tracked: TrackedCell) -> None:
-        """Begin a run; one alone of a name, so that nothing is to be resumed, and beside others that are open."""
+        """Begin a run, beside others that are open."""
         from ray.air.integrations.wandb import setup_wandb
 
         self._runs[tracked] = setup_wandb(

@@ -105,7 +105,7 @@ def wandb_runs(folder):
 
 
 def wandb_records(path):
-    """Yield the records of one block, 32 KiB, at most: after a header of 7 bytes, each a checksum, length, 1 and record."""
+    """Yield the records of a file of up to 32 KiB: 7 bytes of header, and for each a checksum, length, 1 and itself."""
     content = path.read_bytes()[7:]
     while content:
         length, kind = struct.unpack("<HB", content[4:7])
@@ -184,8 +184,10 @@ def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
             tracking.cell_advanced(cell.cell_id, epoch, epoch / 4)
     for cell in cells[:3]:
         tracking.cell_ended(cell.cell_id, failed=False)
+    assert "WANDB_SERVICE" in os.environ
     tracking.close()
     assert tracking.errors == {}
+    assert "WANDB_SERVICE" not in os.environ  # not only asked to write: it has ended
     runs = wandb_runs(tmp_path / "own")
     assert {name: (rows, code) for name, (_, rows, code) in runs.items()} == {
         cell.cell_id: ({1: 0.25, 2: 0.5}, code) for cell, code in zip(cells, [0, 0, 0, 1], strict=True)
