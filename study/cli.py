@@ -56,6 +56,7 @@ class Tracker(StrEnum):
 
     tensorboard = "tensorboard"
     mlflow = "mlflow"
+    wandb = "wandb"
 
 
 class Format(StrEnum):

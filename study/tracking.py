@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow get to see of a run, by Ray's own loggers, in a local folder.
+"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own integrations, locally.
 
 Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
 after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
@@ -13,10 +13,11 @@ from typing import Any
 
 from trainables.config import CellSettings
 
-FOLDER = "tracking"  # in the working directory: neither can write to an object store
+FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
 PACKAGES = {  # what is imported, and where it comes from
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "mlflow": ("mlflow", "mlflow-skinny"),
+    "wandb": ("wandb", "wandb"),
 }
 # To be set before a tracker is imported. MLflow asks whoever keeps its files in a folder, not a database, to say so;
 # a database takes 25 times as long for each value, and the driver waits for it.
@@ -24,6 +25,18 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
+}
+WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is noted
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
 }
 
 
@@ -61,6 +74,57 @@ class TrackedCell:
     def init_local_path(self) -> None:
         """Make the folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class WandbRuns:
+    """Logs cells to Weights & Biases as Ray's loggers do to the others, by Ray's ``setup_wandb`` in this process.
+
+    Not by Ray's WandbLoggerCallback, which loses runs: ``finish`` only asks wandb's service, a child process, to write
+    what it holds of a run (all, up to 32 KiB), and does not wait; Ray has a process a cell, and kills it, with that
+    child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left
+    with a header alone. Here all runs have one service, and ``on_experiment_end`` waits until it has written and ended.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs: dict[TrackedCell, Any] = {}
+
+    def setup(self) -> None:
+        """Begin nothing: the service starts with the first run."""
+
+    def log_trial_start(self, tracked: TrackedCell) -> None:
+        """Begin a run, beside others that are open."""
+        from ray.air.integrations.wandb import setup_wandb
+
+        self._runs[tracked] = setup_wandb(
+            dict(tracked.config),
+            trial_id=tracked.trial_id,
+            trial_name=tracked.cell_id,
+            group=tracked.experiment_dir_name,
+            project=self._folder.name,
+            dir=str(self._folder),
+            mode="offline",
+            reinit="create_new",
+            resume=None,
+            settings=WANDB_SETTINGS,
+        )
+
+    def log_trial_result(self, epoch: int, tracked: TrackedCell, result: dict[str, Any]) -> None:
+        """Log an epoch."""
+        self._runs[tracked].log(result, step=epoch)
+
+    def log_trial_end(self, tracked: TrackedCell, failed: bool) -> None:
+        """End a run."""
+        self._runs.pop(tracked).finish(exit_code=int(failed))
+
+    def on_experiment_end(self, _: Any) -> None:
+        """Wait until all is written; raise RuntimeError if the service died before."""
+        import wandb
+
+        try:
+            wandb.teardown()
+        except SystemExit as end:  # of the service, with its code: wandb would end this process too
+            raise RuntimeError(f"wandb's service ended early, with code {end.code}; runs may be cut short") from None
 
 
 class Tracking:
@@ -126,4 +190,6 @@ def tracking_by(trackers: Collection[str], study: str) -> Tracking:
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    if "wandb" in trackers:
+        loggers["wandb"] = WandbRuns(folder)
     return Tracking(loggers, folder, run)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from tensorboardX.proto.event_pb2 import Event
+from wandb.proto.wandb_internal_pb2 import Record
 
 import study
 from study.resources import LaunchError
-from study.tracking import Tracking, folder_for
+from study.tracking import ENVIRONMENT, Tracking, WandbRuns, folder_for
 from trainables.config import CellConfig
 
 STUDY = str(Path(sys.executable).with_name("study"))
@@ -35,11 +36,11 @@ print(json.dumps({
 
 @pytest.fixture
 def tracked(tmp_path):
-    """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by both trackers."""
+    """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by all three trackers."""
     grid = {"name": "own", "description": "Of a test.", "seeds": 2, "protocol": {"max_epochs": 2}}
     grid |= {"factors": {"aux_weight": {"role": "tuned", "values": [0, 10]}}, "stopping": {"scheduler": "none"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
-    trackers = [argument for tracker in ("tensorboard", "mlflow") for argument in ("--track", tracker)]
+    trackers = [argument for tracker in ("tensorboard", "mlflow", "wandb") for argument in ("--track", tracker)]
     names = {"RAY_ADDRESS", "STUDY_STORAGE"}
     clean = {name: value for name, value in os.environ.items() if name not in names}
     command = [STUDY, "run", "--grid", "own.yaml", "--cells-per-trial", "2", *trackers]
@@ -84,6 +85,44 @@ def check_mlflow(tracked, curves):
     assert sorted((status, float(weight)) for status, weight, _ in runs.values()) == [("FINISHED", 0), ("FINISHED", 10)]
 
 
+def wandb_runs(folder):
+    """Return what each offline file below a folder holds, by the run's name: config, rows by epoch, and exit code."""
+    found = {}
+    for path in folder.glob("wandb/offline-run-*/run-*.wandb"):
+        config, rows, exit_code = {}, {}, None
+        for record in wandb_records(path):
+            if record.HasField("run"):
+                name = record.run.display_name
+                config = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            if record.HasField("history"):
+                row = {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+                rows[row["epoch"]] = row["val_accuracy"]
+            if record.HasField("exit"):
+                exit_code = record.exit.exit_code
+        assert name not in found
+        found[name] = config, rows, exit_code
+    return found
+
+
+def wandb_records(path):
+    """Yield the records of a file of up to 32 KiB: 7 bytes of header, and for each a checksum, length, 1 and itself."""
+    content = path.read_bytes()[7:]
+    while content:
+        length, kind = struct.unpack("<HB", content[4:7])
+        assert kind == 1
+        yield Record.FromString(content[7 : 7 + length])
+        content = content[7 + length :]
+
+
+def check_wandb(tracked, curves):
+    runs = wandb_runs(tracked / "tracking" / "own")
+    assert {name: rows for name, (_, rows, _) in runs.items()} == curves
+    assert sorted((config["aux_weight"], config["seeds"], code) for config, _, code in runs.values()) == [
+        (0, 2, 0),
+        (10, 2, 0),
+    ]
+
+
 @pytest.mark.xdist_group("ray")
 def test_each_tracker_has_the_curves_of_the_store(tracked):
     """One test, so that the run is made once, however tests are spread over processes."""
@@ -93,10 +132,11 @@ def test_each_tracker_has_the_curves_of_the_store(tracked):
     curves = {cell_id: means[cell_id].to_dict() for cell_id in means.index.levels[0]}
     check_tensorboard(tracked, curves)
     check_mlflow(tracked, curves)
+    check_wandb(tracked, curves)
 
 
 def test_what_cannot_be_followed_is_refused(monkeypatch):
-    with pytest.raises(LaunchError, match="--track neptune: expected one of tensorboard, mlflow"):
+    with pytest.raises(LaunchError, match="--track neptune: expected one of tensorboard, mlflow, wandb"):
         folder_for("own", ["neptune"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LaunchError, match="--track mlflow: not installed; install it: pip install mlflow-skinny"):
@@ -128,3 +168,27 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     assert logger.calls == 2
     expected = "OSError: [Errno 28] No space left on device; the study goes on without"
     assert tracking.errors == {"tracking by mlflow": expected}
+
+
+def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
+    """Of cells that ended a moment ago, and of one that an interruption has left open."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    cells = [CellConfig(aux_weight=weight) for weight in range(4)]
+    (tmp_path / "own").mkdir()
+    tracking = Tracking({"wandb": WandbRuns(tmp_path / "own")}, tmp_path / "own", "now")
+    for cell in cells:
+        tracking.cell_started(cell, 2)
+    for epoch in (1, 2):
+        for cell in cells:
+            tracking.cell_advanced(cell.cell_id, epoch, epoch / 4)
+    for cell in cells[:3]:
+        tracking.cell_ended(cell.cell_id, failed=False)
+    assert "WANDB_SERVICE" in os.environ
+    tracking.close()
+    assert tracking.errors == {}
+    assert "WANDB_SERVICE" not in os.environ  # not only asked to write: it has ended
+    runs = wandb_runs(tmp_path / "own")
+    assert {name: (rows, code) for name, (_, rows, code) in runs.items()} == {
+        cell.cell_id: ({1: 0.25, 2: 0.5}, code) for cell, code in zip(cells, [0, 0, 0, 1], strict=True)
+    }
