@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,7 +143,7 @@ class Grid(Strict):
         for name in ranges:
             if name in factors:
                 raise PlacedError("it is searched, so that it has no values; remove it here, or there", "factors", name)
-        searched = {name: {"role": "tuned"} for name in ranges if name in CellSettings.model_fields}
+        searched = {name: {"role": "tuned"} for name in ranges if name in current_class().model_fields}
         return content | {"factors": factors | searched}
 
     @model_validator(mode="after")
@@ -169,6 +170,10 @@ class Grid(Strict):
     def _by_its_model(cls, content: Any, handler: ModelWrapValidatorHandler["Grid"]) -> "Grid":
         with settings_of(class_of(content)):
             return handler(content)
+
+    def _its_settings(self) -> AbstractContextManager[None]:
+        content = {"protocol": self.protocol, "cells": self.explicit_cells}
+        return settings_of(class_of(content | {"factors": {name: vars(of) for name, of in self.factors.items()}}))
 
     def _range(self, name: str) -> Range | None:
         """Return what is searched of a setting."""
@@ -229,9 +234,7 @@ class Grid(Strict):
     def cells(self, data: str | None = None) -> list[CellSettings]:
         """Return the cells in the order of the file, ``data`` overriding the protocol's source; raise GridError."""
         try:
-            content = {"protocol": self.protocol, "cells": self.explicit_cells}
-            content["factors"] = {name: vars(factor) for name, factor in self.factors.items()}
-            with settings_of(class_of(content)):
+            with self._its_settings():
                 return self._cells({} if data is None else {"data": typed("data", data)})
         except PlacedError as error:
             raise GridError(f"grid {self.name}: {error.message}") from None
@@ -297,7 +300,8 @@ class Grid(Strict):
     def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
         """Return the cell of a search with these values of what is searched; raise GridError for an impossible one."""
         try:
-            return self._suggested(point, {} if data is None else {"data": data})
+            with self._its_settings():
+                return self._suggested(point, {} if data is None else {"data": data})
         except PlacedError as error:
             raise GridError(f"grid {self.name}: {error.message}") from None
 
