@@ -107,3 +107,19 @@ def test_a_mistake_in_its_model_is_told_by_plan_in_one_line(flowers, before, aft
     code, _, errors = flowers("plan", "--grid", "flowers.yaml")
     assert code == 2
     assert re.fullmatch(rf"study: model {name}:Flowers.*{problem}.*\n", errors)
+
+
+def test_the_settings_of_such_a_model_can_be_searched(flowers):
+    grid = load_grid("flowers.yaml")
+    text = Path("flowers.yaml").read_text()
+    Path("flowers.yaml").write_text(
+        text[: text.index("factors:")]
+        + "search:\n  ranges:\n    units: {low: 1, high: 16}\n    dropout: {low: 0, high: 0.5}\n"
+        + "  budget: {trainings: 100}\n"
+    )
+    searched = load_grid("flowers.yaml")
+    point = searched.suggested({"units": 4, "dropout": 0.2}, None)
+    assert point in grid.cells()  # of those that the page's grid has
+    assert {cell.units for cell in searched.ends(None)} == {1, 16}
+    code, text, errors = flowers("plan", "--grid", "flowers.yaml")
+    assert (code, errors) == (0, "")
