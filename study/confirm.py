@@ -10,7 +10,8 @@ from analysis.load import CONFIRMATION, StudyData, companions, load_study, no_ce
 from analysis.selection import chosen_cells, fixed_contrasts
 from analysis.sheets import sheet_rich
 from study.commands import INTERRUPTED, Work, train
-from study.grid import MAX_SEEDS, Factor, Grid, GridError
+from study.grid import MAX_SEEDS, Grid, GridError
+from study.gridparts import Factor
 from study.info import config_of
 from study.planning import study_info
 from study.storage import StoreError

@@ -346,7 +346,7 @@ def contrast(plus, minus):
         (explicit({"model": "classifier"}), "17: cells[0].sharing: the cell model classifier, sharing off, "),
         (
             explicit({"model": "clasifier"}),
-            "17: cells[0].model: expected 'comparator' or 'classifier', not 'clasi",
+            "17: cells[0].model: expected comparator or classifier, or module:Class",
         ),
     ],
 )
