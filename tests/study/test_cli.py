@@ -97,7 +97,7 @@ def test_grids_lists_all_with_their_sizes(study):
         "dropout-or-rate": ["24", "10", "240"],
         "search": ["30", "5", "150"],
         "full": ["33", "10", "330"],
-        "beyond": ["16", "10", "160"],
+        "beyond": ["8", "10", "80"],
     }
 
 

@@ -286,7 +286,7 @@ def test_lists_plans_and_status_as_json(study, make_result):
     assert (status["planned"], status["missing"], status["driver"]) == (8, 6, None)
     assert status["failures"] == [{"cell": "sharing on, aux_weight 0", "error": "made"}]
     counts = [grid["trials"] for grid in json.loads(study("grids", "--json")[1])]
-    assert counts == [8, 90, 160, 240, 150, 330, 160]
+    assert counts == [8, 90, 160, 240, 150, 330, 80]
 
 
 @pytest.fixture(scope="module")
