@@ -30,7 +30,7 @@ def write_files(page):
             Path(name[1]).write_text(text)
 
 
-@pytest.mark.parametrize("page", ["grids.md", "cli.md", "search.md"])
+@pytest.mark.parametrize("page", ["grids.md", "cli.md", "search.md", "beyond.md"])
 def test_commands_of_the_page_work(study, page):
     write_files(page)
     lines = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
@@ -82,3 +82,9 @@ def test_tables_of_the_pages_are_complete():
     assert [(int(code), what.strip()) for code, what in codes] == [
         (code, what.partition(";")[0]) for code, what in EXIT_CODES.items()
     ]
+
+
+def test_the_cell_beyond_the_report_is_the_first_of_its_grid(study):
+    write_files("beyond.md")
+    (cell,) = load_grid("all.yaml").cells()
+    assert cell == load_grid("beyond").cells()[0]
