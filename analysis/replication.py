@@ -20,9 +20,17 @@ QUESTION = (
 )
 
 
+# What the report has not, with the value that leaves it out.
+EXTRAS = {"pairing": "drawn", "shift": 0, "distort": 0, "batch_norm": False, "width": 1}
+
+
 def is_replication(data: StudyData) -> bool:
-    """Tell whether all cells of a study are the report's networks."""
-    return {cell["model"] for cell in data.info["cells"]} <= {"comparator", "classifier"}
+    """Tell whether all cells of a study are the report's networks, with nothing that it has not."""
+    return all(
+        cell["model"] in ("comparator", "classifier")
+        and all(cell.get(name, off) == off for name, off in EXTRAS.items())
+        for cell in data.info["cells"]
+    )
 
 
 def verdicts(

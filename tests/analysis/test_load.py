@@ -118,7 +118,10 @@ def test_a_storage_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_a_finished_trial_is_refused(store: StoreBuilder) -> None:
     store.plan()
-    with pytest.raises(AnalysisError, match="no finished trial of 3; go on with the study run .*, of grid full; study status abc has its failures"):
+    with pytest.raises(
+        AnalysisError,
+        match=r"no finished trial of 3; go on with the study run .*, of grid full; study status abc has its failures",
+    ):
         store.load()
     store.cell([0.5, 0.5], status="pruned", aux_weight=1)
     store.cell([None], status="failed", aux_weight=2)

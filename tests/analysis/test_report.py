@@ -2,6 +2,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.image
@@ -49,6 +50,20 @@ def test_the_report_says_what_was_asked_found_and_run(data: StudyData) -> None:
     assert facts["last run, commit"] == "1234abcd"
     assert facts["last run, packages"] == "torch 2.11.0, ray 2.55.0"
     assert page.warnings == ()
+
+
+@pytest.mark.parametrize("extra", [{"model": "my:Model"}, {"batch_norm": True}, {"shift": 1}, {"pairing": "swapped"}])
+def test_a_study_of_more_than_the_report_had_is_not_held_against_it(store: StoreBuilder, extra: dict[str, Any]) -> None:
+    store.cell([0.80, 0.82, 0.87])
+    store.cell([0.85, 0.86, 0.90], sharing=True, **extra)
+    data = store.load()
+    data.info["description"] = "What does the extra bring?"
+    page = report_page(data, ALONE)
+    assert page.question == "What does the extra bring?"
+    assert page.summary[0].endswith(
+        "sharing on, dropout 0, aux weight 0, learning rate 0.001, has a test accuracy of 87.0 % (80.4 to 93.6), n = 3."
+    )  # 0.87, and 4.303 (t with 2 degrees of freedom) times 0.0265 / sqrt(3)
+    assert not {"table1", "claims"} & set(sheets_of(page))
 
 
 def test_the_report_names_what_is_missing(store: StoreBuilder) -> None:
