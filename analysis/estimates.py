@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from analysis.load import FINISHED, StudyData
 
@@ -154,7 +153,10 @@ def paired_p(differences: Values) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number (Holm, Scandinavian Journal of Statistics, 1979)."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, kind="stable")
+    corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return [float(value) for value in corrected[np.argsort(order, kind="stable")]]
 
 
 def by_seed(data: StudyData, metric: str) -> pd.DataFrame:

@@ -265,7 +265,6 @@ def analyze_study(
 
     gc.disable()  # a large study is ten million objects, all in use to the end: looking for others takes a second
     study = load(name, storage, for_report=True)
-    gc.freeze()  # statsmodels looks for garbage at each Holm correction
     if as_json:
         console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
         return
