@@ -20,7 +20,7 @@ import pandas as pd
 from analysis.load import AnalysisError, StudyData, companions, every_cell, latest_study, load_study
 from study.listing import count_trials
 
-if TYPE_CHECKING:  # matplotlib, scipy and statsmodels take seconds to import; trials and epochs need none of them
+if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epochs need none of them
     from matplotlib.figure import Figure
 
     from analysis.page import Page
