@@ -8,7 +8,6 @@ Dropout: of channels after the second convolution, of units after the 64-unit la
 
 from collections.abc import Mapping, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from trainables.convolution import CHANNELS, read_features
 from trainables.model import Right
 from trainables.normalisation import Moments, Normalisation, norm_of
 from trainables.pairs import OfPairs
-from trainables.stacked import Layer, initial_parameters, linear, per_image, unpack
+from trainables.stacked import Layer, linear, per_image, unpack
 
 DIGIT_UNITS = 64
 
@@ -28,10 +27,6 @@ class Classifier(OfPairs):
     def __init__(self, config: CellConfig) -> None:
         self.layers = digit_layers(config)
         self.mask_units = digit_mask_units(self.layers)
-
-    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Draw the first parameters ``[K, P]``."""
-        return initial_parameters(self.layers, seeds, device)
 
     def forward(
         self, parameters: Tensor, images: Tensor, masks: Tensor | None, moments: Moments | None = None

@@ -7,7 +7,6 @@ Leaky ReLU (0.01) after each layer but the logits. Dropout of units, beside the 
 layers and the 32-unit output layer.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,7 +28,7 @@ from trainables.config import CellConfig
 from trainables.model import Right
 from trainables.normalisation import Moments, Normalisation
 from trainables.pairs import OfPairs
-from trainables.stacked import Layer, initial_parameters, linear, unpack
+from trainables.stacked import Layer, linear, unpack
 
 COMPARE_UNITS, OUTPUT_UNITS = (64, 32), 32
 
@@ -57,10 +56,6 @@ class Comparator(OfPairs):
         self.layers = (*of_digits, *with_norms(of_pairs, config))
         self._mask_units = (digit_mask_units(of_digits), first, second, last)
         self.mask_units = sum(self._mask_units)
-
-    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Draw the first parameters ``[K, P]``."""
-        return initial_parameters(self.layers, seeds, device)
 
     def forward(
         self, parameters: Tensor, images: Tensor, masks: Tensor | None, moments: Moments | None = None

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from trainables.config import CellConfig
 from trainables.examples import Examples, Split
+from trainables.stacked import Layer, initial_parameters
 from trainables.streams import permutations, stream_keys
 
 SOURCES = ("mnist5k", "mnist")
@@ -102,6 +104,11 @@ class OfPairs:
     """What the report's networks have in common: their settings, and the pairs that they learn."""
 
     Settings = CellConfig
+    layers: tuple[Layer, ...]
+
+    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """Draw the first parameters ``[K, P]``."""
+        return initial_parameters(self.layers, seeds, device)
 
     @staticmethod
     def load(settings: CellConfig, data_dir: str | None) -> Pool:

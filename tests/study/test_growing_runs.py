@@ -1,12 +1,8 @@
 """Real studies that grow, each step under the old name: what is there is never trained again, and stays as it is."""
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from analysis.effects import main_effects_data
 from analysis.estimates import summarise_cells
@@ -16,16 +12,6 @@ from tests.study.test_runs import assert_store_is_as_trained_directly, study, wr
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 PROTOCOL = {"max_epochs": 2, "train_pairs": 400, "test_pairs": 200}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of two cores that all runs of this module join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def tuned(*weights):

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
 import typer
 import yaml
-from ray.cluster_utils import Cluster
 
 from study.cli import app
 from study.grid import load_grid
@@ -287,16 +285,6 @@ def test_lists_plans_and_status_as_json(study, make_result):
     assert status["failures"] == [{"cell": "sharing on, aux_weight 0", "error": "made"}]
     counts = [grid["trials"] for grid in json.loads(study("grids", "--json")[1])]
     assert counts == [8, 90, 160, 240, 150, 330, 80]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of two cores that all runs of this module join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def run(folder, *arguments, **environment):

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
 import torch
 import yaml
-from ray.cluster_utils import Cluster
 
 from study.grid import load_grid
 from trainables.pairs import load_pool
@@ -31,16 +29,6 @@ LONG = {
     "protocol": {"max_epochs": 120, "stop_patience": 120},
 }  # cells of five seconds, without patience
 METRICS = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of two cores that all runs of this module join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """Real searches: the command line, Ray, Optuna, real trainings, Parquet on disk."""
 
 import json
-import os
 
 import pandas as pd
 import pytest
-import ray
 import yaml
-from ray.cluster_utils import Cluster
 
 from study.info import config_of
 from tests.study.test_runs import assert_store_is_as_trained_directly, start, study, wait_for_line
@@ -16,16 +13,6 @@ __all__ = ["start"]
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 RANGES = {"aux_weight": {"low": 0.1, "high": 10, "log": True}, "dropout": {"low": 0, "high": 0.5}}
 PROTOCOL = {"max_epochs": 2, "train_pairs": 400, "test_pairs": 200}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of two cores that all runs of this module join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def write_search(folder, budget, ranges=RANGES, protocol=PROTOCOL, **more):
