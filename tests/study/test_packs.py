@@ -6,7 +6,6 @@ import pytest
 from study.grid import load_grid
 from tests.study.test_runs import (
     assert_rows_are_as_trained_directly,
-    cluster,  # noqa: F401
     kill_a_worker_in_training,
     start,  # noqa: F401
     study,
@@ -28,7 +27,7 @@ def trials_of(folder):
     return pd.read_parquet(folder / "own" / "trials").sort_values("trial_id").reset_index(drop=True)
 
 
-def test_the_rows_do_not_depend_on_the_packing(tmp_path, cluster):  # noqa: F811
+def test_the_rows_do_not_depend_on_the_packing(tmp_path, cluster):
     factors = {
         "sharing": {"role": "scientific", "values": [False, True]},
         "dropout": {"role": "scientific", "values": [0, 0.5]},
@@ -57,7 +56,7 @@ def test_the_rows_do_not_depend_on_the_packing(tmp_path, cluster):  # noqa: F811
             assert tables[cells][name].to_numpy() == pytest.approx(tables[1][name].to_numpy(), abs=0.0101)
 
 
-def test_a_cell_that_fails_leaves_its_pack_and_the_rest_goes_on(tmp_path, cluster):  # noqa: F811
+def test_a_cell_that_fails_leaves_its_pack_and_the_rest_goes_on(tmp_path, cluster):
     grid = write_grid(tmp_path, {"learning_rate": {"role": "tuned", "values": [1e-3, 1e30, 1e-2]}}, max_epochs=3)
     run = study(*run_of(grid, tmp_path, "--cells-per-trial", 3), address=cluster.address)
     assert run.returncode == 1
@@ -75,7 +74,7 @@ PRUNING = {
 }
 
 
-def test_a_cell_pruned_inside_a_pack_is_stored_at_once_and_left_alone_after(tmp_path, cluster):  # noqa: F811
+def test_a_cell_pruned_inside_a_pack_is_stored_at_once_and_left_alone_after(tmp_path, cluster):
     # In one pack, cells reach the rung in the grid's order, as they do alone where one trains at a time.
     grid = write_grid(tmp_path, **PRUNING)
     command = run_of(grid, tmp_path, "--cells-per-trial", 3)
@@ -96,7 +95,7 @@ def test_a_cell_pruned_inside_a_pack_is_stored_at_once_and_left_alone_after(tmp_
     assert trials_of(tmp_path)["status"].isin(["completed", "converged"]).tolist() == [True] * 6
 
 
-def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, cluster, start):  # noqa: F811
+def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, start):  # noqa: F811
     grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1, 10, 100]}}, max_epochs=60)
     process = start(*run_of(grid, tmp_path, "--cells-per-trial", "3", "--retries", "1"), address=cluster.address)
     kill_a_worker_in_training(cluster.head_node.all_processes["raylet"][0].process.pid, [])
