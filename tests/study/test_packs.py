@@ -95,7 +95,7 @@ def test_a_cell_pruned_inside_a_pack_is_stored_at_once_and_left_alone_after(tmp_
     assert trials_of(tmp_path)["status"].isin(["completed", "converged"]).tolist() == [True] * 6
 
 
-def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, start):  # noqa: F811
+def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, cluster, start):  # noqa: F811
     grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1, 10, 100]}}, max_epochs=60)
     process = start(*run_of(grid, tmp_path, "--cells-per-trial", "3", "--retries", "1"), address=cluster.address)
     kill_a_worker_in_training(cluster.head_node.all_processes["raylet"][0].process.pid, [])
