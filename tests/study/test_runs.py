@@ -436,9 +436,9 @@ def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, long_ce
 def test_a_cell_that_hangs_is_failed_with_the_reason_and_the_next_run_mends_it(tmp_path, cluster):
     grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1, 10]}}, max_epochs=2)
     command = ["run", "--grid", grid, "--storage", tmp_path]
-    hung = study(*command, "--epoch-limit", 0.01, "--retries", 1, address=cluster.address)
+    hung = study(*command, "--epoch-limit", 0.0001, "--retries", 1, address=cluster.address)
     assert hung.returncode == 1, hung.stderr
-    reason = "TimeoutError: epoch 1 took longer than 0.01 s, the epoch limit"
+    reason = "TimeoutError: epoch 1 took longer than 0.0001 s, the epoch limit"
     assert pd.read_parquet(tmp_path / "own" / "trials")["error"].tolist() == [reason] * 4
     assert reason in study("status", "own", "--storage", tmp_path).stdout
     assert study(*command, address=cluster.address).returncode == 0
