@@ -1,0 +1,119 @@
+"""README.md and the guides, page by page: files are written down, commands and code are given in their order.
+
+Each page has a folder of its own. What it says is done by the real program; only the trainings are small: all grids get
+the protocol SMALL. Left out are the lines for programs of others (ELSEWHERE); test_cluster_yaml.py gives those of
+cluster.md to Ray's autoscaler and an AWS of its own, and growing.md has a test of its own.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MNIST = os.environ.get("STUDY_TEST_MNIST_DIR")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|(?<=\n\n)((?: {4}[^\n]*\n|\n(?= {4}))+)", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.(?:yaml|toml|py))\n")
+OURS = re.compile(r"(?:\.venv/bin/)?study |make study|python -m benchmarks|cd ")
+ELSEWHERE = ("source ", "make test", "pip ", "ray ", "aws ", "sed ", "export ", "tensorboard ", "MLFLOW_", "wandb ")
+BEFORE = {  # what a page takes for granted
+    "README.md": ["study run --grid dropout-or-rate", "study run --grid full --seeds 3 --storage lab2/studies"],
+    "cluster.md": ["study run --grid full --seeds 2"],
+    "store.md": ["study run --grid dropout-or-rate --seeds 2"],
+    "reference.md": ["study run --grid smoke"],
+}
+REPLACED = {  # places of others
+    ".venv/bin/": "",
+    "/mnt/lab2/": "lab2/",
+    "/mnt/lab/studies": "studies",
+    "s3://my-study-bucket/studies": "studies",
+    "--address 10.0.0.5:6379": "",
+    "run --grid full --cells-per-trial 4 --gpus-per-trial 0.5": "plan --grid full --gpus 1 --gpus-per-trial 0.5",
+}
+SMALL = f"""#!{sys.executable}
+import yaml
+from study import grid
+from study.cli import app
+from study.yamlfile import YamlFile
+
+read = grid.read_grid
+
+def read_small(name):
+    path, text = read(name)
+    content = YamlFile(text).content
+    small = {{"max_epochs": 3}} | ({{}} if ":" in text.partition("model: ")[2][:30] else {{"train_pairs": 250, "test_pairs": 100}})
+    return path, yaml.safe_dump(content | {{"protocol": content.get("protocol", {{}}) | small}})
+
+grid.read_grid = read_small
+app()
+"""
+
+
+def blocks(page):
+    """Yield the language, where it is told, and the text of each block."""
+    for language, fenced, indented in BLOCK.findall(page.read_text()):
+        text = fenced or textwrap.dedent(indented)
+        yield language or ("python" if text.startswith("import ") else ""), text
+
+
+def commands(block):
+    """Return the lines of a block that are given to a shell, as they are given."""
+    lines = [line for line in block.splitlines() if line.strip() and not line.startswith(ELSEWHERE)]
+    unknown = [line for line in lines if not OURS.match(line)]
+    assert not unknown
+    for line in lines:
+        if line.startswith("make study"):
+            make = ["make", "--dry-run", "--directory", ROOT, "study", f"VENV={sys.prefix}"]
+            made = subprocess.run(make, capture_output=True, text=True, check=True).stdout
+            yield from re.findall(r"study (?:run|analyze) .*$", made, re.MULTILINE)
+            continue
+        for before, after in REPLACED.items():
+            line = line.replace(before, after)
+        yield line
+
+
+def is_run(page):
+    return page.name not in ("growing.md", "LOG.md") and any(
+        language in ("", "sh", "python") for language, _ in blocks(page)
+    )
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if is_run(page)])
+def test_what_the_page_says_can_be_done(page, tmp_path, environment):
+    program = tmp_path / "bin" / "study"
+    program.parent.mkdir()
+    program.write_text(SMALL)
+    program.chmod(0o755)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    environment = environment | {"PATH": f"{program.parent}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment |= {"STUDY_DATA_DIR": MNIST} if MNIST else {}
+    left_out = []
+
+    def give(*command):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    for line in BEFORE.get(page.name, []):
+        give("bash", "-c", line)
+    for language, block in blocks(page):
+        if name := FILE.match(block):
+            (tmp_path / name[1]).write_text(block)
+        elif language == "python" and page.name != "cluster.md":
+            give(sys.executable, "-c", block)
+        elif language in ("", "sh"):
+            lines = list(commands(block))
+            if not MNIST:
+                left_out += [line for line in lines if "mnist" in line or page.name == "beyond.md"]
+            give("bash", "-exc", "\n".join(line for line in lines if line not in left_out))
+    if left_out:
+        pytest.skip(f"without the files of MNIST these were not given: {left_out}")
