@@ -27,7 +27,7 @@ def epochs_table(data: StudyData) -> pa.Table:
     The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
     """
     trials = _trials(data).loc[:, :"status"]
-    epochs = data.epochs.drop(columns=["cell_id", "seed"], errors="ignore")
+    epochs = data.epochs[_filled(data.epochs)].drop(columns=["cell_id", "seed"], errors="ignore")
     clashes = {name: f"epoch_{name}" for name in epochs if name in trials and name != "trial_id"}
     rows = trials.merge(epochs.rename(columns=clashes), on="trial_id", validate="one_to_many")
     return _table(rows.sort_values("epoch", kind="stable").sort_values("order", kind="stable"))
@@ -36,13 +36,19 @@ def epochs_table(data: StudyData) -> pa.Table:
 def _trials(data: StudyData) -> pd.DataFrame:
     cells = pd.DataFrame(data.info["cells"])
     settings = [name for name in cells if name != "cell_id"]
-    measured = [name for name in data.trials if name not in {"study", "cell_id", "trial_id", "seed", "status"}]
+    identity = {"study", "cell_id", "trial_id", "seed", "status"}
+    measured = [name for name in _filled(data.trials) if name not in identity]
     rows = data.trials[["cell_id", "trial_id", "seed", "status", *(set(measured) - set(settings))]]
     rows = cells.reset_index(names="order").merge(rows, on="cell_id").sort_values(["order", "seed"])
     rows["order"] = range(len(rows))
     rows = rows.assign(study=data.name).astype({name: kind for name, kind in COUNTS.items() if name in rows})
     ordered = ["study", "cell_id", "trial_id", *settings, "seed", "status"]
     return rows[["order", *ordered, *(name for name in measured if name not in settings)]]
+
+
+def _filled(rows: pd.DataFrame) -> list[str]:
+    """Name the columns but those that the study's models have no value for, such as what only the report's have."""
+    return [name for name in rows if name == "error" or rows[name].notna().any()]
 
 
 def _table(rows: pd.DataFrame) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
     with _explained(storage):
         known = [info.base_name for info in _studies(filesystem, root, storage)]
         if name not in known:
-            raise AnalysisError(f"no study {name!r} in {storage}: expected one of {', '.join(known)}")
+            near = get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise AnalysisError(f"no study {name!r} in {storage}: {fix}")
         data = _read_study(filesystem, root, name, curves_of, for_report)
     if not data.has_finished:
         damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""

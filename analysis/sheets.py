@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.table import Table
@@ -29,7 +30,8 @@ class Sheet:
     """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
 
     ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and points
-    in the texts. An unknown value is None. Where ``shown`` is given, people read the rows at these places alone.
+    in the texts. An unknown value is None. Where ``shown`` is given, people read the rows at these places alone; a
+    column of words in which no row has any is not read either.
     """
 
     name: str
@@ -40,11 +42,23 @@ class Sheet:
     notes: tuple[str, ...] = ()
     shown: tuple[int, ...] | None = None
 
-    @property
+    @cached_property
     def texts(self) -> list[list[str]]:
         """What people read, row by row."""
-        rows = self.rows if self.shown is None else [self.rows[place] for place in self.shown]
-        return [[column.text(row) or NONE for column in self.columns] for row in rows]
+        return [[column.text(row) or NONE for column in self.read] for row in self._rows]
+
+    @cached_property
+    def read(self) -> tuple[Column, ...]:
+        """The columns that people read."""
+        return tuple(
+            column
+            for column in self.columns
+            if column.numeric or not self._rows or any(column.text(row) not in ("", NONE) for row in self._rows)
+        )
+
+    @property
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return self.rows if self.shown is None else [self.rows[place] for place in self.shown]
 
 
 def percent(value: float | None, sign: bool = False) -> str:
@@ -73,7 +87,7 @@ def sheet_rich(sheet: Sheet) -> Table:
     """Draw the sheet for the screen."""
     caption = Text("\n".join([sheet.caption, *sheet.notes]))
     drawn = Table(title=Text(sheet.title), caption=caption, caption_justify="left", show_lines=True)
-    for column in sheet.columns:
+    for column in sheet.read:
         drawn.add_column(column.heading, justify="right" if column.numeric else "left")
     for row in sheet.texts:
         drawn.add_row(*map(Text, row))
@@ -83,8 +97,8 @@ def sheet_rich(sheet: Sheet) -> Table:
 def sheet_markdown(sheet: Sheet) -> str:
     """Write the sheet as GitHub Markdown, its notes below."""
     rows = [list(map(markdown, row)) for row in sheet.texts]
-    align = ["right" if column.numeric else "left" for column in sheet.columns]
-    headers = [markdown(column.heading) for column in sheet.columns]
+    align = ["right" if column.numeric else "left" for column in sheet.read]
+    headers = [markdown(column.heading) for column in sheet.read]
     table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
     lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
     return "\n".join([*lines, *(["", *(f"- {markdown(note)}" for note in sheet.notes)] if sheet.notes else [])]) + "\n"
@@ -110,10 +124,10 @@ def sheet_latex(sheet: Sheet) -> str:
     """Write the sheet as LaTeX; it needs the package booktabs."""
     texts = sheet.texts
     rows = [" & ".join(map(latex, row)) + r" \\" for row in texts]
-    lengths = [max((len(row[i]) for row in texts), default=0) for i in range(len(sheet.columns))]
+    lengths = [max((len(row[i]) for row in texts), default=0) for i in range(len(sheet.read))]
     align = "".join(
         "r" if column.numeric else f"p{{{LATEX_WIDTH}}}" if length > LATEX_LONG else "l"
-        for column, length in zip(sheet.columns, lengths, strict=True)
+        for column, length in zip(sheet.read, lengths, strict=True)
     )
     return "\n".join(
         [
@@ -122,7 +136,7 @@ def sheet_latex(sheet: Sheet) -> str:
             rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
             rf"\begin{{tabular}}{{{align}}}",
             r"\toprule",
-            " & ".join(latex(column.heading) for column in sheet.columns) + r" \\",
+            " & ".join(latex(column.heading) for column in sheet.read) + r" \\",
             r"\midrule",
             *rows,
             r"\bottomrule",

@@ -215,7 +215,9 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     cells, accuracy = summarise_cells(data), by_seed(data, "test_accuracy")
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
     found = dict(zip(complete, estimates(accuracy.loc[complete].to_numpy(float), rng), strict=True))
-    names = list(dict.fromkeys([*data.info["roles"], *({"learning_rate"} & set(cells))]))
+    names = [name for name, role in data.info["roles"].items() if role != "fixed"]
+    # What a rule ties to a factor, such as a learning rate, and fixed factors that are not.
+    names += [name for name in data.settings if name not in names and cells[name].nunique() > 1]
     metrics = [name for name in ("val_accuracy", "test_digit_accuracy") if cells[f"{name}_mean"].notna().any()]
     rows = []
     for cell in cells.to_dict("records"):

@@ -18,7 +18,7 @@ from analysis.output import whole_file
 from study.heartbeat import Heartbeat
 from study.rows import FINISHED
 from study.storage import StoreError
-from study.store import Store
+from study.store import Store, no_study
 
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
@@ -120,7 +120,7 @@ def remove_study(storage: str, name: str, yes: bool, console: Console) -> int:
     """
     store = Store(storage, name)
     if store.folder.read("study.json") is None:
-        raise StoreError(f"no study {name} in {storage}; `study list` shows those there are")
+        raise no_study(name, storage)
     Heartbeat(store.folder).check_free()
     console.print(f"{name} in {storage}: {describe_rows(store)}", soft_wrap=True, highlight=False)
     if not yes:

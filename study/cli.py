@@ -80,7 +80,7 @@ Name = Annotated[
 Seeds = Annotated[int | None, typer.Option(help="How many seeds a cell has; by default the grid's.")]
 SchedulerOption = Annotated[Scheduler | None, typer.Option(help="How cells are stopped; by default the grid's.")]
 DataDir = Annotated[
-    str | None, typer.Option(help="Folder of the MNIST files; else they are downloaded.", envvar="STUDY_DATA_DIR")
+    str | None, typer.Option(help="Folder of the data's files; else MNIST is downloaded.", envvar="STUDY_DATA_DIR")
 ]
 CpusPerTrial = Annotated[
     float, typer.Option(help="Cores, and threads, of a pack of cells.", envvar="STUDY_CPUS_PER_TRIAL")

@@ -58,7 +58,10 @@ def run_confirmation(
 ) -> int:
     """Train what the confirmation lacks and show it beside the study; return the exit code of ``run_study``."""
     data = load_study(storage, name, no_cell)
-    code = train(confirmation_of(data, storage, seeds), resources, console, command)
+    work = confirmation_of(data, storage, seeds)
+    why = "the best by validation, and those of contrasts" if "tuned" in work.grid.roles.values() else "none is tuned"
+    console.print(f"{name}: {len(work.cells)} of {len(data.info['cells'])} cells to confirm ({why})", soft_wrap=True)
+    code = train(work, resources, console, command)
     if code == INTERRUPTED:
         return code
     confirmation = companions(storage, data).get("confirmation")

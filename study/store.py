@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from study.rows import EPOCHS, FINISHED, TRIALS, CellResult, rows_of
+from study.spelling import meant
 from study.storage import Folder, StoreError, folder_names
 from trainables.config import CellSettings
 
@@ -71,7 +72,7 @@ class Store:
         """Return the content of study.json; raise StoreError where there is no such study."""
         info = self.read_info()
         if info is None:
-            raise StoreError(f"no study {self.study} in {self.storage}; `study list` shows those there are")
+            raise no_study(self.study, self.storage)
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:
@@ -257,6 +258,13 @@ def part_metadata(cell: CellSettings) -> dict[Any, Any]:
 def study_names(storage: str) -> list[str]:
     """Return the names of the studies in a storage, in alphabetical order."""
     return folder_names(storage, having="study.json")
+
+
+def no_study(name: str, storage: str) -> StoreError:
+    """Return the error that tells of a missing study, and of the one that may have been meant."""
+    known = study_names(storage)
+    fix = meant(name, known) if known else "run one: study run --grid table1"
+    return StoreError(f"no study {name} in {storage}: {fix}")
 
 
 def locate(study: str, storage: str) -> Store:

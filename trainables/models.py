@@ -113,9 +113,14 @@ def _in_words(error: Exception) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
+def source_file(model: str) -> Path:
+    """Return the file that has a model's class."""
+    return Path(inspect.getfile(model_class(model)))
+
+
 def source_sha256(model: str) -> str:
     """Return the SHA-256 (hex) of the file that has a model's class."""
-    return hashlib.sha256(Path(inspect.getfile(model_class(model))).read_bytes()).hexdigest()
+    return hashlib.sha256(source_file(model).read_bytes()).hexdigest()
 
 
 def package_of(model: str) -> str:
@@ -136,9 +141,9 @@ def model_class(model: str) -> Any:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the author's own code raises
         what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelError(
-            f"model {model}: cannot import {module} ({what}); run the command in its folder, or install it"
-        ) from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}.")
+        fix = "run the command in its folder, or install it" if absent else "mend it, or install what it needs"
+        raise ModelError(f"model {model}: cannot import {module} ({what}); {fix}") from error
     if not inspect.isclass(found):
         near = difflib.get_close_matches(name, vars(sys.modules[module]), 1)
         fix = f"; did you mean {near[0]}?" if near else ""

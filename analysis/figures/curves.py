@@ -33,11 +33,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """The curves of the cells with the same scientific factors, by rising tuned factors; n is the number of seeds."""
+    """The curves of the cells with the same scientific factors, by rising tuned factors; n is the number of seeds.
+
+    All axes of a study go from ``bottom`` to ``top``, in percent, so that strata compare.
+    """
 
     title: str
     n: int
     curves: tuple[Curve, ...]
+    bottom: float
+    top: float
 
 
 def shown_cells(data: StudyData) -> Sequence[str]:
@@ -85,7 +90,10 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
                     cell["state"] == "pruned",
                 )
             )
-    return tuple(CurvesFigure(title, len(data.info["seeds"]), tuple(curves)) for title, curves in strata.items())
+    # Without the first epochs, which are near chance and would flatten all the rest.
+    ends = [end for curves in strata.values() for curve in curves for end in np.quantile(curve.mean, (0.1, 1.0))]
+    n, bottom, top = len(data.info["seeds"]), min(ends, default=0) - 3, min(100.5, max(ends, default=0) + 3)
+    return tuple(CurvesFigure(title, n, tuple(curves), bottom, top) for title, curves in strata.items())
 
 
 def draw_curves(info: CurvesFigure, ax: Axes) -> None:
@@ -100,8 +108,7 @@ def draw_curves(info: CurvesFigure, ax: Axes) -> None:
     ax.set_title(f"{info.title}\nn = {info.n}", fontsize=9)
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy, %")
-    ends = [end for curve in info.curves for end in np.quantile(curve.mean, (0.1, 1.0))]
-    ax.set_ylim(min(ends) - 3, max(ends) + 3)  # the first epochs, near chance, would flatten all the rest
+    ax.set_ylim(info.bottom, info.top)
     ax.grid(linewidth=0.4, alpha=0.6)
     columns = 1 if any(len(curve.label) > WIDE for curve in info.curves) else 2
     ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")

@@ -1,7 +1,10 @@
+import math
+
 import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -55,6 +58,19 @@ def test_a_row_an_epoch_keeps_the_rate_of_the_cell_and_of_the_epoch(store):
         [1, 2, "completed", 0.01, 0.002, 0.5],
     ]
     assert len(frame) == len(store.load().epochs)
+
+
+def test_what_no_model_of_the_study_reports_is_no_column(store):
+    store.cell([0.5, 0.75])
+    path = store.folder / "trials" / "cell00-0.parquet"
+    table = pq.read_table(path)
+    for name, values in {"test_digit_accuracy": [None, math.nan], "train_accuracy": [None, 0.5]}.items():
+        table = table.drop_columns(name) if name in table.column_names else table
+        table = table.append_column(name, pa.array(values, pa.float64()))
+    pq.write_table(table, path)
+    columns = trials_table(store.load()).column_names
+    assert {"train_accuracy", "error"} <= set(columns)
+    assert "test_digit_accuracy" not in columns
 
 
 READERS = {

@@ -25,7 +25,7 @@ def page_of(data: StudyData, out: Path) -> Page:
 
 def cells(page: Page) -> list[list[str]]:
     """Settings, state and test accuracy of every cell."""
-    return [[row[0], row[2], row[4], row[5]] for row in sheets_of(page)["cells"].texts]
+    return [[row[0], row[2], row[3], row[4]] for row in sheets_of(page)["cells"].texts]
 
 
 def test_pruned_failed_and_missing_cells_have_a_state_and_no_mean(store: StoreBuilder, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_seeds_all_alike_have_intervals_of_no_width(store: StoreBuilder, tmp_pat
     store.cell([0.5] * 3)
     store.cell([0.6] * 3, sharing=True)
     page = page_of(store.load(), tmp_path)
-    assert sheets_of(page)["effects"].texts[0][4:6] == ["+10.0", "+10.0 to +10.0"]
+    assert sheets_of(page)["effects"].texts[0][3:5] == ["+10.0", "+10.0 to +10.0"]
 
 
 def test_a_finished_trial_without_its_accuracy_is_no_seed(store: StoreBuilder, tmp_path: Path) -> None:

@@ -89,16 +89,17 @@ def test_an_epochs_file_that_is_damaged_or_gone_is_named(store: StoreBuilder, da
     assert len(data.epochs) == 0
 
 
-@pytest.mark.parametrize("name", ["abd", "../studies/abc", ""])
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [("abd", "did you mean abc?"), ("../studies/abc", "expected one of abc, xyz"), ("", "expected one of abc, xyz")],
+)
 def test_an_unknown_study_is_answered_with_those_there_are(
-    store: StoreBuilder, new_store: Callable[..., StoreBuilder], name: str
+    store: StoreBuilder, new_store: Callable[..., StoreBuilder], name: str, fix: str
 ) -> None:
     store.write_info()
     new_store(name="xyz").write_info()
     new_store(name="no-study")
-    with pytest.raises(
-        AnalysisError, match=re.escape(f"no study {name!r} in {store.storage}: expected one of abc, xyz")
-    ):
+    with pytest.raises(AnalysisError, match=re.escape(f"no study {name!r} in {store.storage}: {fix}")):
         load_study(str(store.storage), name)
 
 

@@ -51,6 +51,15 @@ def test_unknown_values_are_dashes_for_people_and_empty_for_programs() -> None:
     assert sheet_csv(SHEET) == "what,a\nfirst,0.8123\n,\n"
 
 
+def test_a_column_of_words_without_any_is_not_read() -> None:
+    empty = Column("along", lambda row: ""), Column("p", lambda row: "", numeric=True)
+    sheet = replace(SHEET, columns=(SHEET.columns[0], *empty))
+    assert [column.heading for column in sheet.read] == ["what", "p"]
+    assert sheet.texts == [["first", "–"], ["–", "–"]]
+    assert sheet_markdown(sheet).splitlines()[2] == "| what   |   p |"
+    assert [column.heading for column in replace(sheet, rows=()).read] == ["what", "along", "p"]
+
+
 def test_markdown() -> None:
     assert sheet_markdown(SHEET).splitlines() == [
         "## Made",

@@ -39,7 +39,11 @@ def test_the_model_of_the_page_can_be_planned_and_drawn(flowers):
             "flowers:Flower",
             r"flowers.yaml:6: protocol.model: the module flowers has no class Flower",
         ),
-        ("flowers:Flowers", "flovers:Flowers", r"flowers.yaml:6: protocol.model: cannot import flovers \(ModuleNot"),
+        (
+            "flowers:Flowers",
+            "flovers:Flowers",
+            r"flowers.yaml:6: protocol.model: cannot import flovers \(ModuleNot.*; run the command",
+        ),
         ("  batch_size: 15", "  train_pairs: 15", r"flowers.yaml:7: protocol.train_pairs: unknown setting"),
         (
             "flowers:Flowers",

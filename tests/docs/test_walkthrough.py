@@ -47,8 +47,10 @@ read = grid.read_grid
 def read_small(name):
     path, text = read(name)
     content = YamlFile(text).content
-    small = {{"max_epochs": 3}} | ({{}} if ":" in text.partition("model: ")[2][:30] else {{"train_pairs": 250, "test_pairs": 100}})
-    return path, yaml.safe_dump(content | {{"protocol": content.get("protocol", {{}}) | small}})
+    protocol = content.get("protocol", {{}}) | {{"max_epochs": 3}}
+    if "model" not in protocol:  # a model of one's own has other settings
+        protocol |= {{"train_pairs": 250, "test_pairs": 100}}
+    return path, yaml.safe_dump(content | {{"protocol": protocol}})
 
 grid.read_grid = read_small
 app()

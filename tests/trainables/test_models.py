@@ -95,7 +95,7 @@ def test_settings_of_another_kind_are_refused(module):
 
 def test_what_a_models_own_code_raises_is_told_in_one_line(module):
     broken = module("raise RuntimeError('first\\nsecond')")
-    with pytest.raises(ModelError, match=r"cannot import \w+ \(RuntimeError: first\); run"):
+    with pytest.raises(ModelError, match=r"cannot import \w+ \(RuntimeError: first\); mend it"):
         model_class(f"{broken}:Own")
     name = f"{module(OWN)}:Own"
     with pytest.raises(ModelError, match=r"model \w+:Own: depth 4: expected at most 3"):

@@ -58,6 +58,17 @@ def test_a_pruned_cell_ends_in_a_cross(data: StudyData) -> None:
     assert ax.get_title().endswith("n = 3")
 
 
+def test_all_strata_have_the_same_axis_within_a_hundred_percent(data: StudyData) -> None:
+    infos = curves_data(data)
+    # The lowest first decile of a curve: 40 to 45 over two epochs; the highest end is 80.
+    assert len(infos) == 2
+    assert [(info.bottom, info.top) for info in infos] == [(pytest.approx(40.5 - 3), pytest.approx(80 + 3))] * 2
+    epochs = data.epochs.assign(val_accuracy=np.minimum(1, data.epochs["val_accuracy"] * 1.5))
+    ax = Figure().add_subplot()
+    draw_curves(curves_data(dataclasses.replace(data, epochs=epochs))[0], ax)
+    assert ax.get_ylim()[1] == 100.5
+
+
 def test_a_study_without_curves_has_no_figure(store: StoreBuilder) -> None:
     store.cell([0.9] * 3)
     assert curves_data(store.load()) == ()
