@@ -48,7 +48,7 @@ def _trials(data: StudyData) -> pd.DataFrame:
 
 def _filled(rows: pd.DataFrame) -> list[str]:
     """Name the columns but those that the study's models have no value for, such as what only the report's have."""
-    return [name for name in rows if name == "error" or rows[name].notna().any()]
+    return [str(name) for name in rows if name == "error" or rows[name].notna().any()]
 
 
 def _table(rows: pd.DataFrame) -> pa.Table:

@@ -75,7 +75,7 @@ def test_one_seed_has_means_and_no_intervals(new_store: Callable[..., StoreBuild
     data = store.load()
     data.info["contrasts"] = [{"name": "sharing", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]
     page = page_of(data, tmp_path)
-    assert [row[5:8] for row in sheets_of(page)["cells"].texts] == [["81.0", "–", "–"], ["84.0", "–", "–"]]
+    assert [row[4:7] for row in sheets_of(page)["cells"].texts] == [["81.0", "–", "–"], ["84.0", "–", "–"]]
     assert sheets_of(page)["contrasts"].texts == [["sharing", "+3.0", "–", "–", "–", "1"]]
     assert {row["verdict"] for row in sheets_of(page)["claims"].rows} == {"undecided", "not measured"}
     assert "anova" not in sheets_of(page)
