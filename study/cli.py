@@ -203,8 +203,10 @@ def plan(
     """Show what a run would train, what the study has, and time and cost on machines of your choice; trains nothing."""
     from study.commands import Request, show_plan
     from study.forecast import machines_for
+    from study.grid import load_grid
 
-    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial, cells_per_trial)
+    alone = load_grid(grid).search is not None
+    machines, resources = machines_for(nodes, cpus, gpus, price, cpus_per_trial, gpus_per_trial, cells_per_trial, alone)
     show_plan(Request(grid, storage, name, seeds, scheduler, data), machines, resources, Console(), as_json)
 
 

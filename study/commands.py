@@ -72,7 +72,6 @@ def show_plan(
 ) -> None:
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     from study.forecast import forecast
-    from study.resources import cells_alone
 
     grid, cells, seeds, scheduler, store = request.resolve()
     check([cell for cell in cells if cell.model not in REPORTED], resources.data_dir)
@@ -82,9 +81,7 @@ def show_plan(
     planned = list(_planned(cells, seeds, plan, rows))
     search = search_of(grid, cells, seeds, rows)
     suggested = search.jobs_left() if search else []
-    ahead = forecast(
-        store.study, [*plan.jobs, *suggested], grid, rows, machines, cells_alone(resources) if search else resources
-    )
+    ahead = forecast(store.study, [*plan.jobs, *suggested], grid, rows, machines, resources)
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned

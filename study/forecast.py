@@ -11,7 +11,7 @@ import torch
 
 from study.grid import Grid
 from study.planning import Job, Pack, packs_of
-from study.resources import LaunchError, Resources, placed, resources_for
+from study.resources import LaunchError, Resources, cells_alone, placed, resources_for
 from study.rows import FINISHED
 from trainables.config import CellConfig, CellSettings
 
@@ -61,13 +61,17 @@ def machines_for(
     cpus_per_trial: float,
     gpus_per_trial: float | None,
     cells_per_trial: str = "auto",
+    alone: bool = False,
 ) -> tuple[Machines, Resources]:
-    """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError."""
+    """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError.
+
+    ``alone`` is for the cells of a search.
+    """
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
     asked = resources_for(cpus_per_trial, gpus_per_trial, "of these machines", None, cells_per_trial=cells_per_trial)
-    resources, room = placed(asked, [{"CPU": cpus, "GPU": gpus}] * nodes)
+    resources, room = placed(cells_alone(asked) if alone else asked, [{"CPU": cpus, "GPU": gpus}] * nodes)
     if not room:
         raise LaunchError(
             f"a cell of {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial:g} GPUs has no room on a "

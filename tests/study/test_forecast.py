@@ -89,3 +89,8 @@ def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, kno
     assert forecast(name, jobs, grid, rows, Machines(1, 2, 0), Resources()).rate == Rate(
         4, 4, f"the 5 trainings of {name} on cpu"
     )
+
+
+def test_four_cells_of_a_search_share_a_gpu(study):
+    said = study("plan", "--grid", "search", "--cpus", "8", "--gpus", "1")[1]
+    assert "on 1 x 8 cores and 1 GPUs: 4 cells at once, each with 1 cores and 0.25 GPUs" in said
