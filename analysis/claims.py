@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
 from scipy import stats
 
 from analysis.estimates import (
@@ -247,6 +250,20 @@ def claims_sheet(findings: Sequence[Finding]) -> Sheet:
         rows=tuple(rows),
         notes=RULE,
     )
+
+
+def claims_rich(sheet: Sheet) -> Table:
+    """Draw the measured ones of the claims for the screen, without the reasons; they fit 80 columns."""
+    measured = [row for row in sheet.rows if row["verdict"] != "not measured"]
+    others = f"; {len(sheet.rows) - len(measured)} more claims are not measured" * (len(measured) < len(sheet.rows))
+    caption = f"{sheet.caption} The report on disk has the reasons, and the rule of the verdicts{others}."
+    drawn = Table(title=sheet.title, caption=Text(caption), caption_justify="left", box=box.SIMPLE, padding=0)
+    columns = [column for column in sheet.columns if column.heading not in ("n", "why")]
+    for column in columns:
+        drawn.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=column.numeric)
+    for row in measured:
+        drawn.add_row(*(Text(column.text(row)) for column in columns))
+    return drawn
 
 
 def _figure(row: Mapping[str, Any], value: float | None) -> str:

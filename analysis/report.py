@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from analysis.claims import claims_rich
 from analysis.confirmation import confirmation_sheet
 from analysis.effects import anova_data, anova_sheet, contrasts_data, contrasts_sheet, effects_sheet, main_effects_data
 from analysis.estimates import by_seed, describe_settings, describe_state, estimate, summarise_cells
@@ -93,7 +94,7 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
 def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
     """Return the tables that the terminal shows of a report."""
     if is_replication(data):
-        return [table1_rich(table1_data(data)), sheet_rich(sheets_of(page)["claims"])]
+        return [claims_rich(sheets_of(page)["claims"]), table1_rich(table1_data(data))]
     return [sheet_rich(sheet) for name, sheet in sheets_of(page).items() if name in ("contrasts", "effects", "cells")]
 
 

@@ -1,12 +1,15 @@
+import io
+import re
 from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
-from analysis.claims import Finding, claims_sheet, findings_data, summarise
+from analysis.claims import Finding, claims_rich, claims_sheet, findings_data, summarise
 from analysis.sheets import sheet_csv, sheet_markdown
 from tests.analysis.conftest import StoreBuilder
 
@@ -232,3 +235,21 @@ def test_a_study_of_something_else_is_said_to_be_that(ten: StoreBuilder) -> None
     assert summarise(findings_data(ten.load(), np.random.default_rng(0))) == [
         "This study has no complete cell that any claim of the report is about."
     ]
+
+
+def test_the_screen_has_the_measured_claims_and_counts_the_others(store: StoreBuilder) -> None:
+    store.cell([0.84, 0.83, 0.85], sharing=True)
+    store.cell([0.81, 0.80, 0.82])
+    sheet = claims_sheet(findings_data(store.load(), np.random.default_rng(0)))
+    console = Console(width=80, file=io.StringIO())
+    console.print(claims_rich(sheet))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    found = [re.search(r" ([+\d.]+) +([+\d.]+) +(\S+ to \S+) +(.*\S)", line) for line in lines]
+    # t of 2 degrees of freedom is 4.303; the deviation is 0.01 over 3 seeds: 4.303 / sqrt(3) = 2.48.
+    assert [match.groups() for match in found if match] == [
+        ("+3.2", "+3.0", "+3.0 to +3.0", "reproduced"),
+        ("80.7", "81.0", "78.5 to 83.5", "undecided"),
+        ("83.9", "84.0", "81.5 to 86.5", "undecided"),
+    ]
+    assert f"{len(sheet.rows) - 3} more claims are not measured" in " ".join(" ".join(lines).split())
