@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.table import Table
-from rich.text import Text
 from scipy import stats
 
 from analysis.estimates import (
@@ -26,7 +24,7 @@ from analysis.estimates import (
 from analysis.load import StudyData
 from analysis.reported import CLAIMS, Claim
 from analysis.selection import best_cell, matching
-from analysis.sheets import Column, Sheet, interval, percent
+from analysis.sheets import Column, Sheet, interval, percent, sheet_rich
 
 PRECISION = 0.02  # what is known no better than this, either way, agrees with almost anything
 RULE = (
@@ -254,16 +252,11 @@ def claims_sheet(findings: Sequence[Finding]) -> Sheet:
 
 def claims_rich(sheet: Sheet) -> Table:
     """Draw the measured ones of the claims for the screen, without the reasons; they fit 80 columns."""
-    measured = [row for row in sheet.rows if row["verdict"] != "not measured"]
+    measured = tuple(place for place, row in enumerate(sheet.rows) if row["verdict"] != "not measured")
     others = f"; {len(sheet.rows) - len(measured)} more claims are not measured" * (len(measured) < len(sheet.rows))
     caption = f"{sheet.caption} The report on disk has the reasons, and the rule of the verdicts{others}."
-    drawn = Table(title=sheet.title, caption=Text(caption), caption_justify="left", box=box.SIMPLE, padding=0)
-    columns = [column for column in sheet.columns if column.heading not in ("n", "why")]
-    for column in columns:
-        drawn.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=column.numeric)
-    for row in measured:
-        drawn.add_row(*(Text(column.text(row)) for column in columns))
-    return drawn
+    columns = tuple(column for column in sheet.columns if column.heading not in ("n", "why"))
+    return sheet_rich(replace(sheet, columns=columns, caption=caption, shown=measured, notes=()))
 
 
 def _figure(row: Mapping[str, Any], value: float | None) -> str:

@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
 NONE = "–"
+SETTINGS, WHOLE = 3, 14  # columns of settings, and characters of a number, for which a screen of 80 columns has room
 LATEX_LONG, LATEX_WIDTH = 35, "4cm"  # a text column with more characters is broken into lines of this width
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of what people read: its heading, and how a row of raw values becomes its text."""
+    """A column of what people read: its heading, and how a row of raw values becomes its text.
+
+    A ``setting`` of a cell stands before all that is not one.
+    """
 
     heading: str
     text: Callable[[Mapping[str, Any]], str]
     numeric: bool = False
+    setting: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,20 @@ def probability(value: float | None) -> str:
 
 
 def sheet_rich(sheet: Sheet) -> Table:
-    """Draw the sheet for the screen."""
+    """Draw the sheet for the screen; more than SETTINGS columns of settings become one of words."""
     caption = Text("\n".join([sheet.caption, *sheet.notes]))
-    drawn = Table(title=Text(sheet.title), caption=caption, caption_justify="left", show_lines=True)
-    for column in sheet.read:
-        drawn.add_column(column.heading, justify="right" if column.numeric else "left")
+    drawn = Table(title=Text(sheet.title), caption=caption, caption_justify="left", box=box.SIMPLE)
+    drawn.padding = (0, 1, 0, 0)
+    settings = [column.heading for column in sheet.read if column.setting]
+    joined = len(settings) if len(settings) > SETTINGS else 0  # they come first
+    if joined:
+        drawn.add_column("cell")
+    for place, column in enumerate(sheet.read[joined:], joined):
+        whole = column.numeric and all(len(row[place]) <= WHOLE for row in sheet.texts)
+        drawn.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=whole)
     for row in sheet.texts:
-        drawn.add_row(*map(Text, row))
+        cell = ", ".join(map(" ".join, zip(settings, row[:joined], strict=False)))
+        drawn.add_row(*map(Text, [*([cell] if joined else []), *row[joined:]]))
     return drawn
 
 

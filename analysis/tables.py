@@ -249,7 +249,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
             "intervals too."
         ),
         columns=(
-            *(Column(name.replace("_", " "), partial(_setting, name)) for name in names),
+            *(Column(name.replace("_", " "), partial(_setting, name), setting=True) for name in names),
             Column("seeds", lambda row: row["words"]),
             Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
             Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from analysis.sheets import (
     Column,
@@ -16,6 +17,7 @@ from analysis.sheets import (
     sheet_csv,
     sheet_latex,
     sheet_markdown,
+    sheet_rich,
 )
 
 HOSTILE = (
@@ -58,6 +60,37 @@ def test_a_column_of_words_without_any_is_not_read() -> None:
     assert sheet.texts == [["first", "–"], ["–", "–"]]
     assert sheet_markdown(sheet).splitlines()[2] == "| what   |   p |"
     assert [column.heading for column in replace(sheet, rows=()).read] == ["what", "along", "p"]
+
+
+def on_screen(sheet: Sheet) -> str:
+    console = Console(width=80, file=io.StringIO())
+    console.print(sheet_rich(sheet))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    return text
+
+
+def test_many_settings_are_one_column_of_the_screen_so_that_numbers_stay_whole() -> None:
+    settings = {"pairing": "renewed", "shift": "1", "distort": "0.25", "batch norm": "on", "width": "2"}
+    figures = {
+        "test": "98.7",
+        "std": "0.4",
+        "95 % interval": "98.4 to 99.0",
+        "validation": "98.5",
+        "test digits": "98.6",
+    }
+    columns = [Column(name, lambda row, name=name: row[name], setting=True) for name in settings]
+    columns += [Column(name, lambda row, name=name: row[name], numeric=True) for name in figures]
+    sheet = replace(SHEET, columns=tuple(columns), rows=(settings | figures,))
+    text = on_screen(sheet)
+    words = " ".join(line[:24].strip() for line in text.splitlines())
+    assert "cell" in words
+    assert "98.7 0.4 98.4 to 99.0 98.5 98.6" in " ".join(text.split())
+    assert all(part in text for part in ("pairing renewed", "batch norm"))
+    few = on_screen(replace(sheet, columns=sheet.columns[2:]))
+    assert "distort batch norm width" in " ".join(few.split())
+    assert "cell" not in few
 
 
 def test_markdown() -> None:
