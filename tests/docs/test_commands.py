@@ -1,13 +1,9 @@
-"""Every code block of docs/grids.md, search.md and cli.md: files are read as what they are, commands given for real.
-
-What trains, or needs what was trained, is given to ``study plan`` or parsed; tests/study has such runs.
-"""
+"""What docs/grids.md, cli.md and beyond.md say of their files and tables; test_walkthrough.py gives their commands."""
 
 import re
 from pathlib import Path
 
 import jsonschema
-import pytest
 import yaml
 
 from study.grid import load_grid
@@ -28,21 +24,6 @@ def write_files(page):
     for kind, text in blocks(page):
         if kind in ("yaml", "toml") and (name := re.match(r"# (\S+\.(?:yaml|toml))\n", text)):
             Path(name[1]).write_text(text)
-
-
-@pytest.mark.parametrize("page", ["grids.md", "cli.md", "search.md", "beyond.md"])
-def test_commands_of_the_page_work(study, page):
-    write_files(page)
-    lines = [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines()]
-    assert lines
-    for line in lines:
-        words = line.partition(" > ")[0].split()[1:]
-        if words[0] in ("analyze", "confirm"):
-            assert "no study in" in study(*words)[2]
-            continue
-        code, out, errors = study("plan" if words[0] == "run" else words[0], *words[1:])
-        assert (code, errors) == (0, ""), line
-        assert out
 
 
 def test_the_first_grid_has_the_cells_that_the_page_says(study):
