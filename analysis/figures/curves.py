@@ -12,6 +12,7 @@ from analysis.load import StudyData
 
 LINES = ("-", "--", "-.", ":")
 PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
+ONLY = "the cell"  # of a stratum, where no factor is tuned
 WIDE = 30  # characters of a label, of which two do not fit beside each other
 RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
 
@@ -82,7 +83,7 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
             low, high = values.quantile(0.25, axis=1), values.quantile(0.75, axis=1)
             strata[title].append(
                 Curve(
-                    describe_settings(cell, tuned) or "the cell",
+                    describe_settings(cell, tuned) or ONLY,
                     tuple(values.index.tolist()),
                     tuple(values.mean(axis=1).tolist()),
                     tuple(low.tolist()),
@@ -110,5 +111,7 @@ def draw_curves(info: CurvesFigure, ax: Axes) -> None:
     ax.set_ylabel("validation accuracy, %")
     ax.set_ylim(info.bottom, info.top)
     ax.grid(linewidth=0.4, alpha=0.6)
+    if all(curve.label == ONLY and not curve.pruned for curve in info.curves):
+        return  # the title says which cell it is
     columns = 1 if any(len(curve.label) > WIDE for curve in info.curves) else 2
     ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")

@@ -69,6 +69,17 @@ def test_all_strata_have_the_same_axis_within_a_hundred_percent(data: StudyData)
     assert ax.get_ylim()[1] == 100.5
 
 
+def test_an_axes_for_one_cell_needs_no_legend(data: StudyData) -> None:
+    info = max(curves_data(data), key=lambda info: len(info.curves))
+    legends = []
+    for label, pruned in (("the cell", False), ("the cell", True), ("aux weight 10", False)):
+        curve = dataclasses.replace(info.curves[1], label=label, pruned=pruned)
+        ax = Figure().add_subplot()
+        draw_curves(dataclasses.replace(info, curves=(curve,)), ax)
+        legends.append(ax.get_legend() is not None)
+    assert legends == [False, True, True]
+
+
 def test_a_study_without_curves_has_no_figure(store: StoreBuilder) -> None:
     store.cell([0.9] * 3)
     assert curves_data(store.load()) == ()
