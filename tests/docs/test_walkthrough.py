@@ -28,8 +28,9 @@ BEFORE = {  # what a page takes for granted
     "store.md": ["study run --grid dropout-or-rate --seeds 2"],
     "reference.md": ["study run --grid smoke"],
 }
-REPLACED = {  # places of others
+REPLACED = {  # places of others, and what would read the grids as they are
     ".venv/bin/": "",
+    "python -m": "small",
     "/mnt/lab2/": "lab2/",
     "/mnt/lab/studies": "studies",
     "s3://my-study-bucket/studies": "studies",
@@ -37,6 +38,9 @@ REPLACED = {  # places of others
     "run --grid full --cells-per-trial 4 --gpus-per-trial 0.5": "plan --grid full --gpus 1 --gpus-per-trial 0.5",
 }
 SMALL = f"""#!{sys.executable}
+import runpy
+import sys
+
 import yaml
 from study import grid
 from study.cli import app
@@ -53,7 +57,11 @@ def read_small(name):
     return path, yaml.safe_dump(content | {{"protocol": protocol}})
 
 grid.read_grid = read_small
-app()
+if sys.argv[0].endswith("study"):
+    app()
+else:
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__")
 """
 
 
@@ -90,12 +98,13 @@ def is_run(page):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if is_run(page)])
 def test_what_the_page_says_can_be_done(page, tmp_path, environment):
-    program = tmp_path / "bin" / "study"
-    program.parent.mkdir()
-    program.write_text(SMALL)
-    program.chmod(0o755)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("study", "small"):
+        (programs / name).write_text(SMALL)
+        (programs / name).chmod(0o755)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    environment = environment | {"PATH": f"{program.parent}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment = environment | {"PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
     environment |= {"STUDY_DATA_DIR": MNIST} if MNIST else {}
     left_out = []
 
