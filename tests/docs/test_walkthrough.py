@@ -26,7 +26,6 @@ BEFORE = {  # what a page takes for granted
     "README.md": ["study run --grid dropout-or-rate", "study run --grid full --seeds 3 --storage lab2/studies"],
     "cluster.md": ["study run --grid full --seeds 2"],
     "store.md": ["study run --grid dropout-or-rate --seeds 2"],
-    "reference.md": ["study run --grid smoke"],
 }
 REPLACED = {  # places of others, and what would read the grids as they are
     ".venv/bin/": "",
@@ -92,6 +91,12 @@ def is_run(page):
     return page.name not in ("growing.md", "LOG.md") and any(
         language in ("", "sh", "python") for language, _ in blocks(page)
     )
+
+
+def test_blocks_are_found():
+    shell = [block for page in PAGES if is_run(page) for language, block in blocks(page) if language in ("", "sh")]
+    assert len(shell) >= 35
+    assert sum(len(list(commands(block))) for block in shell) >= 65
 
 
 @pytest.mark.xdist_group("ray")
