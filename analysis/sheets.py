@@ -91,9 +91,8 @@ def probability(value: float | None) -> str:
 
 def sheet_rich(sheet: Sheet) -> Table:
     """Draw the sheet for the screen; more than SETTINGS columns of settings become one of words."""
-    caption = Text("\n".join([sheet.caption, *sheet.notes]))
-    drawn = Table(title=Text(sheet.title), caption=caption, caption_justify="left", box=box.SIMPLE)
-    drawn.padding = (0, 1, 0, 0)
+    drawn = Table(title=Text(sheet.title), caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    drawn.caption = Text("\n".join([sheet.caption, *sheet.notes]))
     settings = [column.heading for column in sheet.read if column.setting]
     joined = len(settings) if len(settings) > SETTINGS else 0  # they come first
     if joined:

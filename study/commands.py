@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
     from study.search import Search
     from trainables.tune_cell import PackTrainable
 
+LISTED = 200  # cells that people read of in a plan
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
@@ -91,11 +92,13 @@ def show_plan(
         console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
         return
     table = Table("cell", *grid.roles, "has", "to train", box=None, header_style="bold")
-    for cell, has, to_train in planned:
+    for cell, has, to_train in planned[:LISTED]:
         held = ", ".join(f"{count} {status}" for status, count in sorted(has.items())) or "none"
         settings = [format_value(getattr(cell, name)) for name in grid.roles]
         table.add_row(cell.cell_id, *settings, held, str(to_train))
     console.print(table)
+    if len(planned) > LISTED:
+        console.print(f"and {len(planned) - LISTED} more cells; --json has all")
     for file in unreadable:
         tell_problem(f"{file} cannot be read; a run restores it")
     then = f"; {search.ahead()}" if search else ""

@@ -1,5 +1,7 @@
+import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +91,19 @@ def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, kno
     assert forecast(name, jobs, grid, rows, Machines(1, 2, 0), Resources()).rate == Rate(
         4, 4, f"the 5 trainings of {name} on cpu"
     )
+
+
+def test_a_plan_lists_two_hundred_cells_and_counts_the_others(study):
+    values = ", ".join(map(str, range(250)))
+    Path("many.yaml").write_text(
+        f"name: many\ndescription: Many.\nseeds: 2\nfactors:\n  aux_weight: {{role: tuned, values: [{values}]}}\n"
+    )
+    code, said, _ = study("plan", "--grid", "many.yaml")
+    lines = said.splitlines()
+    assert code == 0
+    assert lines[201].startswith("and 50 more cells; --json has all")
+    assert "many: 250 cells x 2 seeds = 500 trials; in the store: none; 500 in 250 cells to train" in lines[202]
+    assert len(json.loads(study("plan", "--grid", "many.yaml", "--json")[1])["cells"]) == 250
 
 
 def test_four_cells_of_a_search_share_a_gpu(study):
