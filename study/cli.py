@@ -244,7 +244,7 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON; write nothing.")] = False,
 ) -> None:
     """Print Table I and the verdicts on the report's claims; write them with all figures and a report."""
-    from study.commands import analyze_study
+    from study.shown import analyze_study
 
     analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
 
@@ -254,7 +254,7 @@ def main() -> None:
     command = typer.main.get_command(app)
     try:
         bind_environment(command)
-        code = command(default_map=file_options(command), standalone_mode=False)
+        code = command(prog_name="study", default_map=file_options(command), standalone_mode=False)
     except OptionError as error:
         _fail(str(error), 2)
     except typer.TyperException as error:

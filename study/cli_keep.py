@@ -36,7 +36,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies cell by cell: what B reached less what A did, paired where their seeds match."""
-    from study.commands import show_difference
+    from study.shown import show_difference
 
     show_difference(a, b, storage, as_json, Console())
 
@@ -50,7 +50,7 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a study as one tidy table, with every setting of a trial's cell as a column."""
-    from study.commands import export_study
+    from study.shown import export_study
 
     export_study(storage, name, out, epochs, force, Console())
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import study
 from analysis.load import AnalysisError
-from study.commands import analyze_study
+from study.shown import analyze_study
 from tests.analysis.conftest import StoreBuilder
 
 
