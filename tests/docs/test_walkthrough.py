@@ -1,7 +1,7 @@
 """README.md and the guides, page by page: files are written down, commands and code are given in their order.
 
-Each page has a folder of its own. What it says is done by the real program; only the trainings are small: all grids get
-the protocol SMALL. Left out are the lines for programs of others (ELSEWHERE); test_cluster_yaml.py gives those of
+Each page has a folder of its own. What it says is done by the real program; only the trainings are small: SMALL changes
+what is read of grids. Left out are the lines for programs of others (ELSEWHERE); test_cluster_yaml.py gives those of
 cluster.md to Ray's autoscaler and an AWS of its own, and growing.md has a test of its own.
 """
 
@@ -50,10 +50,10 @@ read = grid.read_grid
 def read_small(name):
     path, text = read(name)
     content = YamlFile(text).content
-    protocol = content.get("protocol", {{}}) | {{"max_epochs": 3}}
+    protocol = content.get("protocol", {{}}) | {{"max_epochs": 2}}
     if "model" not in protocol:  # a model of one's own has other settings
         protocol |= {{"train_pairs": 250, "test_pairs": 100}}
-    return path, yaml.safe_dump(content | {{"protocol": protocol}})
+    return path, yaml.safe_dump(content | {{"protocol": protocol, "seeds": 2}})
 
 grid.read_grid = read_small
 if sys.argv[0].endswith("study"):
