@@ -115,7 +115,7 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment):
 
     def give(*command):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1500, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
