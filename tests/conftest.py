@@ -1,8 +1,26 @@
 """What tests of several folders share."""
 
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from study.cli import main
+
+
+@contextmanager
+def started_ray(cores):
+    """Start a Ray whose head has so many cores, and shut down what was started."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @pytest.fixture

@@ -132,6 +132,10 @@ def story(aws):
     ray_command(aws, "launcher", "exec", "--no-config-cache", "--tmux", "cluster.yaml", "study run --grid full")
     ray_command(aws, "launcher", "submit", "cluster.yaml", "study/__main__.py", "--", "run", "--grid", "full")
     executed = requests(aws)[len(up) :]
+    ray_command(aws, "launcher", "attach", "--no-config-cache", "--tmux", "cluster.yaml")
+    ray_command(aws, "launcher", "monitor", "cluster.yaml")
+    ray_command(aws, "launcher", "dashboard", "--no-config-cache", "cluster.yaml")
+    watched = requests(aws)[len(up) + len(executed) :]
     config = json.loads((aws.programs / "bootstrap.json").read_text())
     config["auth"]["ssh_private_key"] = str(next(Path(os.environ["HOME"]).rglob("*.pem")))
     counts = autoscale(aws, config)
@@ -139,7 +143,7 @@ def story(aws):
     ray_command(aws, "launcher", "down", "-y", "cluster.yaml")
     left = instances(aws)
     return SimpleNamespace(
-        up=up, head=head, executed=executed, config=config, counts=counts, workers=workers, left=left
+        up=up, head=head, executed=executed, watched=watched, config=config, counts=counts, workers=workers, left=left
     )
 
 
@@ -149,14 +153,14 @@ def our_score(monkeypatch):
     monkeypatch.setenv(SCORER, start_environment()[SCORER])
 
 
+def documented_blocks():
+    """Return the Python of docs/cluster.md, block by block."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.S)
+
+
 def documented_script():
     """Return the Python in the documentation that makes bucket, roles and group."""
-    blocks = [
-        block
-        for page in (ROOT / "docs").glob("cluster*.md")
-        for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
-    ]
-    (script,) = [block for block in blocks if "create_security_group" in block]
+    (script,) = [block for block in documented_blocks() if "create_security_group" in block]
     assert f'ADDRESS = "{ADDRESS}"' in script
     return script
 
@@ -487,6 +491,22 @@ def test_the_head_installs_the_pinned_project_and_starts_ray_on_loopback(story):
     assert f"RAY_enable_autoscaler_v2=0 {SCORER}=study.spot_first.score" == environment
     assert f"{environment} ray start --head" in start  # the last word, after what ray up exports
     assert asked.index(install) < asked.index(start)
+
+
+def test_a_run_is_watched_by_attach_monitor_and_dashboard(story):
+    asked = commands(story.watched)
+    assert any("tmux attach" in command for command in asked)
+    assert any("tail -n 100 -f /tmp/ray/session_latest/logs/monitor*" in command for command in asked)
+    assert any("8265:localhost:8265" in word for request in story.watched for word in request)
+
+
+def test_the_spot_price_of_now_is_printed(aws, capsys):
+    (script,) = [block for block in documented_blocks() if "describe_spot_price_history" in block]
+    with contextlib.chdir(aws.project):
+        exec(compile(script, "docs", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all(re.fullmatch(rf"{REGION}\w .+ \d+\.\d+", line) for line in lines)
 
 
 def test_a_run_is_started_in_the_container_by_exec_and_by_submit(story):

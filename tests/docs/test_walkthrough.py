@@ -1,8 +1,9 @@
 """README.md and the guides, page by page: files are written down, commands and code are given in their order.
 
 Each page has a folder of its own. What it says is done by the real program; only the trainings are small: SMALL changes
-what is read of grids. Left out are the lines for programs of others (ELSEWHERE); test_cluster_yaml.py gives those of
-cluster.md to Ray's autoscaler and an AWS of its own, and growing.md has a test of its own.
+what is read of grids. Left out are the lines for whole clusters (ELSEWHERE) and the Python of cluster.md, which
+test_cluster_yaml.py gives to Ray and an AWS of its own, and test_onprem.py to hosts of its own; `make test`, which this
+is part of; and growing.md, which has a test of its own.
 """
 
 import os
@@ -20,16 +21,23 @@ MNIST = os.environ.get("STUDY_TEST_MNIST_DIR")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|(?<=\n\n)((?: {4}[^\n]*\n|\n(?= {4}))+)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:yaml|toml|py))\n")
-OURS = re.compile(r"(?:\.venv/bin/)?study |make study|python -m benchmarks|cd ")
-ELSEWHERE = ("source ", "make test", "pip ", "ray ", "aws ", "sed ", "export ", "tensorboard ", "MLFLOW_", "wandb ")
+GIVEN = re.compile(
+    r"(\.venv/bin/)?study |make study|python -m benchmarks|(cd|export|source|tensorboard|pip|sed|ray get-)"
+)
+ELSEWHERE = ("make test", "ray up ", "ray exec ", "ray attach ", "ray monitor ", "ray dashboard ", "ray down ")
+PROJECT = ("pyproject.toml", "constraints.txt", "README.md", "cluster.yaml", "cluster.iam.json")
 BEFORE = {  # what a page takes for granted
     "README.md": ["study run --grid dropout-or-rate", "study run --grid full --seeds 3 --storage lab2/studies"],
     "cluster.md": ["study run --grid full --seeds 2"],
     "store.md": ["study run --grid dropout-or-rate --seeds 2"],
 }
+# What is asked to be installed is here, since the tests' environment has all extras; pip only says whether it is.
+PIP = {"PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 REPLACED = {  # places of others, and what would read the grids as they are
     ".venv/bin/": "",
     "python -m": "small",
+    "tensorboard ": "served tensorboard ",
+    "ray get-auth-token": "HOME=$PWD/home ray get-auth-token",
     "/mnt/lab2/": "lab2/",
     "/mnt/lab/studies": "studies",
     "s3://my-study-bucket/studies": "studies",
@@ -64,6 +72,30 @@ else:
 """
 
 
+SERVED = f"""#!{sys.executable}
+import json, socket, subprocess, sys, time, urllib.error, urllib.request
+
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+server = subprocess.Popen([*sys.argv[1:], "--port", str(port)])
+try:
+    for _ in range(240):
+        assert server.poll() is None
+        time.sleep(0.25)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{{port}}/data/runs") as answer:
+                if json.load(answer):
+                    break
+        except urllib.error.URLError:  # it does not listen yet
+            continue
+    else:
+        sys.exit("no run is shown within a minute")
+finally:
+    server.terminate()
+    server.wait()
+"""
+
+
 def blocks(page):
     """Yield the language, where it is told, and the text of each block."""
     for language, fenced, indented in BLOCK.findall(page.read_text()):
@@ -74,13 +106,15 @@ def blocks(page):
 def commands(block):
     """Return the lines of a block that are given to a shell, as they are given."""
     lines = [line for line in block.splitlines() if line.strip() and not line.startswith(ELSEWHERE)]
-    unknown = [line for line in lines if not OURS.match(line)]
+    unknown = [line for line in lines if not GIVEN.match(line)]
     assert not unknown
     for line in lines:
         if line.startswith("make study"):
             make = ["make", "--dry-run", "--directory", ROOT, "study", f"VENV={sys.prefix}"]
             made = subprocess.run(make, capture_output=True, text=True, check=True).stdout
-            yield from re.findall(r"study (?:run|analyze) .*$", made, re.MULTILINE)
+            found = re.findall(r"study (?:run|analyze) .*$", made, re.MULTILINE)
+            assert len(found) == 2
+            yield from found
             continue
         for before, after in REPLACED.items():
             line = line.replace(before, after)
@@ -103,13 +137,19 @@ def test_blocks_are_found():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if is_run(page)])
 def test_what_the_page_says_can_be_done(page, tmp_path, environment):
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name in ("study", "small"):
-        (programs / name).write_text(SMALL)
+    programs, project = tmp_path / "bin", tmp_path / "project"
+    for made in (programs, project, tmp_path / "home"):
+        made.mkdir()
+    for name, text in {"study": SMALL, "small": SMALL, "served": SERVED}.items():
+        (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    environment = environment | {"PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+    for name in PROJECT:
+        shutil.copy(ROOT / name, project)
+    for name in ("study", "trainables", "analysis"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    environment = environment | PIP | {"PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
     environment |= {"STUDY_DATA_DIR": MNIST} if MNIST else {}
     left_out = []
 
@@ -130,6 +170,7 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment):
             lines = list(commands(block))
             if not MNIST:
                 left_out += [line for line in lines if "mnist" in line or page.name == "beyond.md"]
-            give("bash", "-exc", "\n".join(line for line in lines if line not in left_out))
+            folder = "project" if any(line.startswith(("pip ", "sed ")) for line in lines) else "."
+            give("bash", "-exc", "\n".join([f"cd {folder}", *(line for line in lines if line not in left_out)]))
     if left_out:
         pytest.skip(f"without the files of MNIST these were not given: {left_out}")

@@ -2,32 +2,27 @@
 
 import logging
 import math
-import os
 import socket
 import threading
 import time
 from datetime import UTC, datetime
 
 import pytest
-import ray
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
-from ray.cluster_utils import Cluster
 from werkzeug.serving import make_server
 
 from study.rows import CellResult
+from tests.conftest import started_ray
 from trainables.config import CellConfig
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray of two cores that all runs of this module join, so that it starts once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with started_ray(2) as started:
+        yield started
 
 
 def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_accuracy=0.5, error=None):

@@ -13,6 +13,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from study.grid import load_grid
+from tests.conftest import started_ray
 from tests.study.test_runs import (
     LONG,
     WEIGHTS,
@@ -33,11 +34,8 @@ pytestmark = [
 @pytest.fixture
 def nodes():
     """A head that trains nothing, and a way to add machines of one core."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with started_ray(0) as started:
+        yield started
 
 
 @pytest.fixture
@@ -186,14 +184,9 @@ def test_a_disk_that_is_full_for_a_while(small_disk, nodes, grid, start):  # noq
 def test_cells_killed_for_memory(tmp_path, monkeypatch, grid, start):  # noqa: F811
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")  # whatever the workers take is too much
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    try:
+    with started_ray(2) as cluster:
         process = start(*run_of(grid, tmp_path), "--retries", "1", address=cluster.address)
         text = process.communicate(timeout=400)[0]
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     assert process.returncode == 1, text
     assert "Traceback" not in text
     rows = pd.read_parquet(tmp_path / "own" / "trials")

@@ -1,18 +1,16 @@
 """Real runs on an S3 server: rows, checkpoints and the driver's beat, while the server is well, slow or away."""
 
-import os
 import re
 import time
 
 import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from study.grid import load_grid
 from study.heartbeat import Heartbeat
 from study.storage import Folder
 from study.store import Store
+from tests.conftest import started_ray
 from tests.study.test_runs import (
     assert_rows_are_as_trained_directly,
     start,  # noqa: F401
@@ -31,11 +29,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def address(s3_server):
     """A Ray of two cores whose workers find the server."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield cluster.address
-    ray.shutdown()
-    cluster.shutdown()
+    with started_ray(2) as cluster:
+        yield cluster.address
 
 
 @pytest.fixture
