@@ -36,7 +36,7 @@ PIP = {"PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "
 REPLACED = {  # places of others, and what would read the grids as they are
     ".venv/bin/": "",
     "python -m": "small",
-    "tensorboard ": "served tensorboard ",
+    "tensorboard --logdir": "served tensorboard --logdir",
     "ray get-auth-token": "HOME=$PWD/home ray get-auth-token",
     "/mnt/lab2/": "lab2/",
     "/mnt/lab/studies": "studies",
