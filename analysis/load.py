@@ -1,6 +1,5 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage that pyarrow.fs can reach."""
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,28 +14,19 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
-FINISHED = ("completed", "converged")
-# Where a trial has rows in several parts, the one with the lowest rank counts.
-RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
+from analysis.stored import CONFIRMATION, FINISHED, RANK, AnalysisError, OtherSchemaError, StudyInfo
+
 SETTINGS = ("model", "sharing", "aux_weight", "dropout", "learning_rate")  # of the cells of the report's networks
-# What a trial's row says of when and where it was trained; two trainings with the same bits differ in nothing else.
-CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 # What the analysis cannot do without.
 COLUMNS = {
     "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
     "epochs": {"trial_id", "epoch"},
 }
 CURVES = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")  # what a report reads of epochs
-CONFIRMATION = "-confirm"  # ends the name of a confirmation
 # What no report reads of trials. The other columns are kept, also those of other versions: a column costs as much as
 # opening a file, since a part has few rows.
 UNREAD = ("study", *SETTINGS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
 READERS = 16  # parts are small files: reading them is waiting for an object store, and work for a disk
-
-
-class AnalysisError(Exception):
-    """A study that cannot be analysed as asked: one line with what is wrong, what was expected, and the fix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +38,7 @@ class StudyData:
     """
 
     name: str
-    info: dict[str, Any]
+    info: StudyInfo
     trials: pd.DataFrame
     epochs: pd.DataFrame
     unreadable: tuple[str, ...]
@@ -57,7 +46,7 @@ class StudyData:
     @property
     def settings(self) -> tuple[str, ...]:
         """The settings that tables name first: the report's, where the cells have them, and the factors."""
-        return tuple(name for name in dict.fromkeys([*SETTINGS, *self.info["roles"]]) if name in self.info["cells"][0])
+        return tuple(name for name in dict.fromkeys([*SETTINGS, *self.info.roles]) if name in self.info.cells[0])
 
     @property
     def has_finished(self) -> bool:
@@ -96,10 +85,10 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
         data = _read_study(filesystem, root, name, curves_of, for_report)
     if not data.has_finished:
         damaged = f" and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
-        planned = len(data.info["cells"]) * len(data.info["seeds"])
+        planned = data.info.planned
         raise AnalysisError(
             f"study {name!r} in {storage} has no finished trial of {planned}{damaged}; "
-            f"go on with the study run that began it, of grid {data.info['grid']}; study status {name} has its failures"
+            f"go on with the study run that began it, of grid {data.info.grid}; study status {name} has its failures"
         )
     return data
 
@@ -110,7 +99,7 @@ def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
     ``confirmation``, named NAME-confirm, re-trained its chosen cells; ``dropout-or-rate`` is the study of that grid on
     the same data, by the name that a run gives it.
     """
-    source = data.info["protocol"].get("data", "mnist5k")
+    source = data.info.protocol.get("data", "mnist5k")
     crossing = "dropout-or-rate" if source == "mnist5k" else f"dropout-or-rate-{source}"
     filesystem, root = _filesystem(storage)
     found = {}
@@ -174,29 +163,18 @@ def _studies(filesystem: pafs.FileSystem, root: str, storage: str) -> list[_Stud
     return sorted(found, key=lambda study: study.base_name)
 
 
-def _read_info(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
+def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
     with filesystem.open_input_stream(path) as stream:
         text = stream.read()
     try:
-        info = json.loads(text)
-        if info["schema"] != SCHEMA_VERSION:
-            raise AnalysisError(
-                f"{path} has schema {info['schema']!r}, expected {SCHEMA_VERSION}; "
-                "analyse it with the version of this program that wrote it"
-            )
-        kinds = {"grid": str, "roles": dict, "cells": list, "seeds": list, "protocol": dict, "runs": list}
-        for key, kind in kinds.items():
-            if not isinstance(info[key], kind):
-                raise TypeError(f"{key} is {info[key]!r}, expected a {kind.__name__}")
-        for cell in info["cells"]:
-            for setting in ("cell_id", "model", *info["roles"]):
-                cell[setting]
-    except (ValueError, KeyError, TypeError) as error:
+        return StudyInfo.parse(text)
+    except OtherSchemaError as error:
+        raise AnalysisError(f"{path} has {error}; analyse it with the version of this program that wrote it") from None
+    except ValueError as error:
         raise AnalysisError(
-            f"{path} is not a study's ({type(error).__name__}: {error}), expected what a run writes; "
+            f"{path} is not a study's ({error}), expected what a run writes; "
             "restore it, or run the study under another --name"
         ) from None
-    return dict(info)
 
 
 def _read_study(filesystem: pafs.FileSystem, root: str, name: str, curves_of: CellsOf, for_report: bool) -> StudyData:

@@ -9,20 +9,37 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from analysis.claims import claims_rich
-from analysis.confirmation import confirmation_sheet
-from analysis.effects import anova_data, anova_sheet, contrasts_data, contrasts_sheet, effects_sheet, main_effects_data
-from analysis.estimates import by_seed, describe_settings, describe_state, estimate, summarise_cells
+from analysis.course_report.claims import claims_rich
+from analysis.course_report.sections import QUESTION, figures, is_replication, networks, verdicts
+from analysis.course_report.table1 import table1_data, table1_rich
 from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
 from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
 from analysis.figures.search import draw_history, draw_importance, draw_slice, slice_data
 from analysis.load import StudyData
-from analysis.page import BEST, FORMATS, Page, Section, make_picture, write_page
-from analysis.replication import QUESTION, figures, is_replication, networks, verdicts
-from analysis.search import FEWEST, best_in_words, history_data, history_sheet, importance_data, importance_sheet
-from analysis.selection import best_cell
-from analysis.sheets import Sheet, interval, percent, sheet_rich
-from analysis.tables import cells_sheet, table1_data, table1_rich
+from analysis.output.formats import sheet_rich
+from analysis.output.page import BEST, FORMATS, Page, Section, make_picture, write_page
+from analysis.output.sheet import Sheet, interval, percent
+from analysis.statistics.cell_table import cells_sheet
+from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
+from analysis.statistics.confirmation import confirmation_sheet
+from analysis.statistics.effects import (
+    anova_data,
+    anova_sheet,
+    contrasts_data,
+    contrasts_sheet,
+    effects_sheet,
+    main_effects_data,
+)
+from analysis.statistics.intervals import estimate
+from analysis.statistics.search import (
+    FEWEST,
+    best_in_words,
+    history_data,
+    history_sheet,
+    importance_data,
+    importance_sheet,
+)
+from analysis.statistics.selection import best_cell
 
 BOOTSTRAP_SEED = 0  # the same study gives the same intervals
 IMPORTANCE = (
@@ -51,7 +68,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     first: list[Section | None] = []
     then: list[Section | None] = []
     last: list[Section | None] = []
-    question = str(data.info.get("description", ""))
+    question = str(data.info.description)
     if is_replication(data):
         question = QUESTION
         summary, first = verdicts(data, related.get("dropout-or-rate", data), rng)
@@ -86,7 +103,7 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
     found = estimate(by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float), np.random.default_rng(0))
     reach = "" if found.n < 2 else f" ({interval(found.low, found.high)})"
     return (
-        f"The best cell {BEST}, {describe_settings(best, data.info['roles'])}, has a test accuracy of "
+        f"The best cell {BEST}, {describe_settings(best, data.info.roles)}, has a test accuracy of "
         f"{percent(found.mean)} %{reach}, n = {found.n}.",
     )
 
@@ -99,9 +116,9 @@ def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
 
 
 def _search(data: StudyData) -> Section | None:
-    if "search" not in data.info or not (tried := history_data(data)):
+    if data.info.search is None or not (tried := history_data(data)):
         return None
-    importances, ranges = importance_data(data), data.info["search"]["ranges"]
+    importances, ranges = importance_data(data), data.info.ranges
     infos = [slice_data(tried, setting, given) for setting, given in ranges.items()]
     pictures = [
         make_picture(
@@ -172,7 +189,7 @@ def _curves(data: StudyData) -> Section | None:
     infos = curves_data(data)
     if not infos:
         return None
-    left_out = len(data.info["cells"]) - len(shown_cells(data))
+    left_out = len(data.info.cells) - len(shown_cells(data))
     rest = (
         f" Of each combination the {CURVES} best cells {BEST}, of the {PANELS} combinations with the best; {left_out} "
         "cells are left out."
@@ -196,7 +213,7 @@ def warnings_of(data: StudyData) -> Iterable[str]:
     incomplete = cells[cells["state"] != "complete"]
     for cell in incomplete.head(WARNINGS).to_dict("records"):
         error = f" ({cell['error']})" if cell["state"] == "failed" and isinstance(cell["error"], str) else ""
-        yield f"Not complete, so no part of any mean: {describe_settings(cell, data.info['roles'])}: " + (
+        yield f"Not complete, so no part of any mean: {describe_settings(cell, data.info.roles)}: " + (
             f"{describe_state(cell)}{error}"
         )
     if rest := incomplete["state"].iloc[WARNINGS:].value_counts().to_dict():
@@ -208,18 +225,18 @@ def warnings_of(data: StudyData) -> Iterable[str]:
 
 def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
     """Tell where the numbers come from: grid, trials, times, protocol, and the last run's code and machine."""
-    cells, seeds = [cell["cell_id"] for cell in data.info["cells"]], data.info["seeds"]
+    cells, seeds = [cell["cell_id"] for cell in data.info.cells], data.info.seeds
     trials = data.trials[data.trials["cell_id"].isin(cells) & data.trials["seed"].isin(seeds)]
-    yield "grid", f"{data.info['grid']}, {len(cells)} cells of {len(seeds)} seeds"
+    yield "grid", f"{data.info.grid}, {len(cells)} cells of {len(seeds)} seeds"
     yield "trials", _trial_counts(trials, len(cells) * len(seeds))
     if "train_time_s" in trials and trials["train_time_s"].notna().any():
         yield "training time", f"{_duration(trials['train_time_s'].sum())}, added up over the trials"
     if "started_at" in trials and trials["started_at"].notna().any():
         span = trials["finished_at"].max() - trials["started_at"].min()
         yield "wall time", f"{_duration(span.total_seconds())}, from the first start to the last end"
-    for setting, value in data.info["protocol"].items():
+    for setting, value in data.info.protocol.items():
         yield setting.replace("_", " "), str(value)
-    for fact, value in (data.info["runs"] or [{}])[-1].items():
+    for fact, value in (data.info.runs or [{}])[-1].items():
         yield f"last run, {fact.replace('_', ' ')}", _one_line(value)
 
 

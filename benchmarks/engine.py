@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.plain import BATCH, single, vmapped
-from trainables.config import CellConfig
-from trainables.memory import keep_freed_memory
-from trainables.pairs import Pairs, draw_split, load_pool
-from trainables.training import Training
+from trainables.digits.mnist import load_pool
+from trainables.digits.pairs import Pairs, draw_split
+from trainables.digits.settings import CellConfig
+from trainables.engine.memory import keep_freed_memory
+from trainables.engine.training import Training
 
 STACKS = (1, 2, 5, 10, 20, 40)
 Ways = dict[str, tuple[int, Callable[[], object]]]  # models, and a function that trains them for an epoch

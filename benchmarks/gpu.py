@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.plain import single
-from study.grid import load_grid
-from trainables.config import CellConfig
-from trainables.pairs import Pairs, Pool, draw_split, load_pool
-from trainables.training import Training
+from study.grid.load import load_grid
+from trainables.digits.mnist import Pool, load_pool
+from trainables.digits.pairs import Pairs, draw_split
+from trainables.digits.settings import CellConfig
+from trainables.engine.training import Training
 
 IDLE_SHARE = 0.25  # of a stack's rows: a graph is captured anew each time that ended rows are dropped
 

@@ -6,6 +6,7 @@ Sharing x dropout x learning rate x auxiliary weight, ten seeds a cell, eighty e
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isqrt
 from pathlib import Path
@@ -17,12 +18,13 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
-from study.grid import Grid, load_grid
-from study.planning import study_info
-from study.rows import AT_THE_END, EPOCHS, LAST_EPOCH, TRIALS
-from study.store import Store, part_metadata, part_name
-from trainables.config import CellConfig
-from trainables.networks import describe_network
+from study.grid.grid import Grid
+from study.grid.load import load_grid
+from study.plan.jobs import study_info
+from study.store.schema import AT_THE_END, EPOCHS, LAST_EPOCH, TRIALS
+from study.store.store import Store, part_metadata, part_name
+from trainables.digits.network_diagram import describe_network
+from trainables.digits.settings import CellConfig
 
 NAME = "made"
 SEEDS, LENGTH, PRUNED_AT = range(10), 80, 20  # epochs of a training, and of a pruned one
@@ -76,7 +78,7 @@ def make_store(storage: str, grid: Grid, pruned: float = 0.0, seed: int = 0) -> 
     cells, store = grid.cells(), Store(storage, NAME)
     networks = [describe_network(CellConfig(sharing=sharing)) for sharing in (False, True)]
     runs = [{"started_at": START.isoformat(), "device": "none: made by benchmarks/made_store.py"}]
-    store.write_info(study_info(NAME, grid, cells, SEEDS, None) | {"networks": networks, "runs": runs})
+    store.write_info(replace(study_info(NAME, grid, cells, SEEDS, None), networks=tuple(networks), runs=tuple(runs)))
     luck = np.random.default_rng(seed).normal(0, 0.008, len(SEEDS))  # seeds pair across cells
 
     def write(first: int) -> None:

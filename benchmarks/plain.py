@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.pairs import Pairs
+from trainables.digits.pairs import Pairs
 
 BATCH = 100
 

@@ -18,12 +18,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study.commands import Work, train
-from study.grid import Grid
-from study.planning import plan_run, study_info
-from study.resources import Resources
-from study.store import Store
-from trainables.config import CellConfig
+from study.driver.session import train
+from study.grid.grid import Grid
+from study.plan.jobs import plan_run, study_info
+from study.plan.request import Work
+from study.plan.resources import Resources
+from study.store.store import Store
+from trainables.digits.settings import CellConfig
 from trainables.tune_cell import PackTrainable
 
 SEEDS, EPOCHS = range(10), 2

@@ -21,11 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from study.grid import Grid, format_value, load_grid
-from study.planning import Job
-from study.stopping import METRIC, TIME, StratifiedASHA
-from study.store import Store, mean_curves
-from trainables.config import CellConfig
+from study.driver.asha import METRIC, TIME, StratifiedASHA
+from study.grid.grid import Grid, format_value
+from study.grid.load import load_grid
+from study.plan.jobs import Job
+from study.store.store import Store, mean_curves
+from trainables.digits.settings import CellConfig
 
 WORKERS = 2
 FIRST_RUNGS, REDUCTIONS = (10, 20, 30, 40), (2, 3)
@@ -91,7 +92,7 @@ def load_complete(name: str, storage: str, grid: Grid, grid_name: str) -> Comple
     store = Store(storage, name)
     epochs = store.read_epochs()
     trials = pd.DataFrame(store.read_trials()[0])
-    data = (store.read_info() or {}).get("protocol", {}).get("data")
+    data = store.known_info().protocol.get("data")
     cells = grid.cells(data)
     wanted = {cell.cell_id for cell in cells}
     if not wanted <= set(trials["cell_id"]) or {"pruned", "failed"} & set(trials["status"]):

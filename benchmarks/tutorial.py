@@ -15,7 +15,8 @@ import typer
 from ray import tune
 
 from benchmarks.plain import BATCH, PlainComparator, evaluate, loss_of
-from trainables.pairs import draw_split, load_pool
+from trainables.digits.mnist import load_pool
+from trainables.digits.pairs import draw_split
 
 AUX_WEIGHTS, DROPOUTS = (0.0, 10.0), (0.0, 0.5)
 SIZES = (1000, 1000, 0.2)  # pairs to train on and to test on, share of the first that validates: the report's

@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
 from trainables.config import CellSettings
-from trainables.examples import Examples, Split, split_examples
+from trainables.engine.examples import Examples, Split, split_examples
 
 
 class BreastCancer(nn.Module):

@@ -1,5 +1,5 @@
 """``python -m study`` is the command ``study``; ``ray submit`` takes this file."""
 
-from study.cli import main
+from study.cli.app import main
 
 main()

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.load import AnalysisError, StudyData, companions, every_cell, latest_study, load_study
-from study.listing import count_trials
+from analysis.load import StudyData, companions, every_cell, latest_study, load_study
+from analysis.stored import AnalysisError
+from study.store.status import count_trials
 
 if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epochs need none of them
     from matplotlib.figure import Figure
 
-    from analysis.page import Page
-    from analysis.sheets import Sheet
+    from analysis.output.page import Page
+    from analysis.output.sheet import Sheet
 
 STORAGE = "studies"
 
@@ -40,7 +41,7 @@ class Study:
     related: Mapping[str, StudyData]
 
     def __repr__(self) -> str:
-        return f"<study {self.name}: {len(self.data.info['cells'])} cells, {len(self.trials)} trials>"
+        return f"<study {self.name}: {len(self.data.info.cells)} cells, {len(self.trials)} trials>"
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class Study:
     @property
     def info(self) -> dict[str, Any]:
         """The content of study.json: grid, roles, cells, seeds, protocol, contrasts, and the runs' provenance."""
-        return self.data.info
+        return self.data.info.as_dict()
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -120,7 +121,7 @@ class Study:
 
     def figure(self, name: str) -> "Figure":
         """Draw a figure of the report; raise AnalysisError where it has none of this name."""
-        from analysis.page import draw_figure
+        from analysis.output.page import draw_figure
 
         pictures = {picture.name: picture for section in self.page.sections for picture in section.pictures}
         if name not in pictures:
@@ -132,7 +133,7 @@ class Study:
 
         ``formats`` are some of analysis.page.FORMATS, by default all. Raises AnalysisError.
         """
-        from analysis.page import FORMATS, write_page
+        from analysis.output.page import FORMATS, write_page
 
         folder = Path("reports", self.name) if out is None else Path(out)
         return write_page(self.page, folder, FORMATS if formats is None else list(formats))
@@ -186,8 +187,9 @@ def run(
     """
     from rich.console import Console
 
-    from study.commands import INTERRUPTED, Request, run_study
-    from study.resources import resources_for
+    from study.driver.session import INTERRUPTED, run_study
+    from study.plan.request import Request
+    from study.plan.resources import resources_for
 
     cells = str(cells_per_trial)
     resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells)

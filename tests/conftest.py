@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from study.cli import main
+from study.cli.app import main
 
 
 @contextmanager

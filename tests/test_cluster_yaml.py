@@ -520,7 +520,7 @@ def test_the_project_goes_along_without_what_is_made_from_it(story, tmp_path):
     """The real rsync, with the filters that `ray up` gave it, on a folder with one file of each sort."""
     (request,) = [r for r in story.up if r[0] == "rsync" and r[-1].endswith(f"/{NAME}/")]
     assert request[-2] == "./"
-    taken = ["pyproject.toml", "constraints.txt", "study/grids/full.yaml", "trainables/config.py", ".gitignore"]
+    taken = ["pyproject.toml", "constraints.txt", "study/grid/shipped/full.yaml", "trainables/config.py", ".gitignore"]
     left = [".git/config", ".venv/bin/python", "studies/full/study.json", "reports/full/report.html", "x.egg-info/a"]
     for name in taken + left:
         (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)

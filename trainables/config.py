@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _no_negative_zero(value: float) -> float:
@@ -14,6 +14,10 @@ def _no_negative_zero(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
+
+
+class TrainableError(Exception):
+    """A model or data that cannot be used, which the user can mend: one line with what is wrong and the fix."""
 
 
 class CellSettings(BaseModel):
@@ -52,88 +56,6 @@ class CellSettings(BaseModel):
     def trial_id(self, seed: int) -> str:
         """Name the training of this cell with one seed."""
         return f"{self.cell_id}-{seed:04d}"
-
-
-class CellConfig(CellSettings):
-    """A cell of the report's networks."""
-
-    varied_in_a_stack: ClassVar[tuple[str, ...]] = ("aux_weight", "dropout", "learning_rate")
-    came_later: ClassVar[Mapping[str, Any]] = {
-        "fixed_data": False,
-        "pairing": "drawn",
-        "shift": 0,
-        "distort": 0.0,
-        "batch_norm": False,
-        "width": 1.0,
-    }
-
-    model: Literal["comparator", "classifier"] = Field(
-        "comparator", description="The network: the report's comparator of two digits, or its digit classifier."
-    )
-    sharing: bool = Field(False, description="Whether both images go through one network with the same weights.")
-    aux_weight: Number = Field(0.0, ge=0, description="Weight of the auxiliary loss on the two digits.")
-    dropout: Number = Field(0.0, ge=0, lt=1, description="Probability with which a unit is dropped in training.")
-
-    data: Literal["mnist5k", "mnist"] = Field(
-        "mnist5k", description="Where the digits come from: the 5,000 that are embedded, or all of MNIST."
-    )
-    train_pairs: int = Field(1000, ge=2, description="Pairs to train on, those that validate among them.")
-    test_pairs: int = Field(1000, ge=1, description="Pairs to test on.")
-    validation_share: Number = Field(0.2, gt=0, lt=1, description="Part of the training pairs that validates.")
-    fixed_data: bool = Field(
-        False, description="The pairs of seed 0 for every seed, split anew by each, as in the report's code."
-    )
-
-    pairing: Literal["drawn", "swapped", "renewed"] = Field(
-        "drawn",
-        description="How training pairs its digits. drawn: as they were drawn. swapped: the same pairs, each in either "
-        "order at random. renewed: the same digits, paired anew in each epoch.",
-    )
-    shift: int = Field(
-        0, ge=0, le=13, description="Pixels by which each training image is moved at most, in both axes and each step."
-    )
-    distort: Number = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="How far each training image is turned (radians), scaled (logarithm) and sheared at most.",
-    )
-    batch_norm: bool = Field(False, description="Whether every hidden layer is followed by batch normalisation.")
-    width: Number = Field(
-        1.0, ge=1 / 16, description="What the channels and units of all hidden layers are multiplied by, rounded."
-    )
-
-    @model_validator(mode="after")
-    def _validation_holds_a_pair(self) -> "CellConfig":
-        if not 0 < round(self.train_pairs * self.validation_share) < self.train_pairs:
-            raise ValueError(
-                f"validation_share {self.validation_share} of {self.train_pairs} train_pairs leaves no pair "
-                "to train on or none to validate on"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batch_norm_has_a_batch(self) -> "CellConfig":
-        pairs = self.train_pairs - round(self.train_pairs * self.validation_share)
-        if self.batch_norm and 1 in (self.batch_size, pairs % self.batch_size):
-            raise ValueError(
-                f"batch_size {self.batch_size} with batch_norm on: {pairs} pairs to train on leave a batch of one, "
-                "which has no variance; set another batch_size"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _classifier_is_one_network_of_digits(self) -> "CellConfig":
-        if self.model == "classifier" and not self.sharing:
-            raise ValueError(
-                "sharing off with model classifier: expected on, since one network reads both images; set sharing: true"
-            )
-        if self.model == "classifier" and self.aux_weight:
-            raise ValueError(
-                f"aux_weight {self.aux_weight} with model classifier: expected 0, since the digits are its only loss; "
-                "set aux_weight: 0"
-            )
-        return self
 
 
 @lru_cache(maxsize=100_000)  # by the settings, not on the object: a copy with other settings has another id

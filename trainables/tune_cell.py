@@ -16,9 +16,9 @@ import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
-from trainables.memory import keep_freed_memory
-from trainables.models import model_class, read_cell
-from trainables.training import EpochRecord, Training
+from trainables.engine.memory import keep_freed_memory
+from trainables.engine.training import EpochRecord, Training
+from trainables.registry import model_class, read_cell
 
 IDLE_SHARE = 0.25  # on a GPU, where a smaller stack means graphs to capture again
 GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code

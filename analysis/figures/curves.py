@@ -7,8 +7,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.estimates import describe_settings, summarise_cells
 from analysis.load import StudyData
+from analysis.statistics.cells import describe_settings, summarise_cells
 
 LINES = ("-", "--", "-.", ":")
 PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
@@ -53,10 +53,10 @@ def shown_cells(data: StudyData) -> Sequence[str]:
     mean validation accuracy, a stratum by its best cell. What is not complete comes last.
     """
     cells = summarise_cells(data)
-    if len(cells) <= PANELS * CURVES and "search" not in data.info:
+    if len(cells) <= PANELS * CURVES and data.info.search is None:
         return cells["cell_id"].tolist()
     ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
-    scientific = [name for name, role in data.info["roles"].items() if role == "scientific"]
+    scientific = [name for name, role in data.info.roles.items() if role == "scientific"]
     stratum = ranked.groupby(scientific or "n_planned", sort=False).ngroup()  # n_planned is the same for all
     shown = (stratum < PANELS) & (stratum.groupby(stratum).cumcount() < CURVES)
     return ranked.loc[shown, "cell_id"].tolist()
@@ -68,10 +68,10 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
         return ()
     cells = summarise_cells(data)
     cells = cells[cells["cell_id"].isin(shown_cells(data))]
-    roles = data.info["roles"]
+    roles = data.info.roles
     scientific = [name for name, role in roles.items() if role == "scientific"]
     tuned = [name for name, role in roles.items() if role == "tuned"]
-    epochs = data.epochs[data.epochs["seed"].isin(data.info["seeds"]) & data.epochs["cell_id"].isin(cells["cell_id"])]
+    epochs = data.epochs[data.epochs["seed"].isin(data.info.seeds) & data.epochs["cell_id"].isin(cells["cell_id"])]
     by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
     known = set(by_epoch.columns.get_level_values("cell_id"))
     strata: dict[str, list[Curve]] = {}
@@ -93,7 +93,7 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
             )
     # Without the first epochs, which are near chance and would flatten all the rest.
     ends = [end for curves in strata.values() for curve in curves for end in np.quantile(curve.mean, (0.1, 1.0))]
-    n, bottom, top = len(data.info["seeds"]), min(ends, default=0) - 3, min(100.5, max(ends, default=0) + 3)
+    n, bottom, top = len(data.info.seeds), min(ends, default=0) - 3, min(100.5, max(ends, default=0) + 3)
     return tuple(CurvesFigure(title, n, tuple(curves), bottom, top) for title, curves in strata.items())
 
 

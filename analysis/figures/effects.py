@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from analysis.effects import Contrast, Effect
-from analysis.estimates import format_setting
-from analysis.figures.aux_weight import REPORTED_GREY, STYLES
-from analysis.sheets import probability
+from analysis.figures.style import REPORTED_GREY, STYLES
+from analysis.output.sheet import probability
+from analysis.statistics.cells import format_setting
+from analysis.statistics.effects import Contrast, Effect
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MAIN_ROWS = 60  # more would be a picture of metres; the table has all

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.estimates import format_setting
-from analysis.figures.aux_weight import REPORTED_GREY, STYLES
-from analysis.search import Importance, TriedCell
+from analysis.figures.style import REPORTED_GREY, STYLES
+from analysis.statistics.cells import format_setting
+from analysis.statistics.search import Importance, TriedCell
 
 COLOUR, BEST = STYLES[0][0], STYLES[1][0]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,8 @@ def store(tmp_path: Path) -> StoreBuilder:
 def new_store(tmp_path: Path) -> Callable[..., StoreBuilder]:
     """Start further studies in the same storage."""
     return lambda **settings: StoreBuilder(tmp_path / "studies", **settings)
+
+
+def with_info(data: StudyData, **changes: Any) -> StudyData:
+    """Return a study with other content of its study.json."""
+    return replace(data, info=replace(data.info, **changes))

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.load import AnalysisError, StudyData, load_study
-from analysis.page import Page, write_page
+from analysis.load import StudyData, load_study
+from analysis.output.page import Page, write_page
 from analysis.report import report_page, sheets_of
-from tests.analysis.conftest import StoreBuilder
+from analysis.stored import AnalysisError
+from tests.analysis.conftest import StoreBuilder, with_info
 
 ALONE: Mapping[str, StudyData] = {}
 
@@ -73,7 +74,7 @@ def test_one_seed_has_means_and_no_intervals(new_store: Callable[..., StoreBuild
     store.cell([0.84], sharing=True)
     store.write_info()
     data = store.load()
-    data.info["contrasts"] = [{"name": "sharing", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]
+    data = with_info(data, contrasts=[{"name": "sharing", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}])
     page = page_of(data, tmp_path)
     assert [row[4:7] for row in sheets_of(page)["cells"].texts] == [["81.0", "–", "–"], ["84.0", "–", "–"]]
     assert sheets_of(page)["contrasts"].texts == [["sharing", "+3.0", "–", "–", "–", "1"]]

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.load import AnalysisError, latest_study, load_study
+from analysis.load import latest_study, load_study
+from analysis.stored import AnalysisError
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -26,7 +27,7 @@ def test_all_parts_of_a_study_are_read(store: StoreBuilder, as_uri: bool) -> Non
     store.write_info()
     data = load_study(store.storage.as_uri() if as_uri else str(store.storage), "abc")
     assert data.name == "abc"
-    assert data.info["cells"] == store.cells
+    assert list(data.info.cells) == store.cells
     assert data.unreadable == ()
     rows = data.trials.set_index("trial_id")
     assert rows["test_accuracy"].to_dict() == {

@@ -9,9 +9,10 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from analysis.load import AnalysisError, StudyData, companions
+from analysis.load import StudyData, companions
 from analysis.report import estimates_of, facts_of, report_page, sheets_of, warnings_of, write_report
-from tests.analysis.conftest import StoreBuilder
+from analysis.stored import AnalysisError
+from tests.analysis.conftest import StoreBuilder, with_info
 
 ALONE: Mapping[str, StudyData] = {}
 CONTRASTS = [{"name": "sharing alone", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]
@@ -23,7 +24,7 @@ def data(store: StoreBuilder) -> StudyData:
     store.cell([0.80, 0.82, 0.87])
     store.cell([0.85, 0.86, 0.88], sharing=True)
     data = store.load()
-    data.info["contrasts"] = CONTRASTS
+    data = with_info(data, contrasts=CONTRASTS)
     return dataclasses.replace(data, epochs=data.epochs.assign(val_accuracy=0.5 + 0.1 * data.epochs["epoch"]))
 
 
@@ -57,7 +58,7 @@ def test_a_study_of_more_than_the_report_had_is_not_held_against_it(store: Store
     store.cell([0.80, 0.82, 0.87])
     store.cell([0.85, 0.86, 0.90], sharing=True, **extra)
     data = store.load()
-    data.info["description"] = "What does the extra bring?"
+    data = with_info(data, description="What does the extra bring?")
     page = report_page(data, ALONE)
     assert page.question == "What does the extra bring?"
     assert page.summary[0].endswith(
@@ -96,7 +97,7 @@ def test_a_failure_without_a_recorded_error_is_named(store: StoreBuilder) -> Non
 
 
 def test_a_study_without_a_recorded_run_has_a_report(data: StudyData) -> None:
-    data.info["runs"] = []
+    data = with_info(data, runs=[])
     assert not any(name.startswith("last run") for name, _ in report_page(data, ALONE).facts)
 
 
@@ -157,7 +158,7 @@ def test_a_study_on_other_data_has_other_companions(
     crossed.cell([0.8] * 3)
     crossed.write_info(grid="dropout-or-rate")
     assert companions(str(store.storage), data) == {}
-    data.info["protocol"]["data"] = "mnist"
+    data.info.protocol["data"] = "mnist"
     assert companions(str(store.storage), data)["dropout-or-rate"].name == "dropout-or-rate-mnist"
 
 

@@ -10,17 +10,18 @@ import pytest
 from scipy import stats
 
 from analysis import load
-from analysis.effects import anova_data, main_effects_data
-from analysis.estimates import AT_ONCE, RESAMPLES, by_seed
-from analysis.figures.aux_weight import SERIES, aux_weight_data
+from analysis.course_report.figures.aux_weight import SERIES, aux_weight_data
 from analysis.figures.curves import CURVES, PANELS, curves_data, shown_cells
 from analysis.load import StudyData, load_study
 from analysis.report import estimates_of, report_page
-from analysis.tables import LISTED, cells_sheet
+from analysis.statistics.cell_table import LISTED, cells_sheet
+from analysis.statistics.cells import by_seed
+from analysis.statistics.effects import anova_data, main_effects_data
+from analysis.statistics.intervals import AT_ONCE, RESAMPLES
 from benchmarks.analysis import use_of
 from benchmarks.made_store import LENGTH, NAME, SEEDS, made_grid, make_store, write_grid
-from study.rows import EPOCHS, TRIALS
-from study.store import Store
+from study.store.schema import EPOCHS, TRIALS
+from study.store.store import Store
 
 TRIALS_MADE = 6_000  # 600 cells: more than are drawn, and than people read of
 
@@ -92,9 +93,9 @@ def test_only_the_files_and_columns_that_a_report_shows_are_read(
     load_study(str(storage), NAME, shown_cells, for_report=True)
     epochs = {Path(path).name: columns for path, columns in read if Path(path).parent.name == "epochs"}
     assert {name.partition("-")[0] for name in epochs} == set(shown_cells(data))
-    assert len(epochs) == PANELS * CURVES < len(data.info["cells"]) == TRIALS_MADE / len(SEEDS)
+    assert len(epochs) == PANELS * CURVES < len(data.info.cells) == TRIALS_MADE / len(SEEDS)
     assert set(map(frozenset, epochs.values())) == {frozenset(load.CURVES)}
-    assert len(read) - len(epochs) == len(data.info["cells"])  # every trials file, once
+    assert len(read) - len(epochs) == len(data.info.cells)  # every trials file, once
     assert {columns for path, columns in read if Path(path).parent.name == "trials"} == {
         tuple(name for name in TRIALS.names if name not in load.UNREAD)
     }

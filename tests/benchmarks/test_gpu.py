@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from benchmarks.gpu import stacks_of, train_all
-from study.grid import load_grid
-from trainables.pairs import load_pool
+from study.grid.load import load_grid
+from trainables.digits.mnist import load_pool
 
 GRID = """
 name: tiny

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.stopping import Complete, Run, audit_table, bias, largest_loss, replay, surviving_seeds
-from study.grid import Grid
+from study.grid.grid import Grid
 
 # One stratum of three weights, five epochs, rungs at epochs 2 and 4.
 GRID = Grid.model_validate(

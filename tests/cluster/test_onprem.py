@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.grid import load_grid
+from study.grid.load import load_grid
 from tests.cluster.hosts import HOME, NFS, Lab, missing_tools
-from tests.study.test_runs import LONG, WEIGHTS, assert_store_is_as_trained_directly, write_grid
+from tests.study.driver.test_runs import LONG, WEIGHTS, assert_store_is_as_trained_directly, write_grid
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("ray")]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from study.grid import load_grid
-from study.gridschema import grid_schema
-from study.help import EXIT_CODES
-from study.settings import format_value
-from trainables.config import CellConfig
+from study.cli.help import EXIT_CODES
+from study.grid.json_schema import grid_schema
+from study.grid.load import load_grid
+from study.words import format_value
+from trainables.digits.settings import CellConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
 

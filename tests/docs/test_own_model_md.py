@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from study.grid import GridError, load_grid
-from trainables.models import check
+from study.grid.grid import GridError
+from study.grid.load import load_grid
+from trainables.registry import check
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-model.md"
 

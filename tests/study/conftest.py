@@ -13,9 +13,10 @@ from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from study.rows import CellResult
+from analysis.stored import StudyInfo
+from study.store.rows import CellResult
 from tests.conftest import started_ray
-from trainables.config import CellConfig
+from trainables.digits.settings import CellConfig
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +120,9 @@ def s3_server():
 def s3(s3_server, request):
     """A storage of its own in the bucket."""
     return f"s3://lab/{request.node.name.partition('[')[0]}"
+
+
+def made_info(study="made", **changes):
+    """A study.json without cells."""
+    empty = {"grid": "g", "roles": {}, "cells": (), "seeds": (), "protocol": {}, "runs": ()}
+    return StudyInfo(study, **empty | changes)

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from rich.console import Console
 
 import study
-from analysis.load import AnalysisError
-from study.shown import analyze_study
+from analysis.stored import AnalysisError
+from study.cli.studies import analyze_study
 from tests.analysis.conftest import StoreBuilder
 
 

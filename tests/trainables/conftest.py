@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from trainables.config import CellConfig
-from trainables.pairs import load_pool
+from trainables.digits.mnist import Digits, Pool, load_pool
+from trainables.digits.settings import CellConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,3 +27,8 @@ def small_cell():
         return CellConfig(**{"train_pairs": 310, "test_pairs": 250, "max_epochs": 3, **settings})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def double_pool(pool):
+    return Pool(Digits(pool.train.images.double(), pool.train.labels), None)

@@ -4,7 +4,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from trainables.config import CellConfig
+from trainables.digits.settings import CellConfig
 
 OTHER_VALUES = {
     "sharing": True,

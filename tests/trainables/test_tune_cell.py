@@ -17,7 +17,7 @@ from pyarrow.fs import LocalFileSystem
 from pydantic import ValidationError
 from ray import tune
 
-from trainables.training import Training
+from trainables.engine.training import Training
 from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
 pytestmark = [

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.effects import Contrast, Effect
-from analysis.estimates import Estimate
 from analysis.figures.effects import draw_effects, effects_data
+from analysis.statistics.effects import Contrast, Effect
+from analysis.statistics.intervals import Estimate
 
 ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05, bca_low=0.02, bca_high=0.04)
 CONTRASTS = (

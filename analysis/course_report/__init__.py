@@ -1,0 +1,1 @@
+"""The course report: its numbers, claims, Table I and figures. The only room of ``analysis`` that knows digits."""

@@ -1,0 +1,1 @@
+"""How tables and figures are written: sheets, their formats, the page, and exports."""

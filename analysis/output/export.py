@@ -1,0 +1,64 @@
+"""A study as one tidy table: a row a trial, or a trial and epoch, with every setting of its cell as a column."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from analysis.load import StudyData
+from analysis.output.whole_file import whole_file
+
+COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions where one is unknown
+
+
+def trials_table(data: StudyData) -> pa.Table:
+    """Return a row a trial of a planned cell: study, cell, settings, seed, status, and what the store has of it.
+
+    Rows are in the order of study.json's cells, then of seeds.
+    """
+    return _table(_trials(data))
+
+
+def epochs_table(data: StudyData) -> pa.Table:
+    """Return a row a trial and epoch: as ``trials_table`` up to the status, then what the store has of the epoch.
+
+    The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
+    """
+    trials = _trials(data).loc[:, :"status"]
+    epochs = data.epochs[_filled(data.epochs)].drop(columns=["cell_id", "seed"], errors="ignore")
+    clashes = {name: f"epoch_{name}" for name in epochs if name in trials and name != "trial_id"}
+    rows = trials.merge(epochs.rename(columns=clashes), on="trial_id", validate="one_to_many")
+    return _table(rows.sort_values("epoch", kind="stable").sort_values("order", kind="stable"))
+
+
+def _trials(data: StudyData) -> pd.DataFrame:
+    cells = pd.DataFrame(data.info.cells)
+    settings = [name for name in cells if name != "cell_id"]
+    identity = {"study", "cell_id", "trial_id", "seed", "status"}
+    measured = [name for name in _filled(data.trials) if name not in identity]
+    rows = data.trials[["cell_id", "trial_id", "seed", "status", *(set(measured) - set(settings))]]
+    rows = cells.reset_index(names="order").merge(rows, on="cell_id").sort_values(["order", "seed"])
+    rows["order"] = range(len(rows))
+    rows = rows.assign(study=data.name).astype({name: kind for name, kind in COUNTS.items() if name in rows})
+    ordered = ["study", "cell_id", "trial_id", *settings, "seed", "status"]
+    return rows[["order", *ordered, *(name for name in measured if name not in settings)]]
+
+
+def _filled(rows: pd.DataFrame) -> list[str]:
+    """Name the columns but those that the study's models have no value for, such as what only the report's have."""
+    return [str(name) for name in rows if name == "error" or rows[name].notna().any()]
+
+
+def _table(rows: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(rows.drop(columns="order"), preserve_index=False).replace_schema_metadata(None)
+
+
+def write_table(table: pa.Table, out: Path, force: bool) -> None:
+    """Write a table as CSV or Parquet, by the file's name, with all digits; raises AnalysisError as ``whole_file``."""
+    with whole_file(out, (".csv", ".parquet"), force) as path:
+        if out.suffix == ".csv":
+            pacsv.write_csv(table, path)
+        else:
+            pq.write_table(table, path, compression="zstd")

@@ -1,0 +1,1 @@
+"""Intervals, cells, selection, effects, confirmation and differences: data in, numbers and tables out."""

@@ -1,0 +1,94 @@
+"""Means, spreads and intervals over seeds; and a row for each planned cell: its means, or why it has none."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import StudyData
+from analysis.stored import FINISHED
+
+SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
+METRICS = (
+    *("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy"),
+    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),  # older stores lack these
+)
+
+
+def by_seed(data: StudyData, metric: str) -> pd.DataFrame:
+    """Return ``metric`` by ``cell_id`` and seed, of those planned; NaN where there is no finished trial."""
+    index, seeds = [cell["cell_id"] for cell in data.info.cells], data.info.seeds
+    if metric not in data.trials:
+        return pd.DataFrame(np.nan, index, seeds)
+    rows = data.trials[data.trials["status"].isin(FINISHED)]
+    return rows.pivot(index="cell_id", columns="seed", values=metric).reindex(index=index, columns=seeds).astype(float)
+
+
+_summaries: WeakKeyDictionary[StudyData, pd.DataFrame] = WeakKeyDictionary()
+
+
+def summarise_cells(data: StudyData) -> pd.DataFrame:
+    """Return a row a planned cell, in the order of study.json: all its settings, and
+
+    - ``n``, ``n_planned``, ``n_failed``: finished, planned and failed seeds; ``error``: of the first failed one;
+    - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, or ``missing``;
+    - for each of METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the seeds, in the
+      metric's unit, NaN unless all planned seeds have finished: the mean of some seeds is not the cell's.
+
+    It is made once for a study, whose cells, seeds and trials must not change afterwards.
+    """
+    if data not in _summaries:
+        _summaries[data] = _summarise(data)
+    return _summaries[data].copy()
+
+
+def _summarise(data: StudyData) -> pd.DataFrame:
+    cells = pd.DataFrame(data.info.cells).set_index("cell_id")
+    planned = len(data.info.seeds)
+    rows = data.trials[data.trials["seed"].isin(data.info.seeds)]
+    rows = rows.assign(**{metric: np.nan for metric in METRICS if metric not in rows})
+    finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(SELECTING)).groupby("cell_id")
+    failed = rows[rows["status"] == "failed"].groupby("cell_id")
+    cells["n"] = finished.size().reindex(cells.index, fill_value=0)
+    cells["n_planned"] = planned
+    cells["n_failed"] = failed.size().reindex(cells.index, fill_value=0)
+    cells["error"] = failed["error"].first()
+    cells["pruned_epoch"] = rows[rows["status"] == "pruned"].groupby("cell_id")["epochs"].max()
+    states = {
+        "complete": cells["n"] == planned,
+        "pruned": cells["pruned_epoch"].notna(),
+        "failed": cells["n_failed"] > 0,
+        "short": cells["n"] > 0,
+    }
+    cells["state"] = np.select(list(states.values()), list(states), "missing")
+    for metric in METRICS:
+        whole = finished[metric].count() == planned
+        cells[f"{metric}_mean"] = finished[metric].mean().where(whole)
+        cells[f"{metric}_std"] = finished[metric].std(ddof=1).where(whole)
+    return cells.reset_index()
+
+
+def describe_state(cell: Mapping[Any, Any]) -> str:
+    """Say in words how far a cell (a row of ``summarise_cells``) has come."""
+    words = {
+        "complete": "{n:.0f} seeds",
+        "pruned": "pruned at epoch {pruned_epoch:.0f}",
+        "failed": "failed: {n_failed:.0f} of {n_planned:.0f}",
+        "short": "{n:.0f} of {n_planned:.0f} seeds",
+        "missing": "not run",
+    }
+    return words[cell["state"]].format_map(cell)
+
+
+def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:
+    """Write the named settings of a cell as a grid file does: off and on, and no needless decimals."""
+    return ", ".join(f"{name.replace('_', ' ')} {format_setting(cell[name])}" for name in names)
+
+
+def format_setting(value: Any) -> str:
+    """Write a setting as a grid file does."""
+    if isinstance(value, (bool, np.bool_)):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)

@@ -1,0 +1,155 @@
+"""Confidence intervals, paired comparisons, and corrections for their number."""
+
+import copy
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import sqrt
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+RESAMPLES = 9_999
+
+
+AT_ONCE = 100  # cells whose resamples are held in memory together
+
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of n values, in their unit, and how well it is known.
+
+    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is the one that is shown;
+    ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval (Efron, "Better bootstrap confidence intervals",
+    JASA 1987), which at n = 10 is too narrow: docs/LOG.md has its measured coverage. All four and ``std`` are NaN for
+    one value.
+    """
+
+    n: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    bca_low: float
+    bca_high: float
+
+
+def estimate(values: Values, rng: np.random.Generator) -> Estimate:
+    """Estimate the mean of ``values`` ``[n]``; ``rng`` draws the bootstrap. Raises ValueError for NaN."""
+    return estimates(np.asarray(values, float)[None], rng)[0]
+
+
+def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
+    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1; the rows share their resamples."""
+    values = np.asarray(values, float)
+    if np.isnan(values).any():
+        raise ValueError("expected values for all seeds, found NaN")
+    count, n = values.shape
+    means = values.mean(axis=1)
+    nan = np.full(count, np.nan)
+    stds, reach, bca = nan, nan, (nan, nan)
+    if n > 1:
+        stds = values.std(axis=1, ddof=1)
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stds / sqrt(n)
+        bca = _bca(values, rng)
+    columns = (means, stds, means - reach, means + reach, *bca)
+    return [Estimate(n, *row) for row in np.column_stack(columns).tolist()]
+
+
+def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
+    """Return both ends ``[cells]``; where all values are alike, they are the ends."""
+    low, high = values[:, 0].copy(), values[:, 0].copy()
+    spread = np.ptp(values, axis=1) > 0
+    places = np.flatnonzero(spread)
+
+    def find(first: int) -> np.random.Generator:
+        """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
+        own, rows = copy.deepcopy(rng), places[first : first + AT_ONCE]
+        found = stats.bootstrap(
+            (values[rows],),
+            np.mean,
+            axis=1,
+            vectorized=True,
+            batch=1_000,
+            n_resamples=RESAMPLES,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=own,
+        ).confidence_interval
+        low[rows], high[rows] = found.low, found.high
+        return own
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for used in pool.map(find, range(0, len(places), AT_ONCE)):
+            after = used.bit_generator.state
+    if len(places):
+        rng.bit_generator.state = after
+    return low, high
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean with its standard error, known with ``df`` degrees of freedom."""
+
+    mean: float
+    se: float
+    df: float
+
+    @classmethod
+    def of(cls, mean: float, std: float, n: int) -> Self:
+        """Take the mean of n values with standard deviation ``std`` (ddof=1)."""
+        return cls(mean, std / sqrt(n), n - 1)
+
+    def __sub__(self, other: "Measure") -> "Measure":
+        """Subtract an independent measure; degrees of freedom by Welch (Biometrika, 1947) and Satterthwaite."""
+        a, b = self.se**2, other.se**2
+        if a + b == 0:
+            return Measure(self.mean - other.mean, 0.0, self.df + other.df)
+        df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df)
+        return Measure(self.mean - other.mean, sqrt(a + b), df)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the 95 % t interval."""
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.se
+        return self.mean - reach, self.mean + reach
+
+    @property
+    def p(self) -> float:
+        """The two-sided p value of the t test that the mean is zero; where nothing varies, 1 if it is, else 0."""
+        return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df)) if self.se else float(self.mean == 0)
+
+
+def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
+    """Return first less second, and the ends of its 95 % interval."""
+    found = first - second
+    return found.mean, *found.ends
+
+
+def paired_p(differences: Values) -> float:
+    """Return the two-sided p value of a paired t test on ``differences`` ``[n]``, NaN for one pair.
+
+    Where all are alike, it is 1 if they are zero, else 0.
+    """
+    if len(differences) < 2:
+        return float("nan")
+    if np.ptp(differences) == 0:
+        return float(differences[0] == 0)
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for their number (Holm, Scandinavian Journal of Statistics, 1979)."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, kind="stable")
+    corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return [float(value) for value in corrected[np.argsort(order, kind="stable")]]

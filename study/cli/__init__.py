@@ -1,0 +1,1 @@
+"""What a person types and reads: options, help, tables and JSON. Nothing is decided here."""

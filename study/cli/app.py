@@ -1,0 +1,84 @@
+"""The command line: ``study run``, ``confirm``, ``plan``, ``list``, ``status`` and ``analyze``.
+
+The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not
+given come from options.py.
+"""
+
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from study.cli import grids as cli_grids
+from study.cli import keep as cli_keep
+from study.cli import run as cli_run
+from study.cli import studies as cli_studies
+from study.cli.help import epilog
+from study.cli.options import Commands, bind_environment, file_options, usage_problem
+from study.console import is_verbose, set_level, tell_problem
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_grids.app, name="grids")
+for part in (cli_run, cli_studies, cli_keep):
+    app.add_typer(part.app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("digit-comparator-study"))
+        raise typer.Exit
+
+
+@app.callback(epilog=epilog("study"))
+def study(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no hints: answers and problems only.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Ray's messages too, and tracebacks of problems.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What do weight sharing, an auxiliary loss and dropout each buy? An ablation study on Ray Tune."""
+    set_level(quiet, verbose)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend ends it with one line and exit code 2."""
+    command = typer.main.get_command(app)
+    try:
+        bind_environment(command)
+        code = command(prog_name="study", default_map=file_options(command), standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(usage_problem(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on with what is missing", 130)
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        _fail(str(error), 2)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if is_verbose():
+        traceback.print_exc()
+    if message:  # of a command without arguments it is the help, which is printed already
+        tell_problem(f"study: {message}")
+    sys.exit(code)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Return the bases of all errors that the user can mend; others are bugs, and end with a traceback."""
+    from analysis.stored import AnalysisError
+    from study.errors import StudyError
+    from trainables.config import TrainableError
+
+    return StudyError, AnalysisError, TrainableError

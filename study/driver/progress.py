@@ -1,0 +1,121 @@
+"""What a run shows while it goes on: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from study.words import format_duration
+
+
+@dataclass
+class RunningCell:
+    """Where a running cell is: its last epoch, and the mean validation accuracy over its seeds."""
+
+    label: str
+    seeds: int
+    max_epochs: int
+    epoch: int = 0
+    val_accuracy: float | None = None
+
+
+class Progress:
+    """Follows the cells of a run, None for as many as time allows; use it as a context manager.
+
+    ``clock`` returns seconds.
+    """
+
+    def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cells, self._console, self._clock = cells, console, clock
+        self._started: float | None = None  # when the first cell began: starting Ray takes seconds that tell nothing
+        self._running: dict[str, RunningCell] = {}
+        self._ended: Counter[str] = Counter()
+        self._trained, self._epochs_of_ended = 0, 0
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+            self._console.print(self.summary())
+
+    def cell_started(self, key: str, label: str, seeds: int, max_epochs: int) -> None:
+        """Note that a cell runs, maybe again after it failed."""
+        self._started = self._clock() if self._started is None else self._started
+        self._running[key] = RunningCell(label, seeds, max_epochs)
+
+    def cells_set_back(self, keys: Sequence[str], reason: str) -> None:
+        """Note that the running cells of a pack failed, and are tried again from their last checkpoint."""
+        others = f" and {len(keys) - 1} cells with it" if len(keys) > 1 else ""
+        line = f"{self._running[keys[0]].label}{others}: {reason}; it goes on from its last checkpoint"
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:
+        """Note a running cell's last epoch."""
+        self._running[key].epoch, self._running[key].val_accuracy = epoch, val_accuracy
+
+    def cell_ended(self, key: str, how: str) -> None:
+        """Note that a cell is ``finished``, ``pruned`` or ``failed``, and its rows are stored."""
+        cell = self._running.pop(key)
+        self._ended[how] += 1
+        self._trained += cell.seeds
+        self._epochs_of_ended += cell.epoch
+        if not self._console.is_terminal:
+            accuracy = "" if cell.val_accuracy is None else f", validation {100 * cell.val_accuracy:.1f} %"
+            line = f"{cell.label}: {how} at epoch {cell.epoch}{accuracy} | {self.summary()}"
+            self._console.print(line, soft_wrap=True, highlight=False)
+
+    def summary(self) -> str:
+        """Say in a line how far the run is."""
+        ended = sum(self._ended.values())
+        others = "".join(f", {self._ended[how]} {how}" for how in ("pruned", "failed") if self._ended[how])
+        minutes = self._elapsed_s() / 60
+        rate = f"{self._trained / minutes:.1f} trainings/min" if self._trained and minutes else "starting"
+        left = self.time_left_s()
+        remaining = "" if left is None or ended == self._cells else f", about {format_duration(left)} left"
+        total = "" if self._cells is None else f" of {self._cells}"
+        return f"{ended}{total} cells done{others}; {rate}{remaining}"
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return how far the run is as plain JSON values; times in seconds."""
+        minutes = self._elapsed_s() / 60
+        return {
+            "cells": self._cells,
+            "ended": dict(self._ended),
+            "running": [asdict(cell) for cell in list(self._running.values())],
+            "trainings_per_min": self._trained / minutes if self._trained and minutes else None,
+            "time_left_s": self.time_left_s(),
+        }
+
+    def time_left_s(self) -> float | None:
+        """Estimate the seconds left from the share of the cells' epochs done; None while nothing is known."""
+        ended = sum(self._ended.values())
+        done = float(ended)
+        for cell in list(self._running.values()):  # the heartbeat asks from a thread of its own
+            # A cell seldom needs all its epochs: expect of it what the ended ones took.
+            expected = self._epochs_of_ended / ended if ended else cell.max_epochs
+            done += min(cell.epoch / max(expected, 1), 0.95)
+        if not done or self._cells is None:
+            return None
+        return self._elapsed_s() * (self._cells - done) / done
+
+    def _elapsed_s(self) -> float:
+        return 0 if self._started is None else self._clock() - self._started
+
+    def render(self) -> RenderableType:
+        """Draw the running cells and the summary."""
+        table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
+        for cell in self._running.values():
+            accuracy = "" if cell.val_accuracy is None else f"{100 * cell.val_accuracy:.1f} %"
+            table.add_row(cell.label, str(cell.seeds), f"{cell.epoch} of {cell.max_epochs}", accuracy)
+        return Group(table, Text(self.summary()))

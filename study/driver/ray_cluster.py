@@ -1,0 +1,71 @@
+"""Ray on this machine, or a Ray cluster that a run joins: starting, joining, and counting its nodes."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+import trainables
+from study.console import is_verbose
+from study.driver.tracking import ENVIRONMENT
+from study.plan.resources import LaunchError, Resources, placed
+from trainables.registry import package_of
+
+
+def live_nodes() -> list[dict[str, Any]]:
+    """Return what Ray tells of the nodes that live."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[Resources, bool]]:
+    """Start Ray on this machine, or join a cluster; leave it when done.
+
+    Gives the resources with what depends on the cluster, and whether a node has room for a cell now. The code of
+    ``trainables``, and of models of one's own, goes along to the workers of a cluster, so that they run what is here.
+    """
+    os.environ.update(ENVIRONMENT)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # as for Tune's own grid search; for others it is 1
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
+    address = resources.address
+    if address:
+        _check_reachable(address)
+    packages = {str(Path(trainables.__file__).parent), *map(package_of, models)}
+    how: dict[str, Any] = (
+        {"runtime_env": {"py_modules": sorted(packages)}}
+        if address
+        else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    )
+    try:
+        level = logging.INFO if is_verbose() else logging.ERROR
+        context = ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
+    # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it in a line.
+    for name in () if is_verbose() else ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with context:
+        yield placed(resources, [node["Resources"] for node in live_nodes()])
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse host:port where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:  # "auto" and the like, which Ray resolves
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise LaunchError(
+            f"cannot reach a Ray cluster at {address}: {error}; expected host:port of a running head, or leave "
+            "--address and RAY_ADDRESS out to use this machine alone"
+        ) from None

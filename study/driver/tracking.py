@@ -1,0 +1,195 @@
+"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own integrations, locally.
+
+Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
+after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
+"""
+
+import importlib.util
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainables.config import CellSettings
+
+FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
+PACKAGES = {  # what is imported, and where it comes from
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "wandb": ("wandb", "wandb"),
+}
+# To be set before a tracker is imported. MLflow asks whoever keeps its files in a folder, not a database, to say so;
+# a database takes 25 times as long for each value, and the driver waits for it.
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
+}
+WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is noted
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
+
+
+def folder_for(study: str, trackers: Iterable[str]) -> Path:
+    """Return the folder for what a study's trackers write; raise LaunchError for an unknown or missing one."""
+    from study.plan.resources import LaunchError
+
+    for tracker in trackers:
+        if tracker not in PACKAGES:
+            raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
+        module, package = PACKAGES[tracker]
+        if importlib.util.find_spec(module) is None:
+            raise LaunchError(f"--track {tracker}: not installed; install it: pip install {package}")
+    return Path(FOLDER, study).absolute()
+
+
+@dataclass(frozen=True)
+class TrackedCell:
+    """What Ray's loggers read of a Tune trial; ``local_path`` is where TensorBoard's files go."""
+
+    trial_id: str
+    cell_id: str
+    config: Mapping[str, Any] = field(hash=False)
+    local_path: str
+    experiment_dir_name: str
+
+    def __str__(self) -> str:
+        return self.cell_id
+
+    @property
+    def evaluated_params(self) -> dict[str, Any]:
+        """The settings, for TensorBoard."""
+        return dict(self.config)
+
+    def init_local_path(self) -> None:
+        """Make the folder."""
+        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class WandbRuns:
+    """Logs cells to Weights & Biases as Ray's loggers do to the others, by Ray's ``setup_wandb`` in this process.
+
+    Not by Ray's WandbLoggerCallback, which loses runs: ``finish`` only asks wandb's service, a child process, to write
+    what it holds of a run (all, up to 32 KiB), and does not wait; Ray has a process a cell, and kills it, with that
+    child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left
+    with a header alone. Here all runs have one service, and ``on_experiment_end`` waits until it has written and ended.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs: dict[TrackedCell, Any] = {}
+
+    def setup(self) -> None:
+        """Begin nothing: the service starts with the first run."""
+
+    def log_trial_start(self, tracked: TrackedCell) -> None:
+        """Begin a run, beside others that are open."""
+        from ray.air.integrations.wandb import setup_wandb
+
+        self._runs[tracked] = setup_wandb(
+            dict(tracked.config),
+            trial_id=tracked.trial_id,
+            trial_name=tracked.cell_id,
+            group=tracked.experiment_dir_name,
+            project=self._folder.name,
+            dir=str(self._folder),
+            mode="offline",
+            reinit="create_new",
+            resume=None,
+            settings=WANDB_SETTINGS,
+        )
+
+    def log_trial_result(self, epoch: int, tracked: TrackedCell, result: dict[str, Any]) -> None:
+        """Log an epoch."""
+        self._runs[tracked].log(result, step=epoch)
+
+    def log_trial_end(self, tracked: TrackedCell, failed: bool) -> None:
+        """End a run."""
+        self._runs.pop(tracked).finish(exit_code=int(failed))
+
+    def on_experiment_end(self, _: Any) -> None:
+        """Wait until all is written; raise RuntimeError if the service died before."""
+        import wandb
+
+        try:
+            wandb.teardown()
+        except SystemExit as end:  # of the service, with its code: wandb would end this process too
+            raise RuntimeError(f"wandb's service ended early, with code {end.code}; runs may be cut short") from None
+
+
+class Tracking:
+    """Hands the cells of a run to loggers, by the names of their trackers; ``run`` tells this run from others.
+
+    A logger that fails is left out from then on, and ``errors`` says why: a study is worth more than its curves.
+    """
+
+    def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
+        self._loggers, self._folder, self._run = dict(loggers), folder, run
+        self._open: dict[str, TrackedCell] = {}
+        self._epochs: dict[str, int] = {}
+        self.errors: dict[str, str] = {}
+        self._tell("setup")
+
+    def cell_started(self, cell: CellSettings, seeds: int) -> None:
+        """Begin a cell."""
+        cell_id = cell.cell_id
+        config = {"cell_id": cell_id, **cell.model_dump(), "seeds": seeds}
+        path = self._folder / "tensorboard" / self._run / cell_id if "tensorboard" in self._loggers else self._folder
+        tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, str(path), self._run)
+        if self._loggers:
+            tracked.init_local_path()
+        self._open[cell_id], self._epochs[cell_id] = tracked, 0
+        self._tell("log_trial_start", tracked)
+
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+        """Log an epoch; one that is reported again, by a cell that goes on from a checkpoint, is not logged again."""
+        if epoch > self._epochs[cell_id]:
+            self._epochs[cell_id] = epoch
+            result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
+            self._tell("log_trial_result", epoch, self._open[cell_id], result)
+
+    def cell_ended(self, cell_id: str, failed: bool) -> None:
+        """End a cell."""
+        self._tell("log_trial_end", self._open.pop(cell_id), failed)
+
+    def close(self) -> None:
+        """End what an interruption has left open, and wait until all is written."""
+        for tracked in self._open.values():
+            self._tell("log_trial_end", tracked, True)
+        self._tell("on_experiment_end", [])
+
+    def _tell(self, what: str, *arguments: Any) -> None:
+        for tracker, logger in list(self._loggers.items()):
+            try:
+                getattr(logger, what)(*arguments)
+            except Exception as error:  # of any library that a tracker uses
+                del self._loggers[tracker]
+                lines = str(error).strip().splitlines() or ["no message"]
+                self.errors[f"tracking by {tracker}"] = f"{type(error).__name__}: {lines[0]}; the study goes on without"
+
+
+def tracking_by(trackers: Collection[str], study: str) -> Tracking:
+    """Return what logs the cells of a run by Ray's own loggers, each imported only where it is asked for."""
+    folder, run = folder_for(study, trackers), f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    loggers: dict[str, Any] = {}
+    if "tensorboard" in trackers:
+        from ray.tune.logger import TBXLoggerCallback
+
+        loggers["tensorboard"] = TBXLoggerCallback()  # type: ignore[no-untyped-call]
+    if "mlflow" in trackers:
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
+    if "wandb" in trackers:
+        loggers["wandb"] = WandbRuns(folder)
+    return Tracking(loggers, folder, run)

@@ -1,0 +1,1 @@
+"""A grid file: read, checked and turned into cells."""

@@ -1,0 +1,167 @@
+"""YAML that people write by hand: whatever is wrong with it is told with its line and its key."""
+
+import re
+import reprlib
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from yaml.reader import ReaderError
+
+from study.words import meant
+
+At = tuple[str | int, ...]  # the keys and indices that lead to a place
+
+
+class PlacedError(ValueError):
+    """What is wrong at a place. A pydantic validator raises it with the place as seen from what it validates."""
+
+    def __init__(self, message: str, *at: str | int) -> None:
+        super().__init__(message)
+        self.message, self.at = message, at
+
+
+class UnreadableError(ValueError):
+    """Text that is not YAML as it is used here: the message says why, and ``line`` where, if that is known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain words are off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all others are text.
+
+    PyYAML follows YAML 1.1, where 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a date.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"(?i:yes|no|true|false|on|off)", "yYnNtTfFoO"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]{0,99})", "-+0123456789"),
+    ("float", r"[-+]?(?:(?:0|[1-9][0-9_]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(?i:inf)|\.(?i:nan)", "-+."),
+    ("null", r"~|(?i:null)|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
+
+
+class YamlFile:
+    """The content of a YAML text as plain values, and the line of each place in it.
+
+    Raises UnreadableError for text that is no YAML, and for keys that are there twice.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            loader = _Loader(text)
+            self._root = loader.get_single_node()
+            if self._root is not None:
+                _check(self._root, loader, set(), set())
+            self.content: Any = None if self._root is None else loader.construct_document(self._root)
+        except ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise UnreadableError(f"the character {chr(error.character)!r} is not allowed; remove it", line) from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            problem = getattr(error, "problem", None) or "cannot be read"
+            raise UnreadableError(f"malformed YAML: {problem}", mark.line + 1 if mark else None) from None
+        except RecursionError:
+            raise UnreadableError("malformed YAML: nested too deeply") from None
+
+    def line(self, at: At) -> int:
+        """Return the line, from 1, of the last of the keys and indices that exists."""
+        node, line = self._root, 1
+        for part in at:
+            entry = _entry(node, part)
+            if entry is None:
+                break
+            line, node = entry
+        return line
+
+    def problem(self, error: ValidationError) -> tuple[int, str]:
+        """Return the first of the problems that pydantic found: its line, its key and what it is."""
+        found = []
+        for detail in error.errors(include_url=False):
+            at, message = _told(detail)
+            found.append((self.line(at), f"{place(at)}: {message}" if at else message))
+        return min(found)
+
+
+def place(at: At) -> str:
+    """Write where something stands, such as factors.dropout.values[0]."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in at]
+    return "".join(parts).removeprefix(".")
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() else repr(key)
+
+
+def _told(detail: Any) -> tuple[At, str]:
+    """Return the place of a problem that pydantic found, and what to say of it."""
+    at, kind, given = tuple(detail["loc"]), detail["type"], reprlib.repr(detail["input"])
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, PlacedError):
+        return (*at, *cause.at), cause.message
+    if kind == "missing":
+        return at[:-1], f"the key {at[-1]} is missing"
+    if kind == "too_short":
+        return at, f"expected at least one, not {given}"
+    expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if kind == "literal_error" and isinstance(detail["input"], str):
+        near = meant(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+        expected, given = expected, given + (f"; {near}" if near.startswith("did") else "")
+    return at, f"{expected}, not {given}"
+
+
+def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
+    """Return the line and the node of an entry, or None where there is none."""
+    if isinstance(node, yaml.MappingNode):
+        # The last counts: merged entries come first once the content has been made.
+        pairs = [(key.start_mark.line + 1, value) for key, value in node.value if key.value == part]
+        return pairs[-1] if pairs else None
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line + 1, node.value[part]
+    return None
+
+
+def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> None:
+    """Refuse tags, endless aliases, and keys that are no text or are there twice."""
+    line = node.start_mark.line + 1
+    if id(node) in above:
+        raise UnreadableError("an alias contains itself", line)
+    if id(node) in checked:
+        return
+    checked.add(id(node))
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    usual = loader.resolve(type(node), node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+    if node.tag not in (usual, "tag:yaml.org,2002:str"):
+        raise UnreadableError(f"the tag {node.tag!r} has no use here; remove it", line)
+    for child in _children(node):
+        _check(child, loader, checked, above | {id(node)})
+
+
+def _children(node: Any) -> Iterator[Any]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.tag == "tag:yaml.org,2002:merge":
+            yield value
+            continue
+        if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
+            raise UnreadableError(f"the key {reprlib.repr(key.value)} is not text; expected a name", line)
+        if key.value in lines:
+            raise UnreadableError(
+                f"the key {_printable(key.value)} is there twice, first in line {lines[key.value]}", line
+            )
+        lines[key.value] = line
+        yield value

@@ -1,0 +1,50 @@
+"""``study confirm``: the cells that selection chose, trained again with seeds that no study has."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from analysis.load import StudyData
+from analysis.statistics.selection import chosen_cells, fixed_contrasts
+from analysis.stored import CONFIRMATION
+from study.grid.grid import MAX_SEEDS, Grid, GridError
+from study.grid.parts import Factor, Role
+from study.plan.jobs import study_info
+from study.plan.request import Work
+from study.store.files import StoreError
+from study.store.store import Store
+from study.store.study_json import config_of
+
+if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
+    pass
+
+
+def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
+    """Return what the confirmation of a study has to train: its chosen cells, unpruned, with ``seeds`` fresh seeds.
+
+    They count from MAX_SEEDS, where the seeds of studies end, so that they never overlap with any that the study has
+    or will have. Raises GridError for an impossible number of seeds, StoreError for a study that cannot be confirmed.
+    """
+    if not 2 <= seeds <= MAX_SEEDS:
+        raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
+    if confirmed := data.info.confirms:
+        raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
+    ids = chosen_cells(data)
+    chosen = {cell["cell_id"]: config_of(cell) for cell in data.info.cells if cell["cell_id"] in ids}
+    if not chosen:
+        raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
+    for cell_id, cell in chosen.items():
+        if cell.cell_id != cell_id:
+            raise StoreError(f"cell {cell_id} of {data.name} has the id {cell.cell_id} now; run the study again first")
+    roles = data.info.roles
+    grid = Grid(
+        name=data.info.grid,
+        description=f"The chosen cells of {data.name}, with fresh seeds.",
+        factors={name: Factor(role=cast(Role, role)) for name, role in roles.items()},
+        cells=[{name: getattr(cell, name) for name in roles} for cell in chosen.values()],
+        protocol=dict(data.info.protocol),
+    )
+    store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
+    cells = list(chosen.values())
+    info = study_info(store.study, grid, cells, fresh, store.read_info())
+    info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
+    return Work(grid, cells, fresh, "none", store, info)

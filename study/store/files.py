@@ -1,0 +1,139 @@
+"""Folders in any storage that pyarrow.fs can reach: a directory, NFS, S3, GCS. Files are read and written whole."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from study.errors import StudyError
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0  # between two tries; each wait is twice the one before
+LASTING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)  # waiting mends none of them
+
+T = TypeVar("T")
+
+
+class StoreError(StudyError):
+    """A storage that cannot be used as asked: the message names it, says why, and what to do."""
+
+
+class Folder:
+    """A folder of a storage, a path or a URI such as ``s3://bucket/studies``; names in it are relative to it.
+
+    What fails is tried again for ``patience_s`` seconds, then StoreError is raised.
+    """
+
+    def __init__(self, storage: str, name: str, patience_s: float = 0.0) -> None:
+        self.storage, self.name, self.patience_s = storage, name, patience_s
+        self.filesystem, root = filesystem_of(storage)
+        self.path = f"{root}/{name}"
+
+    def make(self, folder: str = "") -> None:
+        """Make this folder, or one in it, where missing."""
+        path = f"{self.path}/{folder}".rstrip("/")
+        self._try("write to", lambda: self.filesystem.create_dir(path, recursive=True))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder of this one, in alphabetical order; none where it is missing."""
+        selector = pafs.FileSelector(f"{self.path}/{folder}", allow_not_found=True)
+        infos = self._try("read", lambda: self.filesystem.get_file_info(selector))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file, or None where there is none."""
+
+        def read() -> bytes | None:
+            try:
+                with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                return None
+
+        return self._try("read", read)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file whole: under another name first where files are renamed, as one object where they are put."""
+        folder, _, base = f"{self.path}/{name}".rpartition("/")
+        renames = isinstance(self.filesystem, pafs.LocalFileSystem)
+        first = f"{folder}/.{base}.tmp" if renames else f"{folder}/{base}"
+
+        def put() -> None:
+            with self.filesystem.open_output_stream(first) as stream:
+                stream.write(content)
+            if renames:
+                self.filesystem.move(first, f"{folder}/{base}")
+
+        self._try("write to", put)
+
+    def move(self, name: str, other: str) -> None:
+        """Rename a file, if it is there."""
+
+        def move() -> None:
+            if self._is_there(name):
+                self.filesystem.move(f"{self.path}/{name}", f"{self.path}/{other}")
+
+        self._try("write to", move)
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+        def delete() -> None:
+            if self._is_there(name):
+                self.filesystem.delete_file(f"{self.path}/{name}")
+
+        self._try("write to", delete)
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder of this one with all that is in it, if it is there; an empty name is this folder."""
+        path = f"{self.path}/{folder}".rstrip("/")
+
+        def delete() -> None:
+            if self.filesystem.get_file_info(path).type != pafs.FileType.NotFound:
+                self.filesystem.delete_dir(path)
+
+        self._try("write to", delete)
+
+    def _is_there(self, name: str) -> bool:
+        return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type != pafs.FileType.NotFound)
+
+    def _try(self, what: str, action: Callable[[], T]) -> T:
+        deadline, wait_s = time.monotonic() + self.patience_s, FIRST_WAIT_S
+        while True:
+            try:
+                return action()
+            except OSError as error:
+                if isinstance(error, LASTING) or time.monotonic() + wait_s > deadline:
+                    raise StoreError(
+                        f"cannot {what} the storage {self.storage}: {error}; give one that you can use with --storage"
+                    ) from None
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
+    """Return the filesystem of a path or URI, and the path in it; raise StoreError."""
+    if "://" not in storage:
+        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(storage)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"storage {storage}: {error}; expected a folder, or a URI such as s3://bucket/dir") from None
+    return filesystem, str(path).rstrip("/")
+
+
+def folder_names(storage: str, having: str) -> list[str]:
+    """Return the names of the folders of a storage that have a file of a name, in alphabetical order."""
+    filesystem, root = filesystem_of(storage)
+    try:
+        folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+        infos = filesystem.get_file_info([f"{folder.path}/{having}" for folder in folders])
+    except OSError as error:
+        raise StoreError(
+            f"cannot read the storage {storage}: {error}; give one that you can use with --storage"
+        ) from None
+    return sorted(
+        folder.base_name for folder, info in zip(folders, infos, strict=True) if info.type == pafs.FileType.File
+    )

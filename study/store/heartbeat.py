@@ -1,0 +1,137 @@
+"""The driver's sign of life: driver.json in the study's folder says who runs the study and how far the run is.
+
+It keeps a second driver away, and is what ``study status`` reads. A driver that was killed leaves it behind; whoever
+comes next tells a dead driver from a living one by whether the file still changes, since clocks may disagree.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from study.store.files import Folder, StoreError
+
+FILE = "driver.json"
+BEAT_S = 5.0  # from one writing of the file to the next
+SETTLE_S = 0.5  # two drivers that start at once both see no other: the one whose file stands after this goes on
+PATIENCE = 3  # beats without a change, after which a driver counts as dead
+GIVE_UP = 9  # beats that could not be written, after which a driver ends its run
+
+
+class Heartbeat:
+    """Holds a study for this driver while it is open as a context manager, and beats in a thread of its own.
+
+    ``report`` returns what is told about the run with each beat, as plain JSON values. Entering raises StoreError where
+    another driver holds the study.
+    """
+
+    def __init__(self, folder: Folder, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
+        self.report: Callable[[], Mapping[str, Any]] = dict
+        self._folder, self._beat_s, self._settle_s = folder, beat_s, settle_s
+        self._id, self._beats = uuid.uuid4().hex, 0
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
+        self._trouble: StoreError | None = None
+
+    def __enter__(self) -> Self:
+        self.check_free()
+        self._folder.make()
+        self._beat()
+        time.sleep(self._settle_s)
+        held = self.read(self._folder)
+        if held is not None and held["id"] != self._id:
+            raise StoreError(_refusal(self._folder, held))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        held = self.read(self._folder)
+        if held is not None and held["id"] == self._id:
+            self._folder.delete(FILE)
+
+    @staticmethod
+    def read(folder: Folder) -> dict[str, Any] | None:
+        """Return the last beat of the study's driver, or None where there is none."""
+        content = folder.read(FILE)
+        if content is None:
+            return None
+        try:
+            beat = dict(json.loads(content))
+            return beat if {"id", "host", "pid", "beats", "beat_at", "started_at"} <= beat.keys() else None
+        except (ValueError, TypeError):  # not whole, or not ours: no driver of this program lives by it
+            return None
+
+    def check_free(self) -> None:
+        """Raise StoreError where a living driver holds the study; leaves no trace of its own."""
+        held = self.read(self._folder)
+        if held is not None and self._alive(held):
+            raise StoreError(_refusal(self._folder, held))
+
+    def check(self) -> None:
+        """Raise StoreError where another driver has taken the study, or GIVE_UP beats could not be written."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _alive(self, held: Mapping[str, Any]) -> bool:
+        """Tell whether another driver lives: by its process on this machine, else by its beat."""
+        if held["host"] == socket.gethostname() and not _process_lives(held["pid"]):
+            return False
+        for _ in range(PATIENCE):
+            time.sleep(self._beat_s)
+            now = self.read(self._folder)
+            if now is None:
+                return False
+            if (now["id"], now["beats"]) != (held["id"], held["beats"]):
+                return True
+        return False
+
+    def _beat(self) -> None:
+        self._beats += 1
+        who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
+        when = {"beats": self._beats, "beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._folder.put(FILE, json.dumps({**who, **when, **self.report()}).encode())
+
+    def _beat_on(self) -> None:
+        missed = 0
+        while not self._stop.wait(self._beat_s):
+            try:
+                held = self.read(self._folder)
+                if held is not None and held["id"] != self._id:
+                    self._trouble = StoreError(_refusal(self._folder, held))
+                    return
+                self._beat()
+                missed = 0
+            except StoreError as error:  # the storage may come back; a run whose beat is not seen may be taken over
+                missed += 1
+                if missed == GIVE_UP:
+                    self._trouble = error
+                    return
+
+
+def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
+    return (
+        f"the study {folder.name} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
+        "wait for it or stop it; a run may have another --name"
+    )
+
+
+def _process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is there, and someone else's
+        return True
+    return True

@@ -1,0 +1,33 @@
+"""What someone who misspelt a word may have meant."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+
+def meant(word: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Suggest the nearest word, known or other; where none is near, list the known ones."""
+    known = list(known)
+    if near := get_close_matches(word, [*known, *others], n=1):
+        return f"did you mean {near[0]}?"
+    return f"expected one of {', '.join(known)}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a time in minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+Value = bool | int | float | str
+
+
+def format_value(value: Value) -> str:
+    """Write a setting as a grid file does: off and on, and no needless decimals."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def describe(settings: Mapping[str, Value]) -> str:
+    """Write settings in a line."""
+    return ", ".join(f"{name} {format_value(value)}" for name, value in settings.items())

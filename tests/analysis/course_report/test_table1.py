@@ -1,0 +1,217 @@
+import csv
+import dataclasses
+import io
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from analysis.course_report.classifier_table import classifier_sheet
+from analysis.course_report.reported import ROWS, TABLE1
+from analysis.course_report.table1 import Table1, Table1Entry, table1_data, table1_rich, table1_sheet
+from analysis.output.formats import sheet_csv
+from analysis.statistics.cell_table import cells_sheet
+from analysis.statistics.cells import summarise_cells
+from tests.analysis.conftest import StoreBuilder
+
+
+def entry(table: Table1, row: str, sharing: bool) -> Table1Entry:
+    (found,) = (entry for entry in table.entries if entry.row == row and entry.sharing == sharing)
+    return found
+
+
+@pytest.fixture
+def table(store: StoreBuilder) -> Table1:
+    """Sharing off: a reference, two weights and a pruned one, and a short cell; sharing on: a failed reference only."""
+    store.cell([0.80, 0.82, 0.87])
+    store.cell([0.90, 0.90, 0.90], [0.70, 0.70, 0.70], aux_weight=1)
+    store.cell([0.84, 0.86, 0.88], [0.80, 0.80, 0.80], aux_weight=10)
+    store.cell([0.99, 0.99, 0.99], status="pruned", aux_weight=100)
+    store.cell([0.91, 0.92], aux_weight=1, dropout=0.5)
+    store.cell([None, None, None], sharing=True, status="failed")
+    return table1_data(store.load())
+
+
+def test_the_entries_are_those_of_the_report(table: Table1) -> None:
+    assert [(entry.row, entry.sharing) for entry in table.entries] == [
+        (row, on) for row in ROWS for on in (False, True)
+    ]
+    assert all(entry.reported == TABLE1[entry.row, entry.sharing] for entry in table.entries)
+    reported = entry(table, "auxiliary on + dropout", True).reported
+    assert (reported.mean, reported.std, reported.n) == (91.2, 1.1, 10)
+
+
+def test_an_entry_holds_the_mean_the_deviation_and_n(table: Table1) -> None:
+    reference = entry(table, "auxiliary off", False)
+    assert reference.mean == pytest.approx(0.83)
+    assert reference.std == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))
+    assert (reference.state, reference.n, reference.competed) == ("complete", 3, 1)
+    assert reference.chosen == {"cell_id": "cell00", "aux_weight": 0, "dropout": 0, "learning_rate": 0.001}
+
+
+def test_the_weight_is_chosen_by_validation_and_not_by_test_accuracy(table: Table1) -> None:
+    chosen = entry(table, "auxiliary on", False)
+    assert chosen.chosen["aux_weight"] == 10
+    assert chosen.mean == pytest.approx(0.86)
+    assert (chosen.competed, chosen.weights) == (2, 2)
+
+
+@pytest.mark.parametrize("weights", [(3, 1), (1, 3)])
+def test_of_equals_the_smaller_weight_is_chosen(store: StoreBuilder, weights: tuple[int, int]) -> None:
+    # Both are 497 of 600 pairs, but the mean of the larger weight's is greater in the last bit.
+    by_weight = {3: (0.845, 0.975, 0.665), 1: (0.82, 0.96, 0.705)}
+    for weight in weights:
+        store.cell([0.5] * 3, by_weight[weight], aux_weight=weight)
+    means = summarise_cells(store.load()).set_index("aux_weight")["val_accuracy_mean"]
+    assert means[3] > means[1]
+    assert entry(table1_data(store.load()), "auxiliary on", False).chosen["aux_weight"] == 1
+
+
+def test_further_factors_compete_by_the_same_rule_and_are_named(store: StoreBuilder) -> None:
+    store.roles["batch_size"] = "tuned"
+    for dropout, rate, size, val in ((0.2, 0.001, 50, 0.8), (0.5, 0.001, 50, 0.7), (0.5, 0.01, 100, 0.9)):
+        store.cell([val] * 3, dropout=dropout, learning_rate=rate, aux_weight=1, batch_size=size)
+    table = table1_data(store.load())
+    chosen = entry(table, "auxiliary on + dropout", False)
+    named = {"aux_weight": 1, "dropout": 0.5, "learning_rate": 0.01, "batch_size": 100}
+    assert chosen.chosen == {"cell_id": "cell02"} | named
+    assert (chosen.competed, chosen.weights) == (3, 1)
+    assert (
+        "aux weight 1, dropout 0.5, learning rate 0.01, batch size 100; best of 3 cells"
+        in table1_sheet(table).texts[4][4]
+    )
+
+
+def test_another_model_is_not_in_the_table(store: StoreBuilder) -> None:
+    store.cell([0.95] * 3, model="classifier")
+    assert entry(table1_data(store.load()), "auxiliary off", False).state == "not in this study"
+
+
+def test_an_entry_without_a_complete_cell_is_its_state(store: StoreBuilder, table: Table1) -> None:
+    states = {(e.row, e.sharing): e.state for e in table.entries if e.state != "complete"}
+    assert states == {
+        ("auxiliary off", True): "failed: 3 of 3",
+        ("auxiliary on", True): "not in this study",
+        ("auxiliary on + dropout", False): "2 of 3 seeds",
+        ("auxiliary on + dropout", True): "not in this study",
+    }
+    short = entry(table, "auxiliary on + dropout", False)
+    assert (short.mean, short.std, short.n, short.chosen) == (None, None, 0, {})
+    store.part(store.plan(aux_weight=3, dropout=0.5), [0.5] * 3, status="pruned", epochs=20)
+    mixed = table1_data(store.load())
+    assert entry(mixed, "auxiliary on + dropout", False).state == "2 of 3 seeds; pruned at epoch 20"
+
+
+def test_a_note_names_the_cells_that_did_not_compete(table: Table1) -> None:
+    (note,) = table.notes[1:]
+    assert note == "Did not compete for auxiliary on, sharing off: aux weight 100 (pruned at epoch 2)."
+
+
+def test_the_screen_shows_all_in_80_columns(table: Table1) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table1_rich(table))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).replace("│", " ").split())
+    for expected in (
+        "Table I of abc",
+        "83.0 ± 3.6 (n = 3)",
+        "report 80.7 ± 1.1",
+        "86.0 ± 2.0 (n = 3)",
+        "failed: 3 of 3",
+        "2 of 3 seeds",
+        "not in this study",
+        "highest mean validation accuracy",
+        "aux weight 100 (pruned at epoch 2)",
+    ):
+        assert expected in text
+    assert any("aux weight 10, learning" in line for line in lines)
+
+
+def test_the_sheet_has_a_row_an_entry(table: Table1) -> None:
+    sheet = table1_sheet(table)
+    assert sheet.texts == [
+        ["auxiliary off", "off", "83.0 ± 3.6 (n = 3)", "80.7 ± 1.1", "learning rate 0.001"],
+        ["auxiliary off", "on", "failed: 3 of 3", "83.9 ± 0.6", "–"],
+        [
+            "auxiliary on",
+            "off",
+            "86.0 ± 2.0 (n = 3)",
+            "85.1 ± 1.8",
+            "aux weight 10, learning rate 0.001; best of 2 weights",
+        ],
+        ["auxiliary on", "on", "not in this study", "86.0 ± 1.5", "–"],
+        ["auxiliary on + dropout", "off", "2 of 3 seeds", "89.2 ± 1.0", "–"],
+        ["auxiliary on + dropout", "on", "not in this study", "91.2 ± 1.1", "–"],
+    ]
+    assert sheet.notes == table.notes
+
+
+def test_csv_has_fractions_at_full_precision_and_nothing_where_nothing_is_known(table: Table1) -> None:
+    lines = list(csv.DictReader(io.StringIO(sheet_csv(table1_sheet(table)))))
+    assert len(lines) == 6
+    first, chosen, short = lines[0], lines[2], lines[4]
+    reference = entry(table, "auxiliary off", False)
+    assert (float(first["test_accuracy_mean"]), float(first["test_accuracy_std"])) == (reference.mean, reference.std)
+    assert (first["reported_mean"], first["reported_std"], first["reported_n"]) == ("0.807", "0.011", "10")
+    assert (chosen["row"], chosen["sharing"], chosen["n"]) == ("auxiliary on", "False", "3")
+    assert (chosen["cell_id"], chosen["aux_weight"], chosen["cells_competed"]) == ("cell02", "10.0", "2")
+    assert (short["state"], short["test_accuracy_mean"], short["aux_weight"]) == ("2 of 3 seeds", "", "")
+
+
+def test_one_seed_is_shown_without_a_deviation(store: StoreBuilder) -> None:
+    store.seeds = 1
+    store.cell([0.8])
+    table = table1_data(store.load())
+    assert entry(table, "auxiliary off", False).std is None
+    assert table1_sheet(table).texts[0][2] == "80.0 (n = 1)"
+
+
+def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.87], [0.7, 0.7, 0.7], sharing=True, aux_weight=3)
+    store.part(store.plan(), [0.4] * 3, status="pruned", epochs=20)
+    store.cell([None] * 3, status="failed", dropout=0.5)
+    sheet = cells_sheet(store.load(), np.random.default_rng(0))
+    assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "seeds"]
+    # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
+    assert sheet.texts == [
+        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0"],
+        ["off", "0", "0", "pruned at epoch 20", "–", "–", "–", "–", "–"],
+        ["off", "0.5", "0", "failed: 3 of 3", "–", "–", "–", "–", "–"],
+    ]
+    complete, pruned, failed = sheet.rows
+    assert complete["test_accuracy_mean"] == pytest.approx(0.83)
+    assert 0.74 < complete["test_accuracy_bca_low"] < 0.83 < complete["test_accuracy_bca_high"] < 0.92
+    assert (pruned["epochs"], pruned["test_accuracy_mean"], pruned["error"]) == (20, None, None)
+    assert failed["error"] == "RuntimeError: worker lost"
+
+
+def test_the_classifier_sheet_has_both_rules(store: StoreBuilder) -> None:
+    store.cell([0.9, 0.9, 0.9])
+    assert classifier_sheet(store.load(), np.random.default_rng(0)) is None
+    store.cell([0.96, 0.97, 0.98], model="classifier", sharing=True)
+    data = store.load()
+    by_probability = data.trials["test_accuracy_by_probability"].where(data.trials["cell_id"] == "cell00", 0.99)
+    data = dataclasses.replace(data, trials=data.trials.assign(test_accuracy_by_probability=by_probability))
+    sheet = classifier_sheet(data, np.random.default_rng(0))
+    assert sheet is not None
+    assert [row[2:] for row in sheet.texts] == [
+        ["97.0", "1.0", "94.5 to 99.5", "3", "95.5"],
+        ["97.0", "1.0", "94.5 to 99.5", "3", "97.0"],
+        ["99.0", "0.0", "99.0 to 99.0", "3", "–"],
+    ]
+    assert [row["metric"] for row in sheet.rows] == [
+        "test_digit_accuracy",
+        "test_accuracy",
+        "test_accuracy_by_probability",
+    ]
+
+
+def test_a_classifier_without_the_later_column_is_shown_by_rule(store: StoreBuilder) -> None:
+    store.cell([0.96, 0.97, 0.98], model="classifier", sharing=True)
+    data = store.load()
+    older = dataclasses.replace(data, trials=data.trials.drop(columns="test_accuracy_by_probability"))
+    sheet = classifier_sheet(older, np.random.default_rng(0))
+    assert sheet is not None
+    assert len(sheet.rows) == 2

@@ -1,0 +1,169 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics.effects import anova_data, contrasts_data, main_effects_data
+from tests.analysis.conftest import StoreBuilder, with_info
+
+RNG = np.random.default_rng
+SHARING = {"name": "sharing", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}
+
+
+def contrast(name: str, plus: float, minus: float) -> dict[str, object]:
+    return {"name": name, "plus": [{"aux_weight": plus}], "minus": [{"aux_weight": minus}]}
+
+
+def test_a_contrast_is_paired_and_tested_by_t(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.84])
+    store.cell([0.83, 0.84, 0.88], sharing=True)
+    data = store.load()
+    data = with_info(data, contrasts=[SHARING])
+    (found,) = contrasts_data(data, RNG(0))
+    assert found.estimate is not None
+    assert found.state == "complete"
+    assert (found.estimate.n, found.estimate.mean, found.estimate.std) == pytest.approx((3, 0.03, 0.01))
+    expected = stats.ttest_rel([0.83, 0.84, 0.88], [0.80, 0.82, 0.84])
+    assert (found.p, found.p_holm) == pytest.approx((expected.pvalue, expected.pvalue))
+    assert (found.estimate.low, found.estimate.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert [cell["cell_id"] for cell in (*found.plus, *found.minus)] == ["cell01", "cell00"]
+
+
+def test_holm_counts_the_complete_contrasts(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.84])
+    store.cell([0.83, 0.84, 0.88], aux_weight=1)  # gains 0.03, 0.02, 0.04
+    store.cell([0.80, 0.83, 0.86], aux_weight=3)  # gains 0.00, 0.01, 0.02
+    store.part(store.plan(aux_weight=10), [0.5] * 3, status="pruned", epochs=20)
+    data = store.load()
+    data = with_info(
+        data, contrasts=[contrast("a", 1, 0), contrast("b", 3, 0), contrast("c", 10, 0), contrast("d", 7, 0)]
+    )
+    a, b, c, d = contrasts_data(data, RNG(0))
+    p_a, p_b = (stats.ttest_1samp(gains, 0).pvalue for gains in ([0.03, 0.02, 0.04], [0.00, 0.01, 0.02]))
+    assert p_a < p_b
+    assert (a.p_holm, b.p_holm) == pytest.approx((2 * p_a, max(2 * p_a, p_b)))
+    assert (c.state, c.estimate, c.p_holm) == ("aux weight 10: pruned at epoch 20", None, None)
+    assert d.state == "aux weight 7: not in this study"
+
+
+def test_a_condition_of_many_stands_for_the_best_on_validation(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.80, 0.80], sharing=False)
+    store.cell([0.85, 0.85, 0.85], [0.9, 0.9, 0.9], sharing=True, aux_weight=3)
+    store.cell([0.99, 0.99, 0.99], [0.8, 0.8, 0.8], sharing=True, aux_weight=1)
+    data = store.load()
+    data = with_info(data, contrasts=[SHARING])
+    (found,) = contrasts_data(data, RNG(0))
+    assert found.estimate is not None
+    assert found.estimate.mean == pytest.approx(0.05)
+    assert found.p == 0  # the three differences are alike
+
+
+def test_an_interaction_has_two_cells_on_either_side(store: StoreBuilder) -> None:
+    for sharing, weight, accuracies in (
+        (False, 0, [0.80, 0.82, 0.84]),
+        (True, 0, [0.83, 0.85, 0.87]),
+        (False, 1, [0.84, 0.85, 0.86]),
+        (True, 1, [0.89, 0.90, 0.94]),
+    ):
+        store.cell(accuracies, sharing=sharing, aux_weight=weight)
+    data = store.load()
+    plus = [{"sharing": True, "aux_weight": 1}, {"sharing": False, "aux_weight": 0}]
+    minus = [{"sharing": True, "aux_weight": 0}, {"sharing": False, "aux_weight": 1}]
+    data = with_info(data, contrasts=[{"name": "interaction", "plus": plus, "minus": minus}])
+    (found,) = contrasts_data(data, RNG(0))
+    assert found.estimate is not None
+    assert found.estimate.mean == pytest.approx(np.mean([0.02, 0.02, 0.05]))
+
+
+def test_one_seed_has_a_difference_but_no_p(new_store: Callable[..., StoreBuilder]) -> None:
+    store = new_store(seeds=1)
+    store.cell([0.80])
+    store.cell([0.83], sharing=True)
+    data = store.load()
+    data = with_info(data, contrasts=[SHARING])
+    (found,) = contrasts_data(data, RNG(0))
+    assert found.estimate is not None
+    assert found.estimate.mean == pytest.approx(0.03)
+    assert found.p is not None
+    assert np.isnan(found.p)
+    assert found.p_holm is None
+
+
+@pytest.fixture
+def crossed(store: StoreBuilder) -> StoreBuilder:
+    """Sharing x dropout, the learning rate tied to dropout; three seeds that differ by 0, 0.01 and 0.02."""
+    for sharing, dropout, base in ((False, 0, 0.80), (True, 0, 0.82), (False, 0.5, 0.85), (True, 0.5, 0.89)):
+        rate = 0.01 if dropout else 0.001
+        values = [base + 0.01 * seed for seed in range(3)]
+        store.cell(values, sharing=sharing, dropout=dropout, learning_rate=rate)
+    return store
+
+
+def test_main_effects_average_pairs_that_differ_in_nothing_else(crossed: StoreBuilder) -> None:
+    sharing, dropout = main_effects_data(crossed.load(), RNG(0))
+    assert (sharing.factor, sharing.value, sharing.baseline, sharing.along, sharing.pairs) == (
+        "sharing",
+        True,
+        False,
+        (),
+        2,
+    )
+    assert sharing.estimate.mean == pytest.approx((0.02 + 0.04) / 2)
+    assert sharing.estimate.std == pytest.approx(0)
+    assert (dropout.factor, dropout.value, dropout.along) == ("dropout", 0.5, ("learning_rate",))
+    assert dropout.estimate.mean == pytest.approx((0.05 + 0.07) / 2)
+
+
+def test_a_cell_without_its_twin_has_no_part(crossed: StoreBuilder) -> None:
+    crossed.cell([0.99] * 3, sharing=True, aux_weight=1)
+    crossed.cell([0.99] * 3, sharing=False, dropout=0.5, aux_weight=1, learning_rate=0.01)
+    sharing = next(e for e in main_effects_data(crossed.load(), RNG(0)) if e.factor == "sharing")
+    assert sharing.pairs == 2
+
+
+def test_classifiers_and_incomplete_cells_have_no_main_effect(crossed: StoreBuilder) -> None:
+    before = main_effects_data(crossed.load(), RNG(0))
+    crossed.cell([0.99] * 3, sharing=True, model="classifier")
+    crossed.part(crossed.plan(sharing=True, aux_weight=1), [0.5] * 3, status="pruned")
+    assert main_effects_data(crossed.load(), RNG(0)) == before
+
+
+def test_sums_of_squares_of_a_balanced_table_by_hand(crossed: StoreBuilder) -> None:
+    anova = anova_data(crossed.load())
+    rows = {row.term: row for row in anova.rows}
+    assert (anova.n, anova.note) == (12, "")
+    assert list(rows) == ["sharing", "dropout", "seed", "sharing x dropout", "residual"]
+    # Cell means 0.81, 0.83, 0.86, 0.90 around 0.85: effects of half of 0.03, 0.06 and 0.01 over 12 trainings.
+    assert [rows[name].df for name in rows] == [1, 1, 2, 1, 6]
+    expected = [12 * 0.015**2, 12 * 0.03**2, 4 * 2 * 0.01**2, 12 * 0.005**2, 0]
+    assert [row.sum_sq for row in anova.rows] == pytest.approx(expected)
+    assert rows["residual"].p is None
+
+
+def test_f_and_p_of_one_factor_are_those_of_a_paired_t(store: StoreBuilder) -> None:
+    off, on = [0.80, 0.82, 0.81], [0.84, 0.83, 0.86]
+    store.cell(off)
+    store.cell(on, sharing=True)
+    sharing, seed, residual = anova_data(store.load()).rows
+    expected = stats.ttest_rel(on, off)
+    assert (sharing.f, sharing.p) == pytest.approx((expected.statistic**2, expected.pvalue))
+    assert sharing.partial_eta_sq == pytest.approx(sharing.sum_sq / (sharing.sum_sq + residual.sum_sq))
+    assert (seed.df, residual.df) == (2, 2)
+
+
+def test_a_crossing_with_a_hole_has_no_anova(crossed: StoreBuilder) -> None:
+    crossed.part(crossed.plan(sharing=True, aux_weight=1), [0.5] * 3, status="pruned")
+    crossed.cell([0.9] * 3, aux_weight=1)
+    anova = anova_data(crossed.load())
+    assert anova.rows == ()
+    assert anova.note.startswith("No analysis of variance: of 8 combinations of sharing, dropout, aux_weight, 5 are")
+
+
+def test_one_cell_or_one_seed_has_no_anova(store: StoreBuilder, new_store: Callable[..., StoreBuilder]) -> None:
+    store.cell([0.9] * 3)
+    single = new_store(name="single", seeds=1)
+    single.cell([0.9])
+    single.cell([0.8], sharing=True)
+    for data in (store.load(), single.load()):
+        assert anova_data(data).note == "An analysis of variance needs a factor with two values and two seeds."

@@ -1,0 +1,99 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from study.driver.progress import Progress
+
+
+@pytest.fixture
+def clock():
+    """A clock that the test sets: clock.now in seconds."""
+
+    class Clock:
+        now = 100.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def screen(terminal=False):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+
+
+def test_a_cell_that_is_tried_again_says_why(clock):
+    console = screen()
+    with Progress(4, console, clock) as progress:
+        progress.cell_started("a", "sharing off", 10, 80)
+        progress.cells_set_back(["a"], "OSError: [Errno 5] disk gone")
+        progress.cells_set_back(["a", "b", "c"], "gone")
+    assert console.file.getvalue().splitlines() == [
+        "sharing off: OSError: [Errno 5] disk gone; it goes on from its last checkpoint",
+        "sharing off and 2 cells with it: gone; it goes on from its last checkpoint",
+    ]
+
+
+def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
+    console = screen()
+    with Progress(4, console, clock) as progress:
+        progress.cell_started("a", "sharing off", 10, 80)
+        progress.cell_advanced("a", 60, 0.8125)
+        clock.now += 30
+        progress.cell_ended("a", "finished")
+    (line,) = console.file.getvalue().splitlines()
+    # One of four cells in 30 s: three more take 90 s; 10 trainings in half a minute.
+    assert line == (
+        "sharing off: finished at epoch 60, validation 81.2 % | "
+        "1 of 4 cells done; 20.0 trainings/min, about 1 min 30 s left"
+    )
+
+
+def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock):
+    progress = Progress(4, screen(), clock)
+    assert progress.time_left_s() is None
+    clock.now += 1000  # Ray starts
+    progress.cell_started("a", "a", 10, 80)
+    progress.cell_advanced("a", 20, 0.5)
+    clock.now += 10
+    # A quarter of the first cell's 80 epochs in 10 s, so 3.75 cells more at 40 s each.
+    assert progress.time_left_s() == pytest.approx(150)
+    progress.cell_advanced("a", 40, 0.5)
+    clock.now += 10
+    progress.cell_ended("a", "finished")
+    progress.cell_started("b", "b", 10, 80)
+    progress.cell_advanced("b", 20, 0.5)
+    # 20 of an expected 40 epochs: 1.5 cells in 20 s, 2.5 to go.
+    assert progress.time_left_s() == pytest.approx(20 * 2.5 / 1.5)
+
+
+def test_summary_counts_pruned_and_failed(clock):
+    progress = Progress(3, screen(), clock)
+    for key, how in (("a", "finished"), ("b", "pruned"), ("c", "failed")):
+        progress.cell_started(key, key, 10, 80)
+        clock.now += 20
+        progress.cell_ended(key, how)
+    assert progress.summary() == "3 of 3 cells done, 1 pruned, 1 failed; 30.0 trainings/min"
+
+
+def test_live_table_shows_running_cells_with_epoch_and_accuracy(clock):
+    console = screen(terminal=True)
+    with Progress(2, console, clock) as progress:
+        progress.cell_started("a", "sharing on", 10, 80)
+        progress.cell_advanced("a", 7, 0.5)
+        console.print(progress.render())
+    text = console.file.getvalue()
+    row = next(line for line in text.splitlines() if "sharing on" in line)
+    assert row.split()[2:] == ["10", "7", "of", "80", "50.0", "%"]
+    assert "0 of 2 cells done; starting" in text
+
+
+def test_a_run_that_time_alone_ends_counts_without_a_total(clock):
+    console = screen()
+    with Progress(None, console, clock) as progress:
+        progress.cell_started("a", "sharing off", 10, 80)
+        clock.now += 30
+        progress.cell_ended("a", "finished")
+    assert progress.summary() == "1 cells done; 20.0 trainings/min"
+    assert (progress.snapshot()["cells"], progress.time_left_s()) == (None, None)

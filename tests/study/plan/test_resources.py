@@ -1,0 +1,100 @@
+import os
+
+import pytest
+import torch
+
+from study.plan.jobs import Job
+from study.plan.resources import LaunchError, Resources, placed, resources_for
+from trainables.digits.settings import CellConfig
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(("gpus_here", "share"), [(0, 0), (2, 0.25)])
+def test_a_gpu_is_shared_where_there_is_one(monkeypatch, gpus_here, share):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus_here)
+    asked = resources_for(1, None, None, None, cells_per_trial="1")
+    resources, _ = placed(asked, [{"CPU": 8.0, "GPU": float(gpus_here)}])
+    assert resources == Resources(1, share, cells_per_trial=1, gpus=gpus_here)
+    assert resources.device == ("cuda" if gpus_here else "cpu")
+
+
+@pytest.mark.parametrize(("cells", "share"), [("auto", 1), ("1", 0.25), ("2", 0.5), ("9", 1)])
+def test_a_pack_of_many_cells_has_a_gpu_to_itself(cells, share):
+    asked = resources_for(1, None, "auto", None, cells_per_trial=cells)
+    assert placed(asked, [WITH_GPUS])[0].gpus_per_trial == share
+
+
+@pytest.mark.parametrize("cells", ["0", "-1", "two", "1.5", ""])
+def test_cells_that_make_no_pack_are_refused(cells):
+    with pytest.raises(LaunchError, match=f"--cells-per-trial {cells}: expected auto, or 1 or more"):
+        resources_for(1, 0, None, None, cells_per_trial=cells)
+
+
+def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
+    jobs = [Job(CellConfig(aux_weight=weight), tuple(range(10)), whole=True) for weight in range(40)]
+    assert Resources(1, 0).cells_in_a_pack(jobs) == 1
+    assert Resources(1, 0, cells_per_trial=3).cells_in_a_pack(jobs) == 3
+    assert Resources(1, 1, gpus=1).cells_in_a_pack(jobs) == 32  # 320 trainings at most
+    assert Resources(1, 1, gpus=3).cells_in_a_pack(jobs) == 14
+    assert Resources(1, 0.25, gpus=4).cells_in_a_pack(jobs) == 3  # 16 packs at once
+    assert Resources(1, 2, gpus=1).cells_in_a_pack(jobs) == 32  # the GPUs are still to come
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "message"),
+    [
+        (1, 1, "--gpus-per-trial 1: this machine has 0 GPUs; .*--address"),
+        (1, 0.5, "--gpus-per-trial 0.5: this machine has 0 GPUs"),
+        (CORES + 1, 0, f"--cpus-per-trial {CORES + 1}: this machine has {CORES} CPUs"),
+        (0, 0, "--cpus-per-trial 0: expected at least 1"),
+        (1, -1, "--gpus-per-trial -1: expected 0, a fraction below 1, or a whole number"),
+        (1, 1.5, "--gpus-per-trial 1.5: expected 0, a fraction below 1, or a whole number"),
+    ],
+)
+def test_what_this_machine_cannot_give_is_refused(monkeypatch, cpus, gpus, message):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(LaunchError, match=message):
+        resources_for(cpus, gpus, None, None)
+
+
+def test_a_cluster_may_have_more_than_this_machine(monkeypatch):
+    assert resources_for(64, 4, "auto", None) == Resources(64, 4, "auto", None)
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    assert resources_for(64, 4, None, None).address == "192.0.2.1:6379"
+
+
+def test_the_data_folder_is_absolute_since_workers_run_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert resources_for(1, 0, None, "mnist").data_dir == str(tmp_path / "mnist")
+
+
+CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "gpus", "room"),
+    [
+        (None, [CPU_ONLY], 0, True),
+        (None, [CPU_ONLY, WITH_GPUS], 1, True),
+        (2, [CPU_ONLY], 2, False),  # nodes with GPUs may still join
+        (0, [CPU_ONLY, WITH_GPUS], 0, True),
+        (None, [{}], 0, False),  # a head that trains nothing
+        (1, [{"CPU": 1.0}, {"GPU": 1.0}], 1, False),  # the core and the GPU are on different nodes
+    ],
+)
+def test_what_a_cluster_has_settles_what_was_left_open(asked, nodes, gpus, room):
+    resources = resources_for(1, asked, "auto", None)
+    assert resources.gpus_per_trial == asked
+    all_gpus = sum(node.get("GPU", 0) for node in nodes)
+    assert placed(resources, nodes) == (Resources(1, gpus, "auto", None, gpus=all_gpus), room)
+
+
+def test_cores_of_a_cell_are_on_one_node():
+    assert placed(Resources(8, 0, "auto"), [CPU_ONLY])[1]
+    assert not placed(Resources(9, 0, "auto"), [CPU_ONLY, CPU_ONLY])[1]

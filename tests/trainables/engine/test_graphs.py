@@ -1,0 +1,64 @@
+"""What a CUDA graph asks of a training step, seen on a CPU. The capture needs a GPU, and is tested where one is."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainables.engine.training import Training
+
+WAITING = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.item"}
+
+
+class Asked(TorchDispatchMode):
+    """Notes the operations for which the host waits: those that bring a value, or a shape that depends on one."""
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func).removesuffix(".default")
+        if name.rpartition(".")[0] in WAITING or name in WAITING:
+            self.waited.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def state_of(training):
+    """The tensors that steps read and change, by name."""
+    adam = {f"adam/{name}": value for name, value in training.adam._adam.state[training.adam.unit_step].items()}
+    own = {name: value for name, value in vars(training).items() if isinstance(value, torch.Tensor)}
+    return adam | own | {"unit_step": training.adam.unit_step}
+
+
+@pytest.mark.parametrize("dropout", [0, 0.5])
+def test_a_step_waits_for_nothing_and_leaves_its_state_in_place(dropout, small_cell, pool, monkeypatch):
+    # Adam's step count is on the CPU there, and read there: as on a GPU, where it is the kernel that reads it.
+    cells = {small_cell(dropout=dropout, aux_weight=weight): (1, 2) for weight in (0, 1)}
+    training = Training(cells, pool)
+    next(training)
+    before = {name: (value.data_ptr(), value.clone()) for name, value in state_of(training).items()}
+    batch = torch.arange(100).expand(4, 100)
+    with Asked() as asked:
+        monkeypatch.setattr(training.adam._adam, "step", lambda: None)
+        training._train_step(batch)
+    assert asked.waited == []
+    monkeypatch.undo()
+    training._train_step(batch)
+    after = state_of(training)
+    assert {name: value.data_ptr() for name, value in after.items()} == {
+        n: pointer for n, (pointer, _) in before.items()
+    }
+    changed = {name for name, (_, value) in before.items() if not torch.equal(value, after[name])}
+    assert {"parameters", "_loss_sums", "_step", "unit_step", "adam/step", "adam/exp_avg"} <= changed
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_replayed_steps_are_those_taken_one_by_one(small_cell, pool):
+    cells = {small_cell(dropout=0.5, aux_weight=1): (1, 2, 3)}
+    graphed, plain = (Training(cells, pool, "cuda") for _ in range(2))
+    plain._take_step = plain._train_step
+    for _ in range(3):
+        for one, other in zip(next(graphed), next(plain), strict=True):
+            assert one.train_loss == other.train_loss
+            assert one.val_loss == other.val_loss
+    assert torch.equal(graphed.parameters, plain.parameters)

@@ -1,0 +1,190 @@
+"""An ordinary nn.Module in the engine, against the same module trained alone as one writes it by hand."""
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from trainables.config import CellSettings
+from trainables.engine.examples import Examples, Split, split_examples
+from trainables.engine.layers import dropout_masks
+from trainables.engine.stacked_module import StackedModule
+from trainables.engine.streams import fold, permutations, stream_keys
+from trainables.engine.training import Training
+from trainables.registry import ModelError, build
+
+HERE = f"{__name__}:"
+
+
+class Plain(nn.Module):
+    """A network of points in the plane; the label is whether they lie in a ring."""
+
+    class Settings(CellSettings):
+        units: int = Field(8, ge=1)
+        dropout: float = Field(0.0, ge=0, lt=1)
+
+    def __init__(self, settings):
+        super().__init__()
+        self.first = nn.Linear(2, settings.units)
+        self.drop = nn.Dropout(settings.dropout)
+        self.last = nn.Linear(settings.units, 2)
+
+    def forward(self, inputs):
+        return self.last(self.drop(F.relu(self.first(inputs))))
+
+    @staticmethod
+    def load(settings, data_dir):
+        points = torch.randn(130, 2, generator=torch.Generator().manual_seed(7))
+        return Examples(points, (points.norm(dim=1) < 1).long())
+
+    @staticmethod
+    def draw(pool, settings, seed):
+        return split_examples(pool.inputs, pool.labels, seed, 0.2, 0.3)
+
+
+class Regression(Plain):
+    """The same, that says of itself what its loss is and what is right."""
+
+    def losses(self, outputs, labels):
+        return (outputs[:, 0] - labels).square()
+
+    def correct(self, outputs, labels):
+        return (outputs[:, 0] - labels).abs() < 0.5
+
+
+class WithBatchNorm(Plain):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.drop = nn.BatchNorm1d(settings.units)
+
+
+class WithOtherDropout(Plain):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.drop = nn.Dropout(0.25)
+
+
+def cell_of(cls, **settings):
+    defaults = {"model": HERE + cls.__name__, "batch_size": 20, "max_epochs": 3}
+    return cls.Settings(**{**defaults, **settings})
+
+
+def train(cell, *seeds):
+    training = Training({cell: seeds}, Plain.load(cell, None))
+    return [record for records in training for record in records], training
+
+
+def alone(cls, cell, seed, masks=None):
+    """Train as by hand; return the module and its validation loss."""
+    module = StackedModule(cls, cell)._built(seed)
+    split = cls.draw(cls.load(cell, None), cell, seed)
+    adam = torch.optim.Adam(module.parameters(), lr=cell.learning_rate)
+    keys, step = stream_keys([seed], "order"), 0
+    for epoch in range(cell.max_epochs):
+        for batch in permutations(fold(keys, epoch), len(split.train.labels))[0].split(cell.batch_size):
+            hidden = F.relu(module.first(split.train.inputs[batch]))
+            if masks is not None:
+                hidden = hidden * masks(seed, step, len(batch), hidden.shape[1])
+            F.cross_entropy(module.last(hidden), split.train.labels[batch]).backward()
+            adam.step()
+            adam.zero_grad()
+            step += 1
+    module.eval()
+    return F.cross_entropy(module(split.validation.inputs), split.validation.labels).item()
+
+
+def mask_of(probability, seed, step, examples, units):
+    keys = fold(stream_keys([seed], "dropout"), step)
+    return dropout_masks(keys, examples * units, probability).view(examples, units)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_each_seed_trains_as_the_module_does_alone(dropout):
+    cell = cell_of(Plain, dropout=dropout)
+    records, _ = train(cell, 3, 0, 11)
+    masks = partial(mask_of, dropout) if dropout else None
+    for record in (r for r in records if r.epoch == 3):
+        assert record.val_loss == pytest.approx(alone(Plain, cell, record.seed, masks), abs=1e-6)
+
+
+def test_a_seed_has_the_same_numbers_whatever_else_is_in_its_stack():
+    cell = cell_of(Plain, dropout=0.5)
+    together = [r.val_loss for r in train(cell, 3, 0, 11)[0] if r.seed == 0]
+    assert [r.val_loss for r in train(cell, 0)[0]] == pytest.approx(together, abs=1e-6)
+
+
+def test_another_seed_has_other_initial_values_and_examples():
+    _, training = train(cell_of(Plain), 1, 2)
+    first = build(training.config).initial([1, 2], torch.device("cpu"))
+    assert not torch.equal(first[0], first[1])
+    pool = Plain.load(None, None)
+    assert not torch.equal(Plain.draw(pool, None, 1).train.inputs, Plain.draw(pool, None, 2).train.inputs)
+
+
+def test_accuracies_are_those_of_the_largest_logit():
+    cell = cell_of(Plain, max_epochs=1)
+    (record,), training = train(cell, 5)
+    parameters = training.parameters.detach() if len(training.parameters) else None
+    assert parameters is None  # all have ended: the stack is empty
+    assert record.val_accuracy * 26 == pytest.approx(round(record.val_accuracy * 26))  # 26 of 130 validate
+    assert record.test_digit_accuracy != record.test_digit_accuracy  # it has no digits
+    assert 0.4 < record.test_accuracy < 1
+
+
+def test_a_module_may_have_its_own_losses_and_right_answers():
+    cell = cell_of(Regression, max_epochs=1)
+    model, split = build(cell), Plain.draw(Plain.load(cell, None), cell, 0)
+    parameters = model.initial([0], torch.device("cpu"))
+    inputs, labels = split.test.inputs[None], split.test.labels[None]
+    outputs = model.forward(parameters, inputs, None)
+    errors = outputs[0, :, 0] - labels[0]
+    assert model.losses(outputs, labels, None).item() == pytest.approx(errors.square().mean().item())
+    assert model.correct(outputs, labels).target.item() == (errors.abs() < 0.5).sum().item()
+
+
+def test_a_layer_with_running_figures_is_refused():
+    cell = cell_of(WithBatchNorm)
+    with pytest.raises(ValueError, match=r"BatchNorm changes its buffer drop.running_mean in training: .*LayerNorm"):
+        build(cell).draw(Plain.load(cell, None), cell, 0)
+
+
+def test_dropout_that_is_not_the_settings_is_refused():
+    with pytest.raises(
+        ModelError, match=r"nn.Dropout\(0.25\) in .*: write nn.Dropout\(settings.dropout\), which is 0.5"
+    ):
+        build(cell_of(WithOtherDropout, dropout=0.5))
+
+
+def test_a_checkpoint_goes_on_with_the_same_bits():
+    cell = cell_of(Plain, dropout=0.5)
+    whole = [r.val_loss for r in train(cell, 1, 2)[0]]
+    training = Training({cell: (1, 2)}, Plain.load(cell, None))
+    next(training)
+    state = training.state_dict()
+    again = Training({cell: (1, 2)}, Plain.load(cell, None))
+    again.load_state_dict(state)
+    assert [r.val_loss for records in again for r in records] == whole[2:]
+
+
+def test_cells_that_differ_in_the_learning_rate_alone_train_in_one_stack():
+    slow, fast = cell_of(Plain), cell_of(Plain, learning_rate=0.01)
+    assert slow.stack_key == fast.stack_key != cell_of(Plain, units=4).stack_key
+    together = [r for records in Training({slow: [0], fast: [0]}, Plain.load(slow, None)) for r in records]
+    expected = [r.val_loss for r in train(fast, 0)[0]]
+    assert [r.val_loss for r in together if r.cell_id == fast.cell_id] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(ValueError, match="units 8 and 4 in one stack"):
+        Training({slow: [0], cell_of(Plain, units=4): [0]}, Plain.load(slow, None))
+
+
+def test_the_parts_of_a_split_are_whole_and_apart():
+    numbers = torch.arange(130)
+    split = split_examples(numbers.float(), numbers, 4, 0.2, 0.3)
+    parts = [part.labels for part in (split.train, split.validation, split.test)]
+    assert [len(part) for part in parts] == [65, 26, 39]
+    assert torch.cat(parts).sort().values.equal(numbers)
+    assert isinstance(split, Split)
+    with pytest.raises(ValueError, match="leave -2 to train on, 6 to validate and 6 to test"):
+        split_examples(numbers[:10].float(), numbers[:10], 0, 0.6, 0.6)

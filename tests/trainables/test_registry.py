@@ -1,0 +1,109 @@
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables.config import CellSettings
+from trainables.digits.comparator import Comparator
+from trainables.digits.settings import CellConfig
+from trainables.registry import (
+    ModelError,
+    build,
+    check,
+    model_class,
+    package_of,
+    read_cell,
+    settings_class,
+    source_sha256,
+)
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module of a name that no other test has into the folder that a command runs in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def write(text):
+        name = f"own_{hashlib.sha256(text.encode() + str(tmp_path).encode()).hexdigest()[:8]}"
+        Path(f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+OWN = """
+from trainables.config import CellSettings
+class Own:
+    class Settings(CellSettings):
+        depth: int = 2
+    @staticmethod
+    def load(settings, data_dir): return data_dir
+    @staticmethod
+    def draw(pool, settings, seed): raise ValueError(f"no examples in {pool}")
+    def __init__(self, settings):
+        if settings.depth > 3: raise ValueError(f"depth {settings.depth}: expected at most 3")
+"""
+
+
+def test_the_reports_networks_have_short_names():
+    assert model_class("comparator") is Comparator
+    assert settings_class("classifier") is CellConfig
+    assert read_cell({}) == CellConfig()
+    assert read_cell(CellConfig(sharing=True).model_dump()) == CellConfig(sharing=True)
+
+
+def test_a_model_is_found_in_the_folder_that_a_command_runs_in(module):
+    name = f"{module(OWN)}:Own"
+    cell = read_cell({"model": name, "depth": 3})
+    assert isinstance(cell, CellSettings)
+    assert (cell.depth, cell.max_epochs) == (3, 80)
+    assert cell.cell_id == read_cell({"depth": 3.0, "model": name}).cell_id != read_cell({"model": name}).cell_id
+    assert package_of(name) == str(Path(f"{name[:-4]}.py").absolute())
+    assert source_sha256(name) == hashlib.sha256(OWN.encode()).hexdigest()
+
+
+def test_the_package_of_a_model_is_its_whole_folder():
+    assert Path(package_of("trainables.digits.classifier:Classifier")).name == "trainables"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("resnet", r"model 'resnet': expected comparator, classifier, or package\.module:Class"),
+        (
+            "no_such_module_here:Own",
+            r"import no_such_module_here \(ModuleNotFoundError: .*run the command in its",
+        ),
+        ("json:Own", "the module json has no class Own"),
+        ("json:dumps", "the module json has no class dumps"),
+        ("json:JsonDecoder", r"the module json has no class JsonDecoder; did you mean JSONDecoder\?"),
+        ("pathlib:Path", r"expected Settings \(a subclass .*; it lacks Settings, load, draw"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(name, problem):
+    with pytest.raises(ModelError, match=problem) as caught:
+        model_class(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_another_kind_are_refused(module):
+    name = module(OWN.replace("class Settings(CellSettings):", "class Settings:"))
+    with pytest.raises(ModelError, match="Settings is no such class"):
+        model_class(f"{name}:Own")
+
+
+def test_what_a_models_own_code_raises_is_told_in_one_line(module):
+    broken = module("raise RuntimeError('first\\nsecond')")
+    with pytest.raises(ModelError, match=r"cannot import \w+ \(RuntimeError: first\); mend it"):
+        model_class(f"{broken}:Own")
+    name = f"{module(OWN)}:Own"
+    with pytest.raises(ModelError, match=r"model \w+:Own: depth 4: expected at most 3"):
+        build(read_cell({"model": name, "depth": 4}))
+
+
+def test_data_that_cannot_be_drawn_is_told_before_a_run(module):
+    text = OWN + "    @staticmethod\n    def load(settings, data_dir): return data_dir\n"
+    with pytest.raises(ModelError, match=r"model \w+:Own \(own_\w+.py, line \d+\): no examples in here"):
+        check([read_cell({"model": f"{module(text)}:Own"})], "here")

@@ -1,0 +1,97 @@
+"""The report's network: it says whether the first of two digits is not the larger.
+
+    per image    the classifier's layers: 128 features, 10 digit logits
+    both images  256 features -> 64 -> 32 | with the 2 x 10 digit logits, 52 -> 32 | 2 target logits
+
+Leaky ReLU (0.01) after each layer but the logits. Dropout of units, beside the classifier's: after both comparison
+layers and the 32-unit output layer.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainables.digits.classifier import (
+    cross_entropy,
+    dense,
+    digit_layers,
+    digit_losses,
+    digit_mask_units,
+    first_not_larger,
+    hidden_units,
+    read_digits,
+    right_digits,
+    with_norms,
+)
+from trainables.digits.normalisation import Moments, Normalisation
+from trainables.digits.pairs import OfPairs
+from trainables.digits.settings import CellConfig
+from trainables.engine.layers import Layer, linear, unpack
+from trainables.engine.model import Right
+
+COMPARE_UNITS, OUTPUT_UNITS = (64, 32), 32
+
+
+class Outputs(NamedTuple):
+    """Raw logits of a batch of B pairs: target ``[K, B, 2]``, digits ``[K, 2, B, 10]``."""
+
+    target: Tensor
+    digits: Tensor
+
+
+class Comparator(OfPairs):
+    """K replicates of the comparator with the sharing of a cell."""
+
+    def __init__(self, config: CellConfig) -> None:
+        of_digits = digit_layers(config)
+        first, second, last = (hidden_units(count, config) for count in (*COMPARE_UNITS, OUTPUT_UNITS))
+        features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")
+        of_pairs = (
+            Layer("compare1", (first, 2 * features), reads=("conv2",), joint=True),
+            Layer("compare2", (second, first), reads=("compare1",), joint=True),
+            Layer("output1", (last, second + 2 * 10), reads=("compare2", "digit2"), joint=True),
+            Layer("output2", (2, last), reads=("output1",), joint=True),
+        )
+        self.layers = (*of_digits, *with_norms(of_pairs, config))
+        self._mask_units = (digit_mask_units(of_digits), first, second, last)
+        self.mask_units = sum(self._mask_units)
+
+    def forward(
+        self, parameters: Tensor, images: Tensor, masks: Tensor | None, moments: Moments | None = None
+    ) -> Outputs:
+        """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
+
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
+        """
+        layers = unpack(parameters, self.layers)
+        norm = Normalisation(layers, moments)
+        reading, first, second, last = self._split_masks(masks, images.shape[1])
+        features, digits = read_digits(layers, images, reading, norm)
+
+        both = features.transpose(1, 2).flatten(2)  # [K, B, 256]
+        compared = dense(layers, "compare1", both, norm) * first
+        compared = dense(layers, "compare2", compared, norm) * second
+        gathered = torch.cat([compared, digits[:, 0], digits[:, 1]], dim=2)
+        hidden = dense(layers, "output1", gathered, norm) * last
+        return Outputs(linear(hidden, *(parameter.squeeze(1) for parameter in layers["output2"])), digits)
+
+    def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
+        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
+        on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
+        return on_target + aux_weights.to(on_target.dtype) * digit_losses(outputs.digits, digits)
+
+    def correct(self, outputs: Outputs, digits: Tensor) -> Right:
+        """Count right answers; digits ``[K, B, 2]``."""
+        right_target = outputs.target.argmax(-1) == first_not_larger(digits)
+        return Right(right_target.sum(1), right_digits(outputs.digits, digits))
+
+    def _split_masks(
+        self, masks: Tensor | None, batch: int
+    ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
+        """Cut off the masks of the digits, then those of the other three layers as they multiply."""
+        if masks is None:
+            return None, 1.0, 1.0, 1.0
+        reading, *rest = masks.split([batch * units for units in self._mask_units], dim=1)
+        first, second, last = (mask.unflatten(1, (batch, -1)) for mask in rest)
+        return reading, first, second, last

@@ -1,0 +1,137 @@
+"""The convolutions of the report's networks over a stack: images in, features out.
+
+    per image    conv 1->16, 3x3 | max-pool 2 | leaky ReLU | conv 16->32, 3x3 | max-pool 2 | leaky ReLU: 128 features
+
+On a CPU this is where the time of a training step goes, and PyTorch's operators would write out and read back what is
+many times the size of their inputs: kernels.py computes it in one pass.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.digits.normalisation import Normalisation
+from trainables.engine.layers import by_tower, conv
+
+CHANNELS = (16, 32)
+NO_NORM = Normalisation({}, None)
+
+Parameters = tuple[Tensor, Tensor]  # weights [K, towers, out, in, 3, 3] and biases [K, towers, out]
+
+
+def read_features(
+    images: Tensor,
+    block1: Parameters,
+    block2: Parameters,
+    scale: Tensor | None,
+    norm: Normalisation = NO_NORM,
+) -> Tensor:
+    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``; of channels of another number, as many.
+
+    ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout), or is None. ``norm``
+    normalises the outputs of conv1 and conv2.
+    """
+    channels = (block1[0].shape[2], block2[0].shape[2])
+    if images.device.type == "cpu" and channels == CHANNELS and not norm:  # what kernels.py is made for
+        if scale is None:
+            scale = images.new_ones(1).expand(*images.shape[:3], CHANNELS[1])
+        features: Tensor = _OnCpu.apply(images, *block1, *block2, scale)  # type: ignore[no-untyped-call]
+        return features
+    return by_layers(images, block1, block2, scale, norm)
+
+
+def by_layers(
+    images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
+) -> Tensor:
+    """Compute the same by PyTorch's operators, all towers of the stack as groups of one convolution."""
+    (replicates, pairs), towers = images.shape[:2], block1[0].shape[1]
+    hidden = by_tower(images, towers).contiguous(memory_format=torch.channels_last)  # [B * 2 / towers, K * towers, ...]
+    hidden = F.leaky_relu(F.max_pool2d(norm.channels("conv1", conv(hidden, *block1)), 2))
+    hidden = F.max_pool2d(norm.channels("conv2", conv(hidden, *block2)), 2)
+    if scale is not None:  # it commutes with the pooling that the report has after it, and is smaller behind it
+        hidden = hidden * by_tower(scale, towers).reshape(len(hidden), -1, 1, 1)
+    features = F.leaky_relu(hidden).reshape(pairs, -1, replicates, towers, 4 * block2[0].shape[2])
+    return features.permute(2, 1, 3, 0, 4).flatten(1, 2)
+
+
+class _OnCpu(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, scale: Tensor
+    ) -> Tensor:
+        from trainables.digits import kernels
+
+        replicates, pairs = images.shape[:2]
+        hidden = images.new_empty(replicates, 2, pairs, 6, 6, CHANNELS[0])
+        features = images.new_empty(replicates, 2, pairs, CHANNELS[1], 4)
+        corner1, corner2 = torch.empty_like(hidden, dtype=torch.int8), torch.empty_like(features, dtype=torch.int8)
+        _by_replicate(
+            kernels.forward,
+            images,
+            weight1.flatten(3).mT,
+            bias1,
+            weight2.flatten(4).permute(0, 1, 3, 4, 2),
+            bias2,
+            scale,
+            hidden,
+            corner1,
+            features,
+            corner2,
+        )
+        ctx.save_for_backward(images, weight2, scale, hidden, corner1, features, corner2)
+        return features.flatten(3)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        from trainables.digits import kernels
+
+        images, weight2, scale, hidden, corner1, features, corner2 = ctx.saved_tensors
+        weight1_gradient = images.new_zeros(*weight2.shape[:2], 9, CHANNELS[0])
+        weight2_gradient = images.new_zeros(*weight2.shape[:3], 3, 3 * CHANNELS[0])
+        bias1_gradient, bias2_gradient = (images.new_zeros(*weight2.shape[:2], channels) for channels in CHANNELS)
+        _by_replicate(
+            kernels.backward,
+            gradient.reshape(features.shape),
+            images,
+            weight2.permute(0, 1, 2, 4, 5, 3).flatten(4),
+            scale,
+            hidden,
+            corner1,
+            features,
+            corner2,
+            weight1_gradient,
+            bias1_gradient,
+            weight2_gradient,
+            bias2_gradient,
+        )
+        return (
+            None,
+            weight1_gradient.mT.unflatten(3, (1, 3, 3)),
+            bias1_gradient,
+            weight2_gradient.unflatten(4, (3, CHANNELS[0])).permute(0, 1, 2, 5, 3, 4),
+            bias2_gradient,
+            None,
+        )
+
+
+def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:
+    """Call the kernel on the arrays of the tensors, with more than one thread on some replicates each."""
+    arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
+    threads = min(torch.get_num_threads(), len(arrays[0]))
+    if threads <= 1:
+        kernel(*arrays)
+        return
+    bounds = [len(arrays[0]) * thread // threads for thread in range(threads + 1)]
+    parts = [[array[start:stop] for array in arrays] for start, stop in pairwise(bounds)]
+    list(_pool(threads).map(lambda part: kernel(*part), parts))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)

@@ -1,0 +1,75 @@
+"""A cell's network as plain data, for diagrams."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from trainables.digits.settings import CellConfig
+from trainables.engine.layers import Layer, parameter_count
+from trainables.registry import model_class
+
+IMAGE = (1, 14, 14)
+
+
+def describe_network(config: CellConfig) -> dict[str, Any]:
+    """Return model, sharing, parameters of a replicate and layers: the fields of each Layer, and its output's shape.
+
+    ``output`` is for one image, or for the pair where the layer is joint; convolutions are followed by 2x2 pooling. A
+    layer with batch normalisation also says so, by ``batch_norm``; its scales and shifts count as parameters.
+    Raises ValueError where the layers do not fit together.
+    """
+    layers = model_class(config.model)(config).layers
+    weighted = [layer for layer in layers if len(layer.weight) > 1]
+    normalised = {layer.reads[0]: {"batch_norm": True} for layer in layers if len(layer.weight) == 1}
+    return {
+        "model": config.model,
+        "sharing": config.sharing,
+        "parameters": parameter_count(layers),
+        "layers": [
+            {
+                "name": layer.name,
+                "weight": list(layer.weight),
+                "towers": layer.towers,
+                "joint": layer.joint,
+                "reads": list(layer.reads),
+                "output": list(output),
+                **normalised.get(layer.name, {}),
+            }
+            for layer, output in zip(weighted, output_shapes(weighted), strict=True)
+        ],
+    }
+
+
+def output_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
+    """Return the shape of each layer's output for one image, or for the pair where it is joint.
+
+    Raises ValueError for a layer that does not fit what it reads, or reads what no layer before it gives.
+    """
+    shapes: dict[str, tuple[int, ...]] = {"image": IMAGE}
+    joint: set[str] = set()
+    for layer in layers:
+        if missing := [name for name in layer.reads if name not in shapes]:
+            raise ValueError(f"layer {layer.name} reads {', '.join(missing)}: expected layers before it, or image")
+        if not layer.joint and (pairs := joint.intersection(layer.reads)):
+            raise ValueError(f"layer {layer.name} reads {', '.join(sorted(pairs))} of the pair: expected it joint too")
+        if len(layer.weight) == 4:
+            shapes[layer.name] = _pooled(layer, [shapes[name] for name in layer.reads])
+        else:
+            images = 2 if layer.joint else 1
+            read = sum(math.prod(shapes[name]) * (1 if name in joint else images) for name in layer.reads)
+            if read != layer.weight[1]:
+                raise ValueError(f"layer {layer.name} takes {layer.weight[1]} values: what it reads gives {read}")
+            shapes[layer.name] = layer.weight[:1]
+        if layer.joint:
+            joint.add(layer.name)
+    return [shapes[layer.name] for layer in layers]
+
+
+def _pooled(layer: Layer, read: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the output of a convolution without padding, after pooling; raise ValueError."""
+    channels, expected, *kernel = layer.weight
+    if layer.joint or len(read) != 1 or len(read[0]) != 3 or read[0][0] != expected:
+        raise ValueError(
+            f"layer {layer.name} is a convolution: expected one image of {expected} channels to read, found {read}"
+        )
+    return channels, *((size - side + 1) // 2 for size, side in zip(read[0][1:], kernel, strict=True))

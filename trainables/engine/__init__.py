@@ -1,0 +1,1 @@
+"""Training of any model: many replicates of it as one batched computation."""

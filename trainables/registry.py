@@ -1,0 +1,162 @@
+"""Which class a model's name stands for, and which settings its cells have."""
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from trainables.config import CellSettings, TrainableError
+from trainables.digits.settings import CellConfig
+
+if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked without
+    from trainables.engine.examples import Split
+    from trainables.engine.model import Model
+
+REPORTED = {
+    "comparator": "trainables.digits.comparator:Comparator",
+    "classifier": "trainables.digits.classifier:Classifier",
+}
+
+
+class ModelError(TrainableError):
+    """A model that cannot be used: one line with its name, what was expected, and the fix."""
+
+
+def build(settings: CellSettings) -> "Model":
+    """Return the stacked model of a cell; raise ModelError."""
+    from torch import nn
+
+    from trainables.engine.stacked_module import StackedModule
+
+    found = model_class(settings.model)
+    try:
+        if issubclass(found, nn.Module):
+            return cast("Model", StackedModule(found, settings))
+        model: Model = found(settings)
+    except ValueError as error:
+        raise ModelError(f"model {settings.model}: {error}") from None
+    return model
+
+
+def settings_class(model: str) -> type[CellSettings]:
+    """Return the class of the settings of a model's cells; raise ModelError."""
+    settings: type[CellSettings] = CellConfig if model in REPORTED else model_class(model).Settings
+    return settings
+
+
+def read_cell(settings: Mapping[str, Any]) -> CellSettings:
+    """Return a cell by its settings, as ``model_dump`` of it gives them; raise ModelError."""
+    return settings_class(settings.get("model", CellConfig.model_fields["model"].default)).model_validate(settings)
+
+
+def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
+    """Build every cell's model and draw a seed's examples of each; raise ModelError or DataError for what fails.
+
+    A model of one's own also takes a step. What is wrong with a model, or with the size of its data, is told here,
+    not by a worker.
+    """
+    pools: dict[str, Any] = {}
+    for cell in cells:
+        if cell.model in REPORTED:
+            _draw(build(cell), cell, pools, data_dir)
+            continue
+        try:
+            _try_out(cell, pools, data_dir)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the author's own code raises
+            raise ModelError(f"model {cell.model}{_place(error, cell.model)}: {_in_words(error)}") from error
+
+
+def _draw(model: "Model", cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
+    if cell.model not in pools:
+        pools[cell.model] = model.load(cell, data_dir)
+    return model.draw(pools[cell.model], cell, 0)
+
+
+def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
+    """Compute a loss and its gradient on two examples of a seed, with dropout."""
+    import torch
+
+    model = build(cell)
+    split = _draw(model, cell, pools, data_dir)
+    for part in (split.train, split.validation, split.test):
+        for what, value in (("inputs", part.inputs), ("labels", part.labels)):
+            if not isinstance(value, torch.Tensor):
+                raise ModelError(
+                    f"model {cell.model}: draw gives {what} of type {type(value).__name__}: expected a tensor"
+                )
+    parameters = model.initial([0], torch.device("cpu")).requires_grad_()
+    inputs, labels = (tensor[:2].unsqueeze(0) for tensor in (split.train.inputs, split.train.labels))
+    masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
+    outputs = model.forward(parameters, inputs, masks)
+    model.losses(outputs, labels, torch.zeros(1)).sum().backward()
+    model.correct(outputs, labels)
+
+
+def _place(error: Exception, model: str) -> str:
+    """Say where in the model's own file an error came from."""
+    source = inspect.getfile(model_class(model))
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+    return f" ({Path(source).name}, line {lines[-1]})" if lines else ""
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    if "random operation while in randomness error mode" in text:
+        return (
+            "it draws random numbers, which would not be the same in every stack: expected no randomness but that of "
+            "nn.Dropout(settings.dropout); change inputs in draw"
+        )
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def source_file(model: str) -> Path:
+    """Return the file that has a model's class."""
+    return Path(inspect.getfile(model_class(model)))
+
+
+def source_sha256(model: str) -> str:
+    """Return the SHA-256 (hex) of the file that has a model's class."""
+    return hashlib.sha256(source_file(model).read_bytes()).hexdigest()
+
+
+def package_of(model: str) -> str:
+    """Return the folder of the package, or the file of the module, that has a model's class."""
+    top = sys.modules[model_class(model).__module__.partition(".")[0]]
+    return str(Path(str(top.__file__)).parent if hasattr(top, "__path__") else top.__file__)
+
+
+@cache
+def model_class(model: str) -> Any:
+    """Return the class that a name stands for; raise ModelError where there is no such, or it is no model."""
+    module, colon, name = REPORTED.get(model, model).partition(":")
+    if not (colon and module and name):
+        raise ModelError(f"model {model!r}: expected {', '.join(REPORTED)}, or package.module:Class")
+    if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it
+        sys.path.append(here)  # last, since a file there may have the name of an installed package
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever the author's own code raises
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}.")
+        fix = "run the command in its folder, or install it" if absent else "mend it, or install what it needs"
+        raise ModelError(f"model {model}: cannot import {module} ({what}); {fix}") from error
+    if not inspect.isclass(found):
+        near = difflib.get_close_matches(name, vars(sys.modules[module]), 1)
+        fix = f"; did you mean {near[0]}?" if near else ""
+        raise ModelError(f"model {model}: the module {module} has no class {name}{fix}")
+    missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
+    settings = getattr(found, "Settings", None)
+    if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
+        raise ModelError(
+            f"model {model}: expected Settings (a subclass of trainables.config.CellSettings), load and draw, as "
+            f"trainables/model.py says; {'it lacks ' + ', '.join(missing) if missing else 'Settings is no such class'}"
+        )
+    return found
