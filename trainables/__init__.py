@@ -1,1 +1,27 @@
-"""What one cell's training is. Imports neither study nor analysis."""
+"""What one cell's training is. Imports neither study nor analysis.
+
+The author of a model imports from here. The names are loaded when they are first used, so that importing this
+package, or a module of it that does without PyTorch, does not load PyTorch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainables.config import CellSettings
+    from trainables.engine.examples import Examples, Split, split_examples
+
+__all__ = ["CellSettings", "Examples", "Split", "split_examples"]
+
+_MODULES = {
+    "CellSettings": "trainables.config",
+    "Examples": "trainables.engine.examples",
+    "Split": "trainables.engine.examples",
+    "split_examples": "trainables.engine.examples",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -32,6 +32,8 @@ class CellSettings(BaseModel):
     """Numbers that each replicate of a stack can have of its own."""
     came_later: ClassVar[Mapping[str, Any]] = {}
     """Settings that came after studies were stored, with their defaults: cells without them keep their id."""
+    stored_as_columns: ClassVar[tuple[str, ...]] = ()
+    """Settings that the store keeps in columns of their own, beside those that cells of every model have."""
 
     model: str = Field(description="The network: package.module:Class of a model of one's own.")
     learning_rate: Number = Field(1e-3, gt=0, description="Adam's first learning rate.")
@@ -47,6 +49,11 @@ class CellSettings(BaseModel):
     def cell_id(self) -> str:
         """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
         return _cell_id(self)
+
+    @property
+    def has_shipped_rate(self) -> bool:
+        """Whether a training takes about as long as those whose rate is shipped with the program."""
+        return False
 
     @property
     def stack_key(self) -> tuple[Any, ...]:

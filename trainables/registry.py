@@ -1,5 +1,6 @@
 """Which class a model's name stands for, and which settings its cells have."""
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -8,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked 
     from trainables.engine.examples import Split
     from trainables.engine.model import Model
 
-REPORTED = {
+BUILT_IN = {
     "comparator": "trainables.digits.comparator:Comparator",
     "classifier": "trainables.digits.classifier:Classifier",
 }
@@ -46,13 +48,22 @@ def build(settings: CellSettings) -> "Model":
 
 def settings_class(model: str) -> type[CellSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
-    settings: type[CellSettings] = CellConfig if model in REPORTED else model_class(model).Settings
+    settings: type[CellSettings] = CellConfig if model in BUILT_IN else model_class(model).Settings
     return settings
+
+
+def default_settings() -> type[CellSettings]:
+    """Return the class of the settings of cells that name no model."""
+    return CellConfig
 
 
 def read_cell(settings: Mapping[str, Any]) -> CellSettings:
     """Return a cell by its settings, as ``model_dump`` of it gives them; raise ModelError."""
-    return settings_class(settings.get("model", CellConfig.model_fields["model"].default)).model_validate(settings)
+    return _class_of(settings).model_validate(settings)
+
+
+def _class_of(settings: Mapping[str, Any]) -> type[CellSettings]:
+    return settings_class(settings["model"]) if "model" in settings else default_settings()
 
 
 def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
@@ -63,7 +74,7 @@ def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
     """
     pools: dict[str, Any] = {}
     for cell in cells:
-        if cell.model in REPORTED:
+        if cell.model in BUILT_IN:
             _draw(build(cell), cell, pools, data_dir)
             continue
         try:
@@ -117,6 +128,47 @@ def _in_words(error: Exception) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
+def describe_network(cell: CellSettings) -> dict[str, Any] | None:
+    """Return a cell's network as plain data, for a diagram; None for a model that has none to show."""
+    if not isinstance(cell, CellConfig):
+        return None
+    from trainables.digits import network_diagram
+
+    return network_diagram.describe_network(cell)
+
+
+def data_identity(cell: CellSettings) -> dict[str, str]:
+    """Return what identifies the data of a cell: a SHA-256 (hex) by its name.
+
+    The data of a built-in network have one of their own (``data_sha256``). The data of a user's model are known only
+    by the code that loads them (``model_sha256``).
+    """
+    if not isinstance(cell, CellConfig):
+        return {"model_sha256": source_sha256(cell.model)}
+    from trainables.digits.mnist import data_sha256
+
+    return {"data_sha256": data_sha256(cell.data)}
+
+
+def packages_of(cell: CellSettings) -> set[str]:
+    """Return the packages that the code of a cell's model needs beside the project's own, by their installed names."""
+    if isinstance(cell, CellConfig):
+        return {"mlxtend"}
+    return _imported_by(source_file(cell.model))
+
+
+def _imported_by(file: Path) -> set[str]:
+    """Return the packages, by the names under which they are installed, that a Python file imports."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module)
+    installed = packages_distributions()
+    return {package for module in modules for package in installed.get(module.partition(".")[0], ())}
+
+
 def source_file(model: str) -> Path:
     """Return the file that has a model's class."""
     return Path(inspect.getfile(model_class(model)))
@@ -136,9 +188,9 @@ def package_of(model: str) -> str:
 @cache
 def model_class(model: str) -> Any:
     """Return the class that a name stands for; raise ModelError where there is no such, or it is no model."""
-    module, colon, name = REPORTED.get(model, model).partition(":")
+    module, colon, name = BUILT_IN.get(model, model).partition(":")
     if not (colon and module and name):
-        raise ModelError(f"model {model!r}: expected {', '.join(REPORTED)}, or package.module:Class")
+        raise ModelError(f"model {model!r}: expected {', '.join(BUILT_IN)}, or package.module:Class")
     if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it
         sys.path.append(here)  # last, since a file there may have the name of an installed package
     try:

@@ -14,7 +14,7 @@ from study.plan.jobs import Plan, describe_plan, plan_run, study_info
 from study.plan.request import Request, search_of
 from study.words import format_duration
 from trainables.config import CellSettings
-from trainables.registry import REPORTED, check
+from trainables.registry import BUILT_IN, check
 
 if TYPE_CHECKING:
     from study.plan.forecast import Forecast, Machines
@@ -31,7 +31,7 @@ def show_plan(
     from study.plan.forecast import forecast
 
     grid, cells, seeds, scheduler, store = request.resolve()
-    check([cell for cell in cells if cell.model not in REPORTED], resources.data_dir)
+    check([cell for cell in cells if cell.model not in BUILT_IN], resources.data_dir)
     study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(cells, seeds, rows, scheduler)

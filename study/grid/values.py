@@ -20,10 +20,10 @@ from pydantic import (
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, format_value, meant
 from trainables.config import CellSettings
-from trainables.digits.settings import CellConfig
-from trainables.registry import REPORTED, ModelError, settings_class
+from trainables.registry import BUILT_IN, ModelError, default_settings, settings_class
 
-_class: ContextVar[type[CellSettings]] = ContextVar("class of the settings", default=CellConfig)
+_DEFAULT = default_settings()
+_class: ContextVar[type[CellSettings]] = ContextVar("class of the settings", default=_DEFAULT)
 
 
 @contextmanager
@@ -42,8 +42,8 @@ def class_of(content: Any) -> type[CellSettings]:
     for model, at in _models(content):
         if not isinstance(model, str):
             continue  # for the validation of settings to tell
-        if ":" not in model and model not in REPORTED:
-            expected = f"expected {' or '.join(REPORTED)}, or module:Class of a model of your own"
+        if ":" not in model and model not in BUILT_IN:
+            expected = f"expected {' or '.join(BUILT_IN)}, or module:Class of a model of your own"
             raise PlacedError(f"{expected}, not {model!r}", *at)
         try:
             settings = settings_class(model)
@@ -52,7 +52,7 @@ def class_of(content: Any) -> type[CellSettings]:
         if found not in (None, settings):
             raise PlacedError(f"{model} has other settings than the models before it; give it a grid of its own", *at)
         found = settings
-    return found or CellConfig
+    return found or default_settings()
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:

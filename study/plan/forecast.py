@@ -14,8 +14,6 @@ from study.plan.jobs import Job
 from study.plan.packs import Pack, packs_of
 from study.plan.resources import LaunchError, Resources, cells_alone, placed, resources_for
 from study.store.schema import FINISHED
-from trainables.config import CellSettings
-from trainables.digits.settings import CellConfig
 
 
 @dataclass(frozen=True)
@@ -124,12 +122,6 @@ class Forecast:
     price: tuple[float, float] | None
 
 
-def _as_reported(cell: CellSettings) -> bool:
-    """Tell whether a cell takes about as long as those of the shipped rate: the report's networks and epochs."""
-    longest: int = CellConfig.model_fields["max_epochs"].default
-    return isinstance(cell, CellConfig) and not cell.batch_norm and cell.width == 1 and cell.max_epochs <= longest
-
-
 def forecast(
     study: str,
     jobs: Sequence[Job],
@@ -141,7 +133,7 @@ def forecast(
     """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
     slots, cells = machines.packs_at_once(resources), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device)
-    if rate is None and all(_as_reported(job.cell) for job in jobs):
+    if rate is None and all(job.cell.has_shipped_rate for job in jobs):
         rate = SHIPPED.get(resources.device)
     if rate is None:
         return Forecast(slots * cells, cells, None, None, None)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from study.store.schema import AT_THE_END, EPOCHS, LAST_EPOCH, REPORTED_SETTINGS
 from trainables.config import CellSettings
-from trainables.digits.settings import CellConfig
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
         "model": cell.model,
         "learning_rate": cell.learning_rate,
         # Of a model of one's own, study.json has the settings: they may be of any type.
-        **{name: getattr(cell, name) if isinstance(cell, CellConfig) else None for name in REPORTED_SETTINGS},
+        **{name: getattr(cell, name) if name in cell.stored_as_columns else None for name in REPORTED_SETTINGS},
         "seed": seed,
         "status": status,
         "epochs": len(records),

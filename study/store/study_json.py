@@ -6,8 +6,7 @@ from typing import Any
 
 from analysis.stored import StudyInfo
 from trainables.config import CellSettings
-from trainables.digits.settings import CellConfig
-from trainables.registry import read_cell, settings_class
+from trainables.registry import describe_network, read_cell, settings_class
 
 
 def config_of(stored: Mapping[str, Any]) -> CellSettings:
@@ -78,8 +77,5 @@ def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
 
 def with_networks(info: StudyInfo, cells: Iterable[CellSettings]) -> StudyInfo:
     """Return study.json with the layers of the networks that the cells train, each once."""
-    from trainables.digits.network_diagram import describe_network
-
-    reported = [cell for cell in cells if isinstance(cell, CellConfig)]
-    described = [*info.networks, *map(describe_network, reported)]
+    described = [*info.networks, *filter(None, map(describe_network, cells))]
     return replace(info, networks=tuple({network_key(network): network for network in described}.values()))

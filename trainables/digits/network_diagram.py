@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from trainables.digits.classifier import Classifier
+from trainables.digits.comparator import Comparator
 from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, parameter_count
-from trainables.registry import model_class
 
 IMAGE = (1, 14, 14)
+NETWORKS: dict[str, type[Comparator] | type[Classifier]] = {"comparator": Comparator, "classifier": Classifier}
 
 
 def describe_network(config: CellConfig) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
     layer with batch normalisation also says so, by ``batch_norm``; its scales and shifts count as parameters.
     Raises ValueError where the layers do not fit together.
     """
-    layers = model_class(config.model)(config).layers
+    layers = NETWORKS[config.model](config).layers
     weighted = [layer for layer in layers if len(layer.weight) > 1]
     normalised = {layer.reads[0]: {"batch_norm": True} for layer in layers if len(layer.weight) == 1}
     return {

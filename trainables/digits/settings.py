@@ -20,6 +20,7 @@ class CellConfig(CellSettings):
         "batch_norm": False,
         "width": 1.0,
     }
+    stored_as_columns: ClassVar[tuple[str, ...]] = ("sharing", "aux_weight", "dropout")
 
     model: Literal["comparator", "classifier"] = Field(
         "comparator", description="The network: the report's comparator of two digits, or its digit classifier."
@@ -56,6 +57,12 @@ class CellConfig(CellSettings):
     width: Number = Field(
         1.0, ge=1 / 16, description="What the channels and units of all hidden layers are multiplied by, rounded."
     )
+
+    @property
+    def has_shipped_rate(self) -> bool:
+        """Whether this is a network of the report's size, trained for no more epochs than there."""
+        longest: int = type(self).model_fields["max_epochs"].default
+        return not self.batch_norm and self.width == 1 and self.max_epochs <= longest
 
     @model_validator(mode="after")
     def _validation_holds_a_pair(self) -> "CellConfig":

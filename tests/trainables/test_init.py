@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import pytest
+
+import trainables
+
+
+def test_what_an_author_of_a_model_imports():
+    from trainables.config import CellSettings
+    from trainables.engine.examples import Examples, Split, split_examples
+
+    handed_on = [getattr(trainables, name) for name in trainables.__all__]
+    assert handed_on == [CellSettings, Examples, Split, split_examples]
+    with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
+        trainables.NoSuchName  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("from trainables import CellSettings", "torch"),
+        ("import trainables.registry", "torch"),
+        ("from trainables import split_examples", "ray"),
+        ("import trainables.registry; trainables.registry.build(trainables.registry.read_cell({}))", "ray"),
+    ],
+)
+def test_importing_loads_no_more_than_it_needs(statement, absent):
+    subprocess.run([sys.executable, "-c", f"{statement}\nimport sys\nassert {absent!r} not in sys.modules"], check=True)
