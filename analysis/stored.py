@@ -1,4 +1,4 @@
-"""What ``study`` writes and ``analysis`` reads: schema version, statuses, ranks, and the content of study.json."""
+"""What ``study`` writes and ``analysis`` reads: schema version, statuses, columns, and the content of study.json."""
 
 import json
 from collections.abc import Mapping
@@ -6,11 +6,44 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
-FINISHED = ("completed", "converged")
-# Where a trial has rows in several parts, the one with the lowest rank counts.
+
+# How a trial can end, with its rank. Where a trial has rows in several parts of the store,
+# the one with the lowest rank counts. Rank 0 is finished: nothing replaces such a row.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
-# What a trial's row says of when and where it was trained; two trainings with the same bits differ in nothing else.
-CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
+FINISHED = tuple(status for status, rank in RANK.items() if rank == 0)
+UNFINISHED = tuple(status for status, rank in RANK.items() if rank > 0)
+# People read these counts of trials: how a training finished makes no difference to them.
+COUNTED = ("finished", *UNFINISHED)
+
+# Settings that are columns of trials, with their types. A cell whose model does not store a
+# setting as a column has null there; study.json has all settings of all cells.
+SETTING_COLUMNS: dict[str, type] = {
+    "model": str,
+    "sharing": bool,
+    "aux_weight": float,
+    "dropout": float,
+    "learning_rate": float,
+}
+# Metrics that both datasets have: `epochs` at every epoch, `trials` at the last one.
+EPOCH_METRICS = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
+# Metrics that only `trials` has: at the last epoch; at the end of a training, null if it was
+# cut short; and, with the prefix best_, at the epoch with the lowest validation loss.
+LAST_EPOCH_METRICS = ("test_accuracy_by_probability",)
+END_METRICS = ("train_accuracy", "train_digit_accuracy")
+BEST_EPOCH_METRICS = ("test_accuracy", "test_digit_accuracy")
+# When and where a trial was trained. Two trainings with the same bits differ in nothing else.
+CIRCUMSTANCES = frozenset({"study", "device", "error", "train_time_s", "started_at", "finished_at"})
+
+TRIAL_COLUMNS = (
+    *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch"),
+    *EPOCH_METRICS,
+    *(f"best_{name}" for name in BEST_EPOCH_METRICS),
+    *LAST_EPOCH_METRICS,
+    *END_METRICS,
+    *("train_time_s", "device", "error", "started_at", "finished_at"),
+)
+EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *EPOCH_METRICS)
+
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
 KINDS = {"grid": str, "roles": dict, "cells": list, "seeds": list, "protocol": dict, "runs": list}
 

@@ -18,10 +18,11 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
+from analysis.stored import BEST_EPOCH_METRICS, END_METRICS, EPOCH_METRICS
 from study.grid.grid import Grid
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
-from study.store.schema import AT_THE_END, EPOCHS, LAST_EPOCH, TRIALS
+from study.store.schema import EPOCHS, TRIALS
 from study.store.store import Store, part_metadata, part_name
 from trainables.digits.network_diagram import describe_network
 from trainables.digits.settings import CellConfig
@@ -111,7 +112,7 @@ def _write_cells(
 
 
 def _curves(cells: Sequence[CellConfig], luck: Values, rng: np.random.Generator) -> dict[str, Values]:
-    """Return the columns of ``epochs`` that are numbers, and AT_THE_END, by epoch: ``[cells, seeds, epochs]``."""
+    """Return the columns of ``epochs`` that are numbers, and END_METRICS, by epoch: ``[cells, seeds, epochs]``."""
     shape = (len(cells), len(SEEDS), LENGTH)
     sharing, dropout, weight, rate = (
         np.array([getattr(cell, name) for cell in cells], float)[:, None, None]
@@ -167,8 +168,8 @@ def _trials_table(cell: CellConfig, ids: Sequence[str], curve: dict[str, Values]
     row |= {"started_at": START, "finished_at": START + timedelta(seconds=4 * row["epochs"])}
     columns: dict[str, Any] = {name: [value] * len(ids) for name, value in row.items()}
     columns |= {"trial_id": list(ids), "seed": list(SEEDS), "best_epoch": best + 1}
-    columns |= {name: curve[name][:, -1] for name in (*LAST_EPOCH, *(() if pruned else AT_THE_END))}
-    for name in ("test_accuracy", "test_digit_accuracy"):
+    columns |= {name: curve[name][:, -1] for name in (*EPOCH_METRICS, *(() if pruned else END_METRICS))}
+    for name in BEST_EPOCH_METRICS:
         columns[f"best_{name}"] = np.take_along_axis(curve[name], best[:, None], axis=1)[:, 0]
     columns["test_accuracy_by_probability"] = columns["test_accuracy"]
     return pa.table({name: pa.array(columns[name], TRIALS.field(name).type) for name in TRIALS.names}, TRIALS)

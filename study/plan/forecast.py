@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from analysis.stored import FINISHED
 from study.grid.grid import Grid
 from study.plan.jobs import Job
 from study.plan.packs import Pack, packs_of
 from study.plan.resources import LaunchError, Resources, cells_alone, placed, resources_for
-from study.store.schema import FINISHED
 
 
 @dataclass(frozen=True)

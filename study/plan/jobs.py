@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.stored import StudyInfo
+from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
 from study.store.files import StoreError
-from study.store.schema import FINISHED
 from study.store.study_json import disagreements, join_info
 from trainables.config import CellSettings
 

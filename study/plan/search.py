@@ -17,10 +17,9 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.statistics.search import distribution
-from analysis.stored import StudyInfo
+from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
 from study.plan.jobs import Job
-from study.store.schema import FINISHED
 from study.store.study_json import config_of
 from trainables.config import CellSettings
 

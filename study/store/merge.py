@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.stored import CIRCUMSTANCES, StudyInfo
+from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StudyInfo
 from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
-from study.store.schema import FINISHED, RANK
 from study.store.store import READERS, Store, locate
 from study.store.study_json import disagreements, join_info
 

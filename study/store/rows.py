@@ -1,20 +1,29 @@
-"""The schema of the store's two datasets, and what the result of a cell becomes in them."""
+"""What the result of a cell becomes in the store: rows of ``trials`` and rows of ``epochs``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from study.store.schema import AT_THE_END, EPOCHS, LAST_EPOCH, REPORTED_SETTINGS
+from analysis.stored import (
+    BEST_EPOCH_METRICS,
+    END_METRICS,
+    EPOCH_COLUMNS,
+    EPOCH_METRICS,
+    LAST_EPOCH_METRICS,
+    SETTING_COLUMNS,
+)
 from trainables.config import CellSettings
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class CellResult:
     """How the training of some seeds of a cell ended.
 
-    ``records`` are EpochRecords as dictionaries, of all seeds. ``ended`` is what befell the seeds that no record says
-    have ended: nothing is known of how they would have gone on.
+    ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says that
+    it is still running has ended as ``ended`` says, with ``error``.
     """
 
     cell: CellSettings
@@ -27,39 +36,34 @@ class CellResult:
     finished_at: datetime
 
 
-def rows_of(study: str, result: CellResult) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
     """Return the rows of ``trials`` and of ``epochs`` for a result."""
     trials = [_trial_row(study, result, seed) for seed in result.seeds]
     if any(row["status"] == "pruned" for row in trials):
-        # The seeds of a cell live or die together: one that converged before the cell was pruned has no mean to join.
+        # The seeds of a cell live or die together: a seed that converged before the cell was
+        # pruned is no sample of the cell, since the seeds that it would join have no result.
         for row in trials:
             if row["status"] != "failed":
-                row.update({"status": "pruned"} | dict.fromkeys(AT_THE_END))
-    names = {"cell_id": result.cell.cell_id}
-    epochs = [
-        {name: record[name] for name in EPOCHS.names if name in record}
-        | names
-        | {"trial_id": result.cell.trial_id(record["seed"])}
-        for record in result.records
-    ]
-    return trials, [{name: _null_if_nan(value) for name, value in row.items()} for row in epochs]
+                row.update({"status": "pruned"} | dict.fromkeys(END_METRICS))
+    return trials, [_epoch_row(result.cell, record) for record in result.records]
 
 
-def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
-    records = sorted((r for r in result.records if r["seed"] == seed), key=lambda record: record["epoch"])
-    status = records[-1]["status"] if records else "running"
-    error = records[-1]["error"] if records else None
-    if status == "running":
-        status, error = result.ended, result.error
-    cell = result.cell
+def _epoch_row(cell: CellSettings, record: dict[str, Any]) -> Row:
+    row = {name: _null_if_nan(record[name]) for name in EPOCH_COLUMNS if name in record}
+    return row | {"cell_id": cell.cell_id, "trial_id": cell.trial_id(record["seed"])}
+
+
+def _trial_row(study: str, result: CellResult, seed: int) -> Row:
+    own = [record for record in result.records if record["seed"] == seed]
+    records = sorted(own, key=lambda record: record["epoch"])
+    status, error = result.ended, result.error
+    if records and records[-1]["status"] != "running":
+        status, error = records[-1]["status"], records[-1]["error"]
     row = {
         "study": study,
-        "cell_id": cell.cell_id,
-        "trial_id": cell.trial_id(seed),
-        "model": cell.model,
-        "learning_rate": cell.learning_rate,
-        # Of a model of one's own, study.json has the settings: they may be of any type.
-        **{name: getattr(cell, name) if name in cell.stored_as_columns else None for name in REPORTED_SETTINGS},
+        "cell_id": result.cell.cell_id,
+        "trial_id": result.cell.trial_id(seed),
+        **_setting_columns(result.cell),
         "seed": seed,
         "status": status,
         "epochs": len(records),
@@ -69,17 +73,27 @@ def _trial_row(study: str, result: CellResult, seed: int) -> dict[str, Any]:
         "started_at": result.started_at,
         "finished_at": result.finished_at,
     }
+    # A failed training is missing, not bad: what it had reached is no result.
     return row if status == "failed" else row | _metrics(records)
 
 
-def _metrics(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _setting_columns(cell: CellSettings) -> Row:
+    """Return the settings that are columns; null where the cell's model does not store one as a column."""
+    # A user's model may have a setting of the same name, but of another type than the column.
+    stored = {*CellSettings.model_fields, *cell.stored_as_columns}
+    return {name: getattr(cell, name) if name in stored else None for name in SETTING_COLUMNS}
+
+
+def _metrics(records: Sequence[dict[str, Any]]) -> Row:
+    """Return the metrics of a trial from its records, which are in the order of their epochs."""
+    last = records[-1]
     best = min(records, key=lambda record: record["val_loss"])
-    last = {name: records[-1][name] for name in (*LAST_EPOCH, *AT_THE_END, "test_accuracy_by_probability")}
-    return {name: _null_if_nan(value) for name, value in last.items()} | {
-        "best_epoch": best["epoch"],
-        "best_test_accuracy": best["test_accuracy"],
-        "best_test_digit_accuracy": best["test_digit_accuracy"],
-    }
+    row = {"best_epoch": best["epoch"]}
+    for name in (*EPOCH_METRICS, *LAST_EPOCH_METRICS, *END_METRICS):
+        row[name] = _null_if_nan(last[name])
+    for name in BEST_EPOCH_METRICS:
+        row[f"best_{name}"] = best[name]
+    return row
 
 
 def _null_if_nan(value: Any) -> Any:

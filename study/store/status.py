@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.stored import StudyInfo
+from analysis.stored import COUNTED, FINISHED, StudyInfo
 from study.store.heartbeat import Heartbeat
-from study.store.schema import FINISHED
 from study.store.store import Store, study_names
 from study.words import format_value
 
@@ -70,7 +69,7 @@ def _finished_at(row: Mapping[str, Any]) -> float:
 
 
 def count_by_status(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Count trials that are ``finished``, ``pruned`` and ``failed``."""
+    """Count trials by the words of ``COUNTED``."""
     return Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
 
 
@@ -87,7 +86,7 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
             "cells": len(info.cells),
             "seeds": len(info.seeds),
             "search": info.search,
-            **{how: status[how] for how in ("finished", "pruned", "failed")},
+            **{how: status[how] for how in COUNTED},
             "missing": info.planned - len(rows),
             "unreadable": unreadable,
         }

@@ -20,15 +20,15 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.stored import OtherSchemaError, StudyInfo
+from analysis.stored import FINISHED, RANK, SCHEMA_VERSION, UNFINISHED, OtherSchemaError, StudyInfo
 from study.store.files import Folder, StoreError, folder_names
 from study.store.rows import CellResult, rows_of
-from study.store.schema import EPOCHS, FINISHED, RANK, SCHEMA_VERSION, TRIALS
+from study.store.schema import EPOCHS, TRIALS
 from study.words import meant
 from trainables.config import CellSettings
 
 # How the names of parts end, by the statuses of their rows; a later run may supersede all but the first.
-ENDINGS = {"": FINISHED, "-pruned": ("pruned",), "-failed": ("failed",)}
+ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
 READERS = 16  # files read at once; a storage over a network answers each after some milliseconds
 
 

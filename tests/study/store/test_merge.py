@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.stored import FINISHED
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
 from study.store.heartbeat import Heartbeat
 from study.store.merge import join_trials
-from study.store.schema import FINISHED
 from study.store.store import Store
 from tests.study.conftest import build_result, record
 
