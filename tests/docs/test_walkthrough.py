@@ -49,11 +49,10 @@ import runpy
 import sys
 
 import yaml
-from study import grid
-from study.cli import app
-from study.yamlfile import YamlFile
+from study.grid import load
+from study.grid.yaml_text import YamlFile
 
-read = grid.read_grid
+read = load.read_grid
 
 def read_small(name):
     path, text = read(name)
@@ -63,9 +62,11 @@ def read_small(name):
         protocol |= {{"train_pairs": 250, "test_pairs": 100}}
     return path, yaml.safe_dump(content | {{"protocol": protocol, "seeds": 2}})
 
-grid.read_grid = read_small
+load.read_grid = read_small
 if sys.argv[0].endswith("study"):
-    app()
+    from study.cli.app import main  # once what it reads is small
+
+    main()
 else:
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__")
