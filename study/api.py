@@ -161,40 +161,39 @@ def list_studies(storage: str | Path = STORAGE) -> pd.DataFrame:
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
 
 
-def run(
-    grid: str | Path,
-    *,
-    name: str | None = None,
-    storage: str | Path = STORAGE,
-    seeds: int | None = None,
-    scheduler: str | None = None,
-    data: str | None = None,
-    data_dir: str | None = None,
-    cpus_per_trial: float = 1,
-    gpus_per_trial: float | None = None,
-    cells_per_trial: int | str = "auto",
-    address: str | None = None,
-    retries: int = 3,
-    epoch_limit: float = 600,
-    track: Iterable[str] = (),
-    quiet: bool = False,
-) -> Study:
-    """Train what the study does not have yet, and return it; the arguments are the options of ``study run``.
+def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
+    """Train what the study does not have yet, and return it.
 
-    ``grid`` is a shipped grid's name or a .yaml file; None stands for the grid's own choice; ``quiet`` prints nothing.
-    Cells that failed are rows of ``trials`` with the status ``failed``. Raises KeyboardInterrupt where the user
-    interrupted: the same call goes on with what is missing.
+    ``options`` are those of ``study run``, by the names and with the defaults of study.plan.request.RunOptions:
+    ``seeds=20``, ``cells_per_trial=4``, ``track=["mlflow"]``. ``quiet`` prints nothing.
+    Cells that failed are rows of ``trials`` with the status ``failed``.
+
+    Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run: the same call
+    continues it.
     """
     from rich.console import Console
 
     from study.driver.session import INTERRUPTED, run_study
-    from study.plan.request import Request
+    from study.plan.request import RunOptions
     from study.plan.resources import resources_for
 
-    cells = str(cells_per_trial)
-    resources = resources_for(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit, cells)
-    request = Request(str(grid), str(storage), name, seeds, scheduler, data, tuple(track))
+    _refuse_unknown(options)
+    asked = RunOptions(grid=str(grid), **options)
+    resources, work = resources_for(asked), asked.resolve()
     console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
-    if run_study(request, resources, console, "the same call") == INTERRUPTED:
+    if run_study(work, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
-    return load(request.study, storage)
+    return load(work.store.study, work.store.storage)
+
+
+def _refuse_unknown(options: Iterable[str]) -> None:
+    """Raise TypeError for a name that is no option of a run."""
+    from dataclasses import fields
+
+    from study.plan.request import RunOptions
+    from study.words import meant
+
+    known = sorted(each.name for each in fields(RunOptions))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"study.run() has no option {name!r}: {meant(name, [*known, 'quiet'])}")

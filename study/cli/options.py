@@ -1,27 +1,100 @@
 """Options that are not on the command line: each comes from the environment, or else from the file study.toml."""
 
+import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from study.cli.completion import complete_grid
 from study.errors import StudyError
+from study.plan.request import RunOptions, TrainingOptions, flag_of
 from study.words import meant
 
 FILE = "study.toml"
-Storage = Annotated[
-    str,
-    typer.Option(help="Where studies are kept: a folder or a URI.", envvar="STUDY_STORAGE", show_default=True),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+COMPLETIONS = {"grid": complete_grid}
 ANYWHERE = ("--quiet", "--verbose")
 
 
 class OptionError(StudyError):
     """A study.toml that cannot be used: the message names the key, what was expected and the fix."""
+
+
+def takes(
+    options: type[TrainingOptions], leave_out: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a class, but those to leave out, in place of its ``options``.
+
+    typer reads a command's options from the signature of its function. The function that is returned has one
+    parameter for each field; when it is called, it builds ``options`` and hands them to the command.
+    """
+    chosen = [each for each in _as_listed(options) if each.name not in leave_out]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        parameters: list[inspect.Parameter] = []
+        for own in signature.parameters.values():
+            if own.name == "options":
+                parameters += map(_parameter, chosen)
+            else:  # by keyword, as those with and without a default may then stand in any order
+                parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+        def with_options(**values: Any) -> None:
+            given = {each.name: _plain(values.pop(each.name)) for each in chosen}
+            command(options=options(**given), **values)
+
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+        with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+def _as_listed(options: type[TrainingOptions]) -> list[Field[Any]]:
+    """Return the fields as --help lists them: what is trained comes before how it is trained."""
+    inherited = {each.name for each in fields(TrainingOptions)}
+    own = [each for each in fields(options) if each.name not in inherited]
+    return [*own, *fields(TrainingOptions)]
+
+
+def _parameter(each: Field[Any]) -> inspect.Parameter:
+    """Return a field as the parameter of which typer makes an option."""
+    kind: Any = each.type
+    if allowed := each.metadata["allowed"]:
+        choice: Any = StrEnum(each.name, {word: word for word in allowed})  # type: ignore[misc]
+        kind = list[choice] if each.type == tuple[str, ...] else choice | None
+    default = inspect.Parameter.empty if each.default is MISSING else each.default
+    annotation = Annotated[kind, _described(each)]
+    return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _described(each: Field[Any]) -> Any:
+    """Return what typer is to know of a field's option beside its type and default."""
+    variable = variable_of(each.name) if each.metadata["variable_in_help"] else None
+    help, completion = each.metadata["help"], COMPLETIONS.get(each.name)
+    return typer.Option(flag_of(each.name), help=help, envvar=variable, autocompletion=completion)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of typer's choices as the options have it."""
+    if isinstance(value, list):
+        return tuple(map(str, value))
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of an option: --data-dir is STUDY_DATA_DIR."""
+    return f"STUDY_{name.upper().replace('-', '_')}"
+
+
+Storage = Annotated[str, _described(RunOptions.__dataclass_fields__["storage"])]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for a program to read.")]
 
 
 class Commands(TyperGroup):
@@ -39,7 +112,7 @@ def bind_environment(command: Any) -> None:
     """Give each option of a command, and of those under it, its variable: --data-dir is STUDY_DATA_DIR."""
     for name, option in _options(command):
         if not option.envvar:  # those that are given in code are shown in --help
-            option.envvar, option.show_envvar = f"STUDY_{name.upper().replace('-', '_')}", False
+            option.envvar, option.show_envvar = variable_of(name), False
     for below in getattr(command, "commands", {}).values():
         bind_environment(below)
 

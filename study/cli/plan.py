@@ -10,8 +10,8 @@ from rich.table import Table
 
 from study.console import tell_problem
 from study.grid.grid import format_value
-from study.plan.jobs import Plan, describe_plan, plan_run, study_info
-from study.plan.request import Request, search_of
+from study.plan.jobs import Plan, describe_plan, plan_run
+from study.plan.request import Work, search_of
 from study.words import format_duration
 from trainables.config import CellSettings
 from trainables.registry import BUILT_IN, check
@@ -25,16 +25,15 @@ LISTED = 200  # cells that people read of in a plan
 
 
 def show_plan(
-    request: Request, machines: "Machines", resources: "Resources", console: Console, as_json: bool = False
+    work: Work, machines: "Machines", resources: "Resources", console: Console, as_json: bool = False
 ) -> None:
     """List the cells of a grid with what the study has of each, what a run would train, and how long it would take."""
     from study.plan.forecast import forecast
 
-    grid, cells, seeds, scheduler, store = request.resolve()
+    grid, cells, seeds, store = work.grid, work.cells, work.seeds, work.store
     check([cell for cell in cells if cell.model not in BUILT_IN], resources.data_dir)
-    study_info(store.study, grid, cells, seeds, store.read_info())
     rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
-    plan = plan_run(cells, seeds, rows, scheduler)
+    plan = plan_run(cells, seeds, rows, work.scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
     search = search_of(grid, cells, seeds, rows)
     suggested = search.jobs_left() if search else []

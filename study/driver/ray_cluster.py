@@ -13,7 +13,8 @@ import ray
 import trainables
 from study.console import is_verbose
 from study.driver.tracking import ENVIRONMENT
-from study.plan.resources import LaunchError, Resources, placed
+from study.plan.request import LaunchError
+from study.plan.resources import Resources, placed
 from trainables.registry import package_of
 
 

@@ -1,4 +1,4 @@
-"""What the commands do: a request for a grid becomes a plan, a run, and lines on the screen."""
+"""What the commands do: the work that was asked for becomes a plan, a run, and lines on the screen."""
 
 from dataclasses import replace
 from importlib.metadata import version
@@ -8,8 +8,8 @@ from rich.console import Console
 
 from study.console import tell_problem
 from study.driver.tracking import folder_for
-from study.plan.jobs import Job, describe_plan, plan_run, study_info
-from study.plan.request import Request, Work, search_of
+from study.plan.jobs import Job, describe_plan, plan_run
+from study.plan.request import Work, search_of
 from study.store.files import Folder
 from study.store.heartbeat import Heartbeat
 from study.store.study_json import with_networks
@@ -24,17 +24,15 @@ INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
 
-def run_study(request: Request, resources: "Resources", console: Console, command: str) -> int:
+def run_study(work: Work, resources: "Resources", console: Console, command: str) -> int:
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
-    grid, cells, seeds, scheduler, store = request.resolve()
-    info = study_info(store.study, grid, cells, seeds, store.read_info())
-    tracked = folder_for(store.study, request.trackers)
-    work = Work(grid, cells, seeds, scheduler, store, info, request.trackers)
+    store = work.store
+    tracked = folder_for(store.study, work.trackers)
     code = train(work, resources, console, command)
-    if request.trackers:
+    if work.trackers:
         console.print(f"Tracked in {tracked}", soft_wrap=True)
     if code != INTERRUPTED:
-        console.print(f"Next: study analyze {store.study} --storage {request.storage}", soft_wrap=True)
+        console.print(f"Next: study analyze {store.study} --storage {store.storage}", soft_wrap=True)
     return code
 
 

@@ -42,7 +42,7 @@ WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is not
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
     """Return the folder for what a study's trackers write; raise LaunchError for an unknown or missing one."""
-    from study.plan.resources import LaunchError
+    from study.plan.request import LaunchError
 
     for tracker in trackers:
         if tracker not in PACKAGES:

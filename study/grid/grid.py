@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from study.errors import StudyError
+from study.grid import MAX_SEEDS as MAX_SEEDS
 from study.grid.checks import _check_names
 from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search
@@ -17,8 +18,6 @@ from study.grid.yaml_text import At, PlacedError
 from study.words import Value, describe
 from study.words import format_value as format_value
 from trainables.config import CellSettings
-
-MAX_SEEDS = 1_000_000  # seeds from here on are those of confirmations
 
 
 class GridError(StudyError):

@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from analysis.stored import FINISHED
 from study.grid.grid import Grid
 from study.plan.jobs import Job
 from study.plan.packs import Pack, packs_of
-from study.plan.resources import LaunchError, Resources, cells_alone, placed, resources_for
+from study.plan.request import LaunchError, TrainingOptions
+from study.plan.resources import Resources, cells_alone, placed, resources_for
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,7 @@ def machines_for(
     cpus: float | None,
     gpus: float | None,
     price: float | None,
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    cells_per_trial: str = "auto",
+    options: TrainingOptions,
     alone: bool = False,
 ) -> tuple[Machines, Resources]:
     """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError.
@@ -70,7 +69,7 @@ def machines_for(
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
-    asked = resources_for(cpus_per_trial, gpus_per_trial, "of these machines", None, cells_per_trial=cells_per_trial)
+    asked = resources_for(replace(options, address="of these machines"))  # what this machine has does not matter
     resources, room = placed(cells_alone(asked) if alone else asked, [{"CPU": cpus, "GPU": gpus}] * nodes)
     if not room:
         raise LaunchError(

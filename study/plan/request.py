@@ -1,68 +1,218 @@
-"""What a user asks for, and the work that follows from it."""
+"""What the user asks for, as options that check themselves, and the work that follows from them.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Each option is written once, as a field: its default, what values it takes, and its help. The commands and the Python
+API are built from the fields.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from analysis.stored import StudyInfo
-from study.grid.grid import MAX_SEEDS, Grid, GridError
-from study.grid.load import load_grid
-from study.store.store import Store
-from trainables.config import CellSettings
+from study.errors import StudyError
+from study.grid import MAX_SEEDS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `study --help` reads the options; what a run needs takes seconds to import
+    from analysis.stored import StudyInfo
+    from study.grid.grid import Grid
     from study.plan.search import Search
+    from study.store.store import Store
+    from trainables.config import CellSettings
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asks for; None stands for the grid's own choice."""
+class LaunchError(StudyError):
+    """A run that cannot start: the message names the value, what was expected and the fix."""
 
-    grid: str
-    storage: str
-    name: str | None = None
-    seeds: int | None = None
-    scheduler: str | None = None
-    data: str | None = None
-    trackers: tuple[str, ...] = ()
 
-    @property
-    def study(self) -> str:
-        """The study's name."""
-        return self.resolve()[-1].study
+def option(
+    default: Any,
+    help: str,
+    *,
+    expected: str = "",
+    is_valid: Callable[[Any], bool] | None = None,
+    allowed: Sequence[str] = (),
+    variable_in_help: bool = False,
+) -> Any:
+    """Return a dataclass field for an option; the default MISSING makes it required.
 
-    def resolve(self) -> tuple[Grid, list[CellSettings], range, str, Store]:
-        """Return the grid, its cells, the seeds, the scheduler and the study's store; raise for what is not valid."""
+    A value must be one of ``allowed`` if there are any, and pass ``is_valid``; ``expected`` says what would.
+    ``variable_in_help`` shows the option's environment variable in ``--help``.
+    """
+    rules = {"help": help, "expected": expected, "is_valid": is_valid, "allowed": tuple(allowed)}
+    return field(default=default, metadata={**rules, "variable_in_help": variable_in_help})
+
+
+def flag_of(name: str) -> str:
+    """Return how an option is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def _is_cell_count(value: str) -> bool:
+    return value == "auto" or (value.isascii() and value.isdigit() and int(value) > 0)
+
+
+def _is_gpu_share(value: float) -> bool:
+    return 0 <= value <= 1 or (value > 1 and float(value).is_integer())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How trials are trained: with which data files, on what machines, and what happens when one dies."""
+
+    data_dir: str | None = option(
+        None,
+        "Folder with the data files; without it, data that do not come with the package are downloaded.",
+        variable_in_help=True,
+    )
+    cpus_per_trial: float = option(
+        1,
+        "CPU cores, and as many threads, for each stack of cells.",
+        expected="at least 1, a core for each cell",
+        is_valid=lambda value: value >= 1,
+        variable_in_help=True,
+    )
+    gpus_per_trial: float | None = option(
+        None,
+        "GPUs for each stack of cells; fractions are allowed. "
+        "By default 1 if there is a GPU, or 0.25 if each cell trains by itself.",
+        expected="0, a fraction below 1, or a whole number of GPUs",
+        is_valid=_is_gpu_share,
+        variable_in_help=True,
+    )
+    cells_per_trial: str = option(
+        "auto",
+        "How many cells train together in one stack: a number, or 'auto' (1 on CPUs, as many as fit well on GPUs).",
+        expected="auto, or 1 or more cells to train as one stack",
+        is_valid=_is_cell_count,
+    )
+    address: str | None = option(
+        None,
+        "Address of the Ray cluster to join, for example 'auto'. "
+        "By default the value of RAY_ADDRESS; without either, Ray starts on this machine.",
+    )
+    retries: int = option(
+        3,
+        "How many times a stack of cells that died is continued from its last checkpoint.",
+        expected="0 or more",
+        is_valid=lambda value: value >= 0,
+    )
+    epoch_limit: float = option(
+        600,
+        "The longest time, in seconds, that one epoch of a stack may take.",
+        expected="seconds, more than 0",
+        is_valid=lambda value: value > 0,
+    )
+
+    def __post_init__(self) -> None:
+        # Python code may give a Path, a number of cells or a list; what is kept is what the command line gives.
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.type in (str, str | None) and value is not None:
+                object.__setattr__(self, each.name, str(value))
+            elif each.type == tuple[str, ...]:
+                object.__setattr__(self, each.name, tuple(map(str, value)))
+        for each in fields(self):
+            _check(each, getattr(self, each.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(TrainingOptions):
+    """What a run is to train, and how; None stands for the grid's own choice."""
+
+    grid: str = option(MISSING, "The grid: the name of a shipped one (see: study grids), or the path of a .yaml file.")
+    name: str | None = option(
+        None, "Name of the study. By default the grid's name, followed by that of --data if it is not the usual one."
+    )
+    storage: str = option(
+        "studies", "Where studies are kept: a folder, or a URI such as s3://bucket/studies.", variable_in_help=True
+    )
+    seeds: int | None = option(
+        None,
+        "How many seeds each cell gets; by default what the grid says.",
+        expected=f"1 to {MAX_SEEDS:,}",
+        is_valid=lambda value: 1 <= value <= MAX_SEEDS,
+    )
+    scheduler: str | None = option(
+        None, "Whether weak cells are stopped early; by default what the grid says.", allowed=("asha", "none")
+    )
+    data: str | None = option(
+        None, "Data source, for models that offer several; by default what the grid says. Written as in a grid file."
+    )
+    track: tuple[str, ...] = option(
+        (),
+        "Also log the cells into ./tracking/NAME for this viewer; may be given more than once.",
+        allowed=("tensorboard", "mlflow", "wandb"),
+    )
+
+    def resolve(self) -> "Work":
+        """Return the work that is asked for.
+
+        Raises GridError for a grid that cannot be used, and StoreError for a storage that cannot be used or a study
+        that was run with other settings.
+        """
+        from study.grid.load import load_grid
+        from study.plan.jobs import study_info
+        from study.store.store import Store
+
         grid = load_grid(self.grid)
-        if self.seeds is not None and not 1 <= self.seeds <= MAX_SEEDS:
-            raise GridError(f"--seeds {self.seeds}: expected 1 to {MAX_SEEDS:,}")
         cells = grid.cells(self.data)
-        data = getattr(cells[0], "data", None)
-        name = self.name or (grid.name if data in (None, "mnist5k") else f"{grid.name}-{data}")
-        scheduler = self.scheduler or grid.stopping.scheduler
-        store = Store(self.storage, name)
+        store = Store(self.storage, self.name or _default_name(grid, cells[0]))
+        info = store.read_info()
         if grid.search:
             from study.plan.search import searched_cells
 
-            cells = searched_cells(grid, cells, store.read_info())
-        return grid, cells, range(self.seeds or grid.seeds), scheduler, store
+            cells = searched_cells(grid, cells, info)
+        seeds = range(self.seeds or grid.seeds)
+        return Work(
+            grid=grid,
+            cells=cells,
+            seeds=seeds,
+            scheduler=self.scheduler or grid.stopping.scheduler,
+            store=store,
+            info=study_info(store.study, grid, cells, seeds, info),
+            trackers=self.track,
+        )
 
 
 @dataclass(frozen=True)
 class Work:
     """What a run is to leave in the store: all seeds of all cells; ``info`` is the study.json to write."""
 
-    grid: Grid
-    cells: Sequence[CellSettings]
+    grid: "Grid"
+    cells: "Sequence[CellSettings]"
     seeds: Sequence[int]
     scheduler: str
-    store: Store
-    info: StudyInfo
+    store: "Store"
+    info: "StudyInfo"
     trackers: tuple[str, ...] = ()
 
 
+def _check(each: "Field[Any]", value: Any) -> None:
+    """Raise LaunchError for a value that an option does not take; None is always the default."""
+    rules = each.metadata
+    if value is None:
+        return
+    given = f"{value:g}" if isinstance(value, float) else value
+    if rules["is_valid"] and not rules["is_valid"](value):
+        raise LaunchError(f"{flag_of(each.name)} {given}: expected {rules['expected']}")
+    if rules["allowed"]:
+        for word in value if isinstance(value, tuple) else (value,):
+            if word not in rules["allowed"]:
+                known = ", ".join(rules["allowed"])
+                raise LaunchError(f"{flag_of(each.name)} {word}: expected one of {known}")
+
+
+def _default_name(grid: "Grid", cell: "CellSettings") -> str:
+    """Name a study after its grid, and after its data source if that is not the model's own choice."""
+    usual = type(cell).model_fields.get("data")
+    data = getattr(cell, "data", None)
+    return grid.name if usual is None or data in (None, usual.default) else f"{grid.name}-{data}"
+
+
 def search_of(
-    grid: Grid, cells: Sequence[CellSettings], seeds: Sequence[int], rows: Sequence[dict[str, Any]]
+    grid: "Grid",
+    cells: "Sequence[CellSettings]",
+    seeds: Sequence[int],
+    rows: Sequence[dict[str, Any]],
 ) -> "Search | None":
     """Return the search of a grid that has one."""
     if grid.search is None:

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import torch
 
-from study.errors import StudyError
 from study.plan.jobs import Job
 from study.plan.packs import cells_for_gpus
+from study.plan.request import LaunchError, TrainingOptions
 
 GPU_SHARE = 0.25  # of a cell alone: its networks are small, so that several fill a GPU better than one
-
-
-class LaunchError(StudyError):
-    """A run that cannot start: the message names the value, what was expected and the fix."""
 
 
 @dataclass(frozen=True)
@@ -55,49 +51,32 @@ class Resources:
         return "cuda" if self.gpus_per_trial else "cpu"
 
 
-def resources_for(
-    cpus_per_trial: float,
-    gpus_per_trial: float | None,
-    address: str | None,
-    data_dir: str | None,
-    retries: int = Resources.retries,
-    epoch_limit_s: float = Resources.epoch_limit_s,
-    cells_per_trial: str = "auto",
-) -> Resources:
-    """Refuse what cannot be, or what this machine cannot give; a cluster may still grow.
+def resources_for(options: TrainingOptions) -> Resources:
+    """Refuse what this machine cannot give; a cluster may still grow.
 
-    ``cells_per_trial`` is a number in digits, or auto. What the user left open is filled in by ``placed``.
+    What the user left open is filled in by ``placed``. Raises LaunchError.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = options.address or os.environ.get("RAY_ADDRESS")
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
-    if cells_per_trial != "auto" and not (
-        cells_per_trial.isascii() and cells_per_trial.isdigit() and int(cells_per_trial)
-    ):
-        raise LaunchError(
-            f"--cells-per-trial {cells_per_trial}: expected auto, or 1 or more cells to train as one stack"
-        )
-    if cpus_per_trial < 1:
-        raise LaunchError(f"--cpus-per-trial {cpus_per_trial:g}: expected at least 1, a core for each cell")
-    if gpus_per_trial is not None and (
-        gpus_per_trial < 0 or (gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial))
-    ):
-        raise LaunchError(
-            f"--gpus-per-trial {gpus_per_trial:g}: expected 0, a fraction below 1, or a whole number of GPUs"
-        )
-    if retries < 0:
-        raise LaunchError(f"--retries {retries}: expected 0 or more")
-    if not epoch_limit_s > 0:
-        raise LaunchError(f"--epoch-limit {epoch_limit_s:g}: expected seconds, more than 0")
-    for what, wanted, there in (("cpus", cpus_per_trial, cpus), ("gpus", gpus_per_trial, gpus)):
+    asked = (("cpus", options.cpus_per_trial, cpus), ("gpus", options.gpus_per_trial, gpus))
+    for what, wanted, there in asked:
         if not address and wanted is not None and wanted > there:
             raise LaunchError(
                 f"--{what}-per-trial {wanted:g}: this machine has {there} {what[:-1].upper()}s; ask for at most "
                 "that, or join a cluster with --address"
             )
+    data_dir = options.data_dir
     if data_dir:  # a worker has another working directory
         data_dir = str(Path(data_dir).expanduser().absolute())
-    cells = None if cells_per_trial == "auto" else int(cells_per_trial)
-    return Resources(cpus_per_trial, gpus_per_trial, address, data_dir, retries, epoch_limit_s, cells)
+    return Resources(
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        address=address,
+        data_dir=data_dir,
+        retries=options.retries,
+        epoch_limit_s=options.epoch_limit,
+        cells_per_trial=None if options.cells_per_trial == "auto" else int(options.cells_per_trial),
+    )
 
 
 def cells_alone(resources: Resources) -> Resources:

@@ -15,7 +15,7 @@ from study.grid.grid import GridError
 from study.grid.json_schema import grid_schema
 from study.grid.load import load_grid
 from study.plan.forecast import Machines
-from study.plan.request import Request
+from study.plan.request import RunOptions
 from study.plan.resources import Resources
 from study.store.files import StoreError
 
@@ -122,7 +122,7 @@ def ids(path):
 def plan(path, storage):
     """What the command plan shows; raises GridError and StoreError alone."""
     console = Console(file=io.StringIO(), width=200)
-    show_plan(Request(path, storage), Machines(1, 2, 0), Resources(), console)
+    show_plan(RunOptions(grid=path, storage=storage).resolve(), Machines(1, 2, 0), Resources(), console)
     return console.file.getvalue()
 
 

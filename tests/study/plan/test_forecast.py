@@ -9,7 +9,8 @@ import torch
 from study.grid.load import load_grid
 from study.plan.forecast import Machines, Rate, duration_s, forecast, machines_for, measured_rate
 from study.plan.jobs import Job
-from study.plan.resources import LaunchError, Resources
+from study.plan.request import LaunchError, TrainingOptions
+from study.plan.resources import Resources
 from trainables.digits.settings import CellConfig
 
 
@@ -32,12 +33,15 @@ def test_packs_at_once(machines, cpus, gpus, slots):
 
 def test_machines_default_to_this_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    machines, resources = machines_for(1, None, None, None, 1, None)
+    machines, resources = machines_for(1, None, None, None, TrainingOptions())
     assert machines == Machines(1, len(os.sched_getaffinity(0)), 2)
     assert (resources.gpus_per_trial, resources.gpus) == (1, 2)
-    assert machines_for(1, None, None, None, 1, None, "1")[1].gpus_per_trial == 0.25
-    assert machines_for(8, 64, 0, 2.5, 2, None) == (Machines(8, 64, 0, 2.5), Resources(2, 0, "of these machines"))
-    assert machines_for(3, 64, 4, 2.5, 2, 1)[1].gpus == 12
+    assert machines_for(1, None, None, None, TrainingOptions(cells_per_trial="1"))[1].gpus_per_trial == 0.25
+    assert machines_for(8, 64, 0, 2.5, TrainingOptions(cpus_per_trial=2)) == (
+        Machines(8, 64, 0, 2.5),
+        Resources(2, 0, "of these machines"),
+    )
+    assert machines_for(3, 64, 4, 2.5, TrainingOptions(cpus_per_trial=2, gpus_per_trial=1))[1].gpus == 12
 
 
 @pytest.mark.parametrize(
@@ -52,8 +56,10 @@ def test_machines_default_to_this_one(monkeypatch):
     ],
 )
 def test_machines_that_cannot_be(asked, message):
+    *machines, cpus, gpus = asked
+    options = TrainingOptions(cpus_per_trial=cpus, gpus_per_trial=gpus)
     with pytest.raises(LaunchError, match=message):
-        machines_for(*asked)
+        machines_for(*machines, options)
 
 
 def row(cell, seconds, device="cpu", status="completed"):

@@ -1,10 +1,12 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 
 from study.plan.jobs import Job
-from study.plan.resources import LaunchError, Resources, placed, resources_for
+from study.plan.request import LaunchError, TrainingOptions
+from study.plan.resources import Resources, placed, resources_for
 from trainables.digits.settings import CellConfig
 
 CORES = len(os.sched_getaffinity(0))
@@ -18,7 +20,7 @@ def _no_cluster(monkeypatch):
 @pytest.mark.parametrize(("gpus_here", "share"), [(0, 0), (2, 0.25)])
 def test_a_gpu_is_shared_where_there_is_one(monkeypatch, gpus_here, share):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus_here)
-    asked = resources_for(1, None, None, None, cells_per_trial="1")
+    asked = resources_for(TrainingOptions(cells_per_trial="1"))
     resources, _ = placed(asked, [{"CPU": 8.0, "GPU": float(gpus_here)}])
     assert resources == Resources(1, share, cells_per_trial=1, gpus=gpus_here)
     assert resources.device == ("cuda" if gpus_here else "cpu")
@@ -26,14 +28,14 @@ def test_a_gpu_is_shared_where_there_is_one(monkeypatch, gpus_here, share):
 
 @pytest.mark.parametrize(("cells", "share"), [("auto", 1), ("1", 0.25), ("2", 0.5), ("9", 1)])
 def test_a_pack_of_many_cells_has_a_gpu_to_itself(cells, share):
-    asked = resources_for(1, None, "auto", None, cells_per_trial=cells)
+    asked = resources_for(TrainingOptions(address="auto", cells_per_trial=cells))
     assert placed(asked, [WITH_GPUS])[0].gpus_per_trial == share
 
 
 @pytest.mark.parametrize("cells", ["0", "-1", "two", "1.5", ""])
 def test_cells_that_make_no_pack_are_refused(cells):
     with pytest.raises(LaunchError, match=f"--cells-per-trial {cells}: expected auto, or 1 or more"):
-        resources_for(1, 0, None, None, cells_per_trial=cells)
+        resources_for(TrainingOptions(gpus_per_trial=0, cells_per_trial=cells))
 
 
 def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
@@ -60,18 +62,19 @@ def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
 def test_what_this_machine_cannot_give_is_refused(monkeypatch, cpus, gpus, message):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(LaunchError, match=message):
-        resources_for(cpus, gpus, None, None)
+        resources_for(TrainingOptions(cpus_per_trial=cpus, gpus_per_trial=gpus))
 
 
 def test_a_cluster_may_have_more_than_this_machine(monkeypatch):
-    assert resources_for(64, 4, "auto", None) == Resources(64, 4, "auto", None)
+    asked = TrainingOptions(cpus_per_trial=64, gpus_per_trial=4)
+    assert resources_for(replace(asked, address="auto")) == Resources(64, 4, "auto", None)
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    assert resources_for(64, 4, None, None).address == "192.0.2.1:6379"
+    assert resources_for(asked).address == "192.0.2.1:6379"
 
 
 def test_the_data_folder_is_absolute_since_workers_run_elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert resources_for(1, 0, None, "mnist").data_dir == str(tmp_path / "mnist")
+    assert resources_for(TrainingOptions(data_dir="mnist")).data_dir == str(tmp_path / "mnist")
 
 
 CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
@@ -89,7 +92,7 @@ CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
     ],
 )
 def test_what_a_cluster_has_settles_what_was_left_open(asked, nodes, gpus, room):
-    resources = resources_for(1, asked, "auto", None)
+    resources = resources_for(TrainingOptions(gpus_per_trial=asked, address="auto"))
     assert resources.gpus_per_trial == asked
     all_gpus = sum(node.get("GPU", 0) for node in nodes)
     assert placed(resources, nodes) == (Resources(1, gpus, "auto", None, gpus=all_gpus), room)
