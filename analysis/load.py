@@ -93,24 +93,19 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
     return data
 
 
-def companions(storage: str, data: StudyData) -> dict[str, StudyData]:
-    """Return the studies of the storage that belong to a study's report, where they have a finished trial; no epochs.
-
-    ``confirmation``, named NAME-confirm, re-trained its chosen cells; ``dropout-or-rate`` is the study of that grid on
-    the same data, by the name that a run gives it.
-    """
-    source = data.info.protocol.get("data", "mnist5k")
-    crossing = "dropout-or-rate" if source == "mnist5k" else f"dropout-or-rate-{source}"
+def companion(storage: str, name: str) -> StudyData | None:
+    """Read a study without epochs for the report of another one; None if it is not there or nothing has finished."""
     filesystem, root = _filesystem(storage)
-    found = {}
     with _explained(storage):
-        known = [info.base_name for info in _studies(filesystem, root, storage)]
-        for what, name in (("confirmation", f"{data.name}{CONFIRMATION}"), ("dropout-or-rate", crossing)):
-            if name in known:
-                study = _read_study(filesystem, root, name, no_cell, for_report=True)
-                if study.has_finished:
-                    found[what] = study
-    return found
+        if name not in [info.base_name for info in _studies(filesystem, root, storage)]:
+            return None
+        study = _read_study(filesystem, root, name, no_cell, for_report=True)
+    return study if study.has_finished else None
+
+
+def confirmation_study(storage: str, data: StudyData) -> StudyData | None:
+    """Read the study in which ``study confirm`` trained the chosen cells of another one again, if it is there."""
+    return companion(storage, f"{data.name}{CONFIRMATION}")
 
 
 def latest_study(storage: str) -> str:

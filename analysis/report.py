@@ -10,28 +10,23 @@ import pandas as pd
 from rich.table import Table
 
 from analysis.course_report.claims import claims_rich
+from analysis.course_report.companions import crossed_study
 from analysis.course_report.sections import QUESTION, figures, is_replication, networks, verdicts
 from analysis.course_report.table1 import table1_data, table1_rich
 from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
 from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
 from analysis.figures.search import draw_history, draw_importance, draw_slice, slice_data
-from analysis.load import StudyData
+from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
-from analysis.output.page import BEST, FORMATS, Page, Section, make_picture, write_page
+from analysis.output.page import BEST, FORMATS, Page, Panels, Section, make_picture, write_page
 from analysis.output.sheet import Sheet, interval, percent
 from analysis.statistics.cell_table import cells_sheet
 from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
-from analysis.statistics.effects import (
-    anova_data,
-    anova_sheet,
-    contrasts_data,
-    contrasts_sheet,
-    effects_sheet,
-    main_effects_data,
-)
+from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
+from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.statistics.intervals import estimate
-from analysis.statistics.search import (
+from analysis.statistics.search_summary import (
     FEWEST,
     best_in_words,
     history_data,
@@ -55,10 +50,23 @@ def write_report(
 ) -> list[Path]:
     """Write the report of a study and the files it is made of into a folder, made where missing; return their paths.
 
-    ``related`` are the study's companions (see ``load.companions``). The same rows give the same bytes. Raises
+    ``related`` are the studies that ``related_studies`` returns. The same rows give the same bytes. Raises
     AnalysisError for an unknown format and where the folder cannot be written.
     """
     return write_page(report_page(data, related), out, formats)
+
+
+def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
+    """Return the other studies of the storage that a study's report draws on, if they have a finished trial.
+
+    ``confirmation`` trained its chosen cells again; ``crossed`` is the one that the course report needs beside it.
+    They have no epochs. Raises AnalysisError for a storage that cannot be read.
+    """
+    found = {
+        "confirmation": confirmation_study(storage, data),
+        "crossed": companion(storage, crossed_study(data)),
+    }
+    return {what: study for what, study in found.items() if study is not None}
 
 
 def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
@@ -71,7 +79,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     question = str(data.info.description)
     if is_replication(data):
         question = QUESTION
-        summary, first = verdicts(data, related.get("dropout-or-rate", data), rng)
+        summary, first = verdicts(data, related.get("crossed", data), rng)
         last = [networks(data)]
     effects = _effects(data, rng)
     if is_replication(data):
@@ -125,18 +133,13 @@ def _search(data: StudyData) -> Section | None:
             "search",
             "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
             "Mean over seeds at a cell's last epoch.",
-            [tried],
-            draw_history,
-            (6.4, 3.8),
+            Panels([tried], draw_history, (6.4, 3.8)),
         ),
         make_picture(
             "slices",
             "Mean validation accuracy against each of the searched settings",
             "All cells against each searched setting; the other settings differ too.",
-            infos,
-            draw_slice,
-            (3.6, 3.0),
-            columns=min(3, len(infos)),
+            Panels(infos, draw_slice, (3.6, 3.0), columns=min(3, len(infos))),
         ),
     ]
     if importances:
@@ -145,9 +148,7 @@ def _search(data: StudyData) -> Section | None:
                 "importance",
                 "How much of the variance of validation accuracy each searched setting accounts for",
                 "What the settings account for, each by itself or, where they interact, in part.",
-                [importances],
-                draw_importance,
-                (6.4, 1.2 + 0.4 * len(importances)),
+                Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
             )
         )
     sheets = [history_sheet(data, tried), *([importance_sheet(data, importances)] if importances else [])]
@@ -168,9 +169,7 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
         "effects",
         "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
         caption + (f" The {MAIN_ROWS} largest main effects; {left_out} are left out." if left_out else ""),
-        [rows],
-        draw_effects,
-        (8.0, 1.2 + 0.32 * len(rows)),
+        Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows))),
     )
     return Section("Effects", (anova.note,) if anova.note else (), tuple(sheets), (picture,))
 
@@ -199,10 +198,7 @@ def _curves(data: StudyData) -> Section | None:
         "Validation accuracy by epoch, a line a cell, a panel for each combination of the scientific factors",
         "Mean over seeds and the range of the middle half; a seed that has ended keeps its last value, a cross marks "
         "where a cell was pruned." + (rest if left_out else ""),
-        infos,
-        draw_curves,
-        (5.0, 3.6),
-        columns=2 if len(infos) > 1 else 1,
+        Panels(infos, draw_curves, (5.0, 3.6), columns=2 if len(infos) > 1 else 1),
     )
     return Section("Learning curves", (), (), (picture,))
 

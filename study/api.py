@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.load import StudyData, companions, every_cell, latest_study, load_study
+from analysis.load import StudyData, every_cell, latest_study, load_study
 from analysis.stored import AnalysisError
 from study.store.status import count_trials
 
@@ -146,10 +146,11 @@ def load(name: str | None = None, storage: str | Path = STORAGE, *, for_report: 
     Raises AnalysisError for an unknown study, and for one without a finished trial.
     """
     from analysis.figures.curves import shown_cells
+    from analysis.report import related_studies
 
     storage, curves_of = str(storage), shown_cells if for_report else every_cell
     data = load_study(storage, name or latest_study(storage), curves_of, for_report)
-    return Study(data, companions(storage, data))
+    return Study(data, related_studies(storage, data))
 
 
 def list_studies(storage: str | Path = STORAGE) -> pd.DataFrame:

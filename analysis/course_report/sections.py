@@ -11,7 +11,7 @@ from analysis.course_report.figures.compared import compared_data, draw_compared
 from analysis.course_report.figures.network import draw_network, network_data
 from analysis.course_report.table1 import table1_data, table1_sheet
 from analysis.load import StudyData
-from analysis.output.page import BEST, Section, make_picture
+from analysis.output.page import BEST, Panels, Section, make_picture
 from analysis.output.sheet import interval, percent
 from analysis.statistics.intervals import Estimate
 
@@ -60,9 +60,7 @@ def _claims(findings: tuple[Finding, ...]) -> Section:
         "compared",
         "Reported against measured accuracies with their intervals, and the line on which both are equal",
         "Every accuracy that the report gives, against the one measured; bars are 95 % intervals.",
-        [compared_data(findings)],
-        draw_compared,
-        (6.4, 5.6),
+        Panels([compared_data(findings)], draw_compared, (6.4, 5.6)),
     )
     return Section("Verdicts", (), (claims_sheet(findings),), (picture,))
 
@@ -103,9 +101,7 @@ def _aux_weight(data: StudyData) -> Section:
                 f"Test accuracy against the auxiliary weight, {('without', 'with')[sharing]} weight sharing",
                 f"Figure {2 + sharing}. Mean ± standard deviation over the seeds of a cell."
                 + (rest if info.left_out else ""),
-                [info],
-                draw_aux_weight,
-                (6.4, 4.6),
+                Panels([info], draw_aux_weight, (6.4, 4.6)),
             )
         )
     return Section("Accuracy against the auxiliary weight", (), (), tuple(pictures))
@@ -118,9 +114,7 @@ def _boxes(data: StudyData) -> Section:
             f"Box plots of training and test accuracy of the best cell {('without', 'with')[dropout]} dropout",
             f"Figure {4 + dropout}. The cell that validation chose {('without', 'with')[dropout]} dropout; points are "
             "seeds.",
-            [boxes_data(data, dropout=bool(dropout))],
-            draw_boxes,
-            (6.4, 4.2),
+            Panels([boxes_data(data, dropout=bool(dropout))], draw_boxes, (6.4, 4.2)),
         )
         for dropout in (False, True)
     ]
@@ -142,8 +136,6 @@ def networks(data: StudyData) -> Section | None:
         "figure1",
         "The layers of the networks, what each reads, its weights and the shape of its output",
         "Figure 1. Drawn from the layers that the study trained; convolutions are followed by 2x2 max-pooling.",
-        infos,
-        draw_network,
-        (10.0, 3.2),
+        Panels(infos, draw_network, (10.0, 3.2)),
     )
     return Section("The networks", (), (), (picture,))

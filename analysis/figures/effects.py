@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from analysis.figures.style import REPORTED_GREY, STYLES
 from analysis.output.sheet import probability
 from analysis.statistics.cells import format_setting
-from analysis.statistics.effects import Contrast, Effect
+from analysis.statistics.contrasts import EstimatedContrast
+from analysis.statistics.effects import Effect
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MAIN_ROWS = 60  # more would be a picture of metres; the table has all
@@ -32,7 +33,7 @@ class EffectRow:
     named: bool
 
 
-def effects_data(effects: Sequence[Effect], contrasts: Sequence[Contrast]) -> tuple[EffectRow, ...]:
+def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> tuple[EffectRow, ...]:
     """Return the contrasts, then the main effects; of more than MAIN_ROWS, the largest."""
     nan = float("nan")
     rows = []

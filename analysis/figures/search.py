@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures.style import REPORTED_GREY, STYLES
 from analysis.statistics.cells import format_setting
-from analysis.statistics.search import Importance, TriedCell
+from analysis.statistics.search_summary import Importance, TriedCell
 
 COLOUR, BEST = STYLES[0][0], STYLES[1][0]
 

@@ -63,23 +63,29 @@ class Page:
     warnings: tuple[str, ...]
 
 
-def make_picture(
-    name: str,
-    alt: str,
-    caption: str,
-    infos: Sequence[Any],
-    draw: Callable[[Any, Axes], None],
-    size: tuple[float, float],
-    columns: int = 1,
-) -> Picture:
-    """Make a picture that shows each info on axes of its own, ``size`` inches each."""
-    rows = ceil(len(infos) / columns)
+@dataclass(frozen=True)
+class Panels:
+    """What a picture of equal panels shows: each of ``contents`` on its own axes, drawn by ``draw``.
+
+    ``size`` is the width and height of one panel in inches; the panels fill ``columns`` columns row by row.
+    """
+
+    contents: Sequence[Any]
+    draw: Callable[[Any, Axes], None]
+    size: tuple[float, float]
+    columns: int = 1
+
+
+def make_picture(name: str, alt: str, caption: str, panels: Panels) -> Picture:
+    """Make a picture of some panels."""
+    rows = ceil(len(panels.contents) / panels.columns)
+    width, height = panels.size
 
     def draw_all(figure: Figure) -> None:
-        for index, info in enumerate(infos):
-            draw(info, figure.add_subplot(rows, columns, index + 1))
+        for index, content in enumerate(panels.contents):
+            panels.draw(content, figure.add_subplot(rows, panels.columns, index + 1))
 
-    return Picture(name, alt, caption, draw_all, (size[0] * columns, size[1] * rows))
+    return Picture(name, alt, caption, draw_all, (width * panels.columns, height * rows))
 
 
 def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> list[Path]:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
-from analysis.statistics.effects import contrasts_data
+from analysis.statistics.contrasts import contrasts_data
 from analysis.statistics.intervals import Estimate, Measure, compare, estimate
 from analysis.statistics.selection import fixed_contrasts
 

@@ -1,7 +1,7 @@
-"""What the factors do: contrasts named before the run, main effects, and an analysis of variance."""
+"""What the factors do: their main effects, an analysis of variance, and the tables of both."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -11,65 +11,17 @@ from scipy import stats
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent, probability
-from analysis.statistics.cells import by_seed, describe_settings, describe_state, format_setting, summarise_cells
-from analysis.statistics.intervals import Estimate, Values, estimate, holm, paired_p
-from analysis.statistics.selection import best_cell, matching
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A comparison of cells that the grid named before the run; differences of test accuracy, fractions, by seed.
-
-    ``plus`` and ``minus`` are the cells that its conditions stood for; ``state`` is ``complete``, or says why there is
-    no estimate. ``p`` is of the two-sided paired t test, NaN for one seed; ``p_holm`` is corrected for the number of
-    the study's complete contrasts.
-    """
-
-    name: str
-    plus: tuple[Mapping[str, Any], ...]
-    minus: tuple[Mapping[str, Any], ...]
-    state: str
-    estimate: Estimate | None
-    p: float | None
-    p_holm: float | None
-
-
-def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[Contrast, ...]:
-    """Estimate the study's contrasts; ``rng`` draws the bootstrap intervals."""
-    cells, accuracy = summarise_cells(data), by_seed(data, "test_accuracy")
-    found = [_contrast(contrast, cells, accuracy, rng) for contrast in data.info.contrasts]
-    known = [contrast.p for contrast in found if contrast.p is not None and contrast.p == contrast.p]
-    corrected = iter(holm(known))
-    return tuple(replace(c, p_holm=next(corrected)) if c.p is not None and c.p == c.p else c for c in found)
-
-
-def _contrast(
-    contrast: Mapping[str, Any], cells: pd.DataFrame, accuracy: pd.DataFrame, rng: np.random.Generator
-) -> Contrast:
-    name = contrast["name"]
-    sides: dict[str, tuple[Mapping[str, Any], ...]] = {}
-    for side in ("plus", "minus"):
-        candidates = [matching(cells, condition) for condition in contrast[side]]
-        chosen = [best_cell(rows) for rows in candidates]
-        for rows, cell, condition in zip(candidates, chosen, contrast[side], strict=True):
-            if cell is None:
-                states = dict.fromkeys(describe_state(row) for row in rows.to_dict("records"))
-                state = "; ".join(states) or "not in this study"
-                return Contrast(name, (), (), f"{describe_settings(condition, condition)}: {state}", None, None, None)
-        sides[side] = tuple(cell for cell in chosen if cell is not None)
-    values = {side: sum(accuracy.loc[cell["cell_id"]].to_numpy(float) for cell in sides[side]) for side in sides}
-    differences = values["plus"] - values["minus"]
-    return Contrast(
-        name, sides["plus"], sides["minus"], "complete", estimate(differences, rng), paired_p(differences), None
-    )
+from analysis.statistics.cells import by_seed, format_setting, summarise_cells
+from analysis.statistics.intervals import Estimate, Values, estimate, estimate_as_row
+from analysis.statistics.selection import matching
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a value of a factor brings over its first one: test accuracy, a fraction, paired by seed.
+    """What a value of a factor adds to test accuracy compared with its first value: a fraction, paired by seed.
 
-    The mean over all ``pairs`` of complete cells that differ in this factor, and ``along`` it in what is
-    not a factor of its own, such as a learning rate that a rule ties to dropout.
+    It is the mean over all ``pairs`` of complete cells that differ in this factor, and in ``along``: settings
+    that are no factors and change with it, such as a learning rate that a rule ties to dropout.
     """
 
     factor: str
@@ -82,45 +34,56 @@ class Effect:
 
 def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect, ...]:
     """Estimate the effect of every value of every factor; ``rng`` draws the bootstrap intervals."""
-    cells, accuracy = _compared(data), by_seed(data, "test_accuracy")
-    factors = _factors(data, cells)
-    tied = [name for name in data.settings if name not in factors]
+    cells = _compared(data)
+    accuracy = by_seed(data, "test_accuracy")
     effects = []
-    for factor in factors:
-        others = [name for name in factors if name != factor]
+    for factor in _factors(data, cells):
         baseline, *values = sorted(cells[factor].unique())
         for value in values:
-            ones, bases = _pairs(cells, factor, baseline, value, others)
-            if len(ones):
-                along = tuple(name for name in tied if (ones[name].to_numpy() != bases[name].to_numpy()).any())
-                better, worse = (accuracy.loc[side["cell_id"]].to_numpy(float) for side in (ones, bases))
-                mean = np.ascontiguousarray(better - worse).mean(axis=0)  # added up in the order of the cells
-                effects.append(Effect(factor, value, baseline, along, len(ones), estimate(mean, rng)))
+            with_value, with_baseline = _pairs(data, cells, factor, baseline, value)
+            if with_value.empty:
+                continue
+            gains = accuracy.loc[with_value["cell_id"]].to_numpy(float)
+            gains = gains - accuracy.loc[with_baseline["cell_id"]].to_numpy(float)
+            # Added up in the order of the cells, so that the last bit does not depend on the layout in memory.
+            mean = np.ascontiguousarray(gains).mean(axis=0)
+            along = _changed_along(data, cells, with_value, with_baseline)
+            effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean, rng)))
     return tuple(effects)
 
 
 def _compared(data: StudyData) -> pd.DataFrame:
-    """Return the complete cells of the model that most cells have, or of all models where two have as many."""
+    """Return the complete cells of the model that most cells have, or of all models if no single one has most."""
     cells = summarise_cells(data)
     counts = cells["model"].value_counts()
     most = counts.index[counts == counts.max()]
-    return cells[(cells["model"].isin(most if len(most) == 1 else counts.index)) & (cells["state"] == "complete")]
+    models = most if len(most) == 1 else counts.index
+    return cells[cells["model"].isin(models) & (cells["state"] == "complete")]
 
 
 def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
-    """Return the factors that vary among the cells and are not set by a rule."""
+    """Return the factors that vary among the cells and are not fixed."""
     return [name for name, role in data.info.roles.items() if role != "fixed" and cells[name].nunique() > 1]
 
 
 def _pairs(
-    cells: pd.DataFrame, factor: str, baseline: Any, value: Any, others: list[str]
+    data: StudyData, cells: pd.DataFrame, factor: str, baseline: Any, value: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells with the value, and row by row those that have the baseline and else the same factors."""
-    key = [*others, "n_planned"]  # which is the same for all: without other factors, every cell has the same key
+    """Return the cells with the value and, row by row, those with the baseline and otherwise the same factors."""
+    others = [name for name in _factors(data, cells) if name != factor]
+    # All cells have the same number of planned seeds: without other factors, every cell has the same key.
+    key = [*others, "n_planned"]
     keys = cells[[factor, *key]].assign(at=cells.index)
     bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
     found = matching(keys, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
     return cells.loc[found["at"]], cells.loc[found["at_base"]]
+
+
+def _changed_along(data: StudyData, cells: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[str, ...]:
+    """Name the settings that are not factors and differ in any of the pairs."""
+    factors = _factors(data, cells)
+    tied = [name for name in data.settings if name not in factors]
+    return tuple(name for name in tied if (one[name].to_numpy() != other[name].to_numpy()).any())
 
 
 @dataclass(frozen=True)
@@ -137,7 +100,7 @@ class AnovaRow:
 
 @dataclass(frozen=True)
 class Anova:
-    """An analysis of variance over ``n`` trainings; without rows, ``note`` says why."""
+    """An analysis of variance over ``n`` trainings; if it has no rows, ``note`` says why."""
 
     rows: tuple[AnovaRow, ...]
     n: int
@@ -145,25 +108,30 @@ class Anova:
 
 
 def anova_data(data: StudyData) -> Anova:
-    """Fit test accuracy by the factors, their interactions in pairs, and the seed as a block; type II sums of squares.
+    """Fit test accuracy by the factors, their interactions in pairs, and the seed as a block.
 
-    Only complete cells have a part, and only if they are all of the factors' combinations: with holes, an
-    interaction may not be told from its factors.
+    The sums of squares are of type II. It needs complete cells for all combinations of the factors: with holes,
+    an interaction may be confounded with its factors.
     """
-    cells, accuracy = _compared(data), by_seed(data, "test_accuracy")
-    factors, seeds = _factors(data, cells), len(data.info.seeds)
-    crossings = int(np.prod([cells[name].nunique() for name in factors])) if factors else 0
+    cells = _compared(data)
+    factors = _factors(data, cells)
+    seeds = len(data.info.seeds)
     if not factors or seeds < 2:
         return Anova((), 0, "An analysis of variance needs a factor with two values and two seeds.")
+    levels = [cells[name].nunique() for name in factors]
+    crossings = int(np.prod(levels))
     if crossings != len(cells):
-        return Anova(
-            (),
-            0,
-            f"No analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
-            "complete; it needs all of them, and so a grid that crosses its factors, run with --scheduler none.",
+        note = (
+            f"There is no analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
+            "complete, and it needs all of them. For one, cross the factors in the grid and run it with "
+            "--scheduler none."
         )
+        return Anova((), 0, note)
+
+    # The cells in the order of their factors make an array with one axis per factor.
     ordered = cells.sort_values(factors)["cell_id"]
-    values = accuracy.loc[ordered].to_numpy(float).reshape(*(cells[name].nunique() for name in factors), seeds)
+    accuracy = by_seed(data, "test_accuracy").loc[ordered].to_numpy(float)
+    values = accuracy.reshape(*levels, seeds)
     return Anova(_anova_rows(values, factors), values.size, "")
 
 
@@ -173,22 +141,31 @@ def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
     In a complete crossing the terms are orthogonal, so that each one's sum of squares is that of its own effects,
     whatever else is fitted (Scheffe, The Analysis of Variance, 1959, chapter 4), and no design matrix is needed.
     """
-    words = [name.replace("_", " ") for name in (*factors, "seed")]
-    mains = {axis: _margin(values, (axis,)) - values.mean() for axis in range(values.ndim)}
-    effects = {words[axis]: effect for axis, effect in mains.items()}
-    for a, b in combinations(range(values.ndim - 1), 2):
-        effects[f"{words[a]} x {words[b]}"] = _margin(values, (a, b)) - values.mean() - mains[a] - mains[b]
-    left = values - values.mean() - sum(effects.values())
-    df = {term: int(np.prod([size - 1 for size in effect.shape if size > 1])) for term, effect in effects.items()}
-    left_df, left_sq = values.size - 1 - sum(df.values()), np.square(left).sum()
+    effects = dict(_effects_of_terms(values, factors))
+    df = {term: _degrees_of_freedom(effect) for term, effect in effects.items()}
+
+    # What no term explains is the residual, against whose mean square every term is tested.
+    residual = values - values.mean() - sum(effects.values())
+    residual_df = values.size - 1 - sum(df.values())
+    residual_sq = np.square(residual).sum()
     rows = []
     for term, effect in effects.items():
         sum_sq = np.square(effect).sum() * (values.size // effect.size)
-        with np.errstate(divide="ignore", invalid="ignore"):  # where no seed differs from another
-            f, share = (sum_sq / df[term]) / (left_sq / left_df), sum_sq / (sum_sq + left_sq)
-        p = float(stats.f.sf(f, df[term], left_df))
+        with np.errstate(divide="ignore", invalid="ignore"):  # if no seed differs from another
+            f = (sum_sq / df[term]) / (residual_sq / residual_df)
+            share = sum_sq / (sum_sq + residual_sq)
+        p = float(stats.f.sf(f, df[term], residual_df))
         rows.append(AnovaRow(term, df[term], float(sum_sq), float(f), p, float(share)))
-    return (*rows, AnovaRow("residual", left_df, float(left_sq), None, None, None))
+    return (*rows, AnovaRow("residual", residual_df, float(residual_sq), None, None, None))
+
+
+def _effects_of_terms(values: Values, factors: Sequence[str]) -> Iterator[tuple[str, Values]]:
+    """Yield each term's name and its effects, which broadcast to ``values``: factors, seed, then interactions."""
+    words = [name.replace("_", " ") for name in (*factors, "seed")]
+    mains = [_margin(values, (axis,)) - values.mean() for axis in range(values.ndim)]
+    yield from zip(words, mains, strict=True)
+    for a, b in combinations(range(len(factors)), 2):
+        yield f"{words[a]} x {words[b]}", _margin(values, (a, b)) - values.mean() - mains[a] - mains[b]
 
 
 def _margin(values: Values, axes: tuple[int, ...]) -> Values:
@@ -197,56 +174,30 @@ def _margin(values: Values, axes: tuple[int, ...]) -> Values:
     return np.asarray(values.mean(axis=others, keepdims=True))
 
 
-def contrasts_sheet(contrasts: Sequence[Contrast]) -> Sheet:
-    """List the comparisons that the grid named in advance."""
-    rows = []
-    for contrast in contrasts:
-        found = contrast.estimate
-        row: dict[str, Any] = {"name": contrast.name, "state": contrast.state, "n": found.n if found else None}
-        for field in ("mean", "std", "low", "high", "bca_low", "bca_high"):
-            row[field] = getattr(found, field) if found else None
-        row |= {"p": contrast.p, "p_holm": contrast.p_holm}
-        for side in ("plus", "minus"):
-            row[side] = " ".join(cell["cell_id"] for cell in getattr(contrast, side))
-        rows.append(row)
-    return Sheet(
-        name="contrasts",
-        title="Contrasts named in advance",
-        caption=(
-            "Differences of test accuracy in points, paired by seed, with 95 % t intervals; p of the paired t test, as "
-            "it is and corrected for the number of contrasts (Holm)."
-        ),
-        columns=(
-            Column("contrast", lambda row: row["name"]),
-            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
-            Column("p", lambda row: probability(row["p"]), numeric=True),
-            Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
-            Column("n", lambda row: row["state"] if row["n"] is None else str(row["n"]), numeric=True),
-        ),
-        rows=tuple(rows),
-    )
+def _degrees_of_freedom(effect: Values) -> int:
+    return int(np.prod([size - 1 for size in effect.shape if size > 1]))
 
 
 def effects_sheet(effects: Sequence[Effect]) -> Sheet:
-    """List what each value of each factor brings on average."""
-    rows = [
-        {"factor": e.factor, "value": e.value, "baseline": e.baseline, "along": " ".join(e.along), "pairs": e.pairs}
-        | {field: getattr(e.estimate, field) for field in ("n", "mean", "std", "low", "high", "bca_low", "bca_high")}
-        for e in effects
-    ]
+    """List what each value of each factor adds on average."""
+    rows = []
+    for effect in effects:
+        row = {"factor": effect.factor, "value": effect.value, "baseline": effect.baseline}
+        row |= {"along": " ".join(effect.along), "pairs": effect.pairs}
+        rows.append(row | estimate_as_row(effect.estimate))
     return Sheet(
         name="effects",
         title="Main effects",
         caption=(
-            "What a value of a factor brings over its first one, in points of test accuracy: the mean over all pairs "
-            "of complete cells, of the model that most have, that differ in nothing else but what changes along, "
-            "paired by seed, with 95 % t intervals, not corrected for their number."
+            "What a value of a factor adds compared with its first value, in percentage points of test accuracy: the "
+            "mean over all pairs of complete cells that differ only in this factor and in what changes along with it. "
+            "Only cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals that "
+            "are not corrected for their number."
         ),
         columns=(
             Column("factor", lambda row: row["factor"].replace("_", " ")),
             Column("value", lambda row: format_setting(row["value"])),
-            Column("over", lambda row: format_setting(row["baseline"])),
+            Column("compared with", lambda row: format_setting(row["baseline"])),
             Column("changes along", lambda row: row["along"].replace("_", " ")),
             Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
             Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
@@ -263,20 +214,25 @@ def anova_sheet(anova: Anova) -> Sheet:
         name="anova",
         title="Analysis of variance",
         caption=(
-            f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the "
-            "seed as a block; type II sums of squares, in squared points."
+            f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the seed as a "
+            "block. The sums of squares are of type II, in squared percentage points."
         ),
         columns=(
             Column("term", lambda row: row["term"]),
             Column("df", lambda row: str(row["df"]), numeric=True),
+            # Fractions become percentage points, so their squares grow by 100 squared.
             Column("sum of squares", lambda row: f"{10_000 * row['sum_sq']:.1f}", numeric=True),
-            Column("F", lambda row: "" if row["f"] is None else f"{row['f']:.1f}", numeric=True),
+            Column("F", _f_text, numeric=True),
             Column("p", lambda row: probability(row["p"]), numeric=True),
-            Column("partial η²", lambda row: _share(row["partial_eta_sq"]), numeric=True),
+            Column("partial η²", _eta_text, numeric=True),
         ),
         rows=tuple(asdict(row) for row in anova.rows),
     )
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _f_text(row: Mapping[str, Any]) -> str:
+    return "" if row["f"] is None else f"{row['f']:.1f}"
+
+
+def _eta_text(row: Mapping[str, Any]) -> str:
+    return "" if row["partial_eta_sq"] is None else f"{row['partial_eta_sq']:.2f}"

@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import sqrt
 from typing import Self
 
@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-
-
+# scipy's own default: the ends of an interval then change by less than a tenth of a standard error
+# from one generator to the next.
 RESAMPLES = 9_999
-
-
-AT_ONCE = 100  # cells whose resamples are held in memory together
-
+# Resamples of more cells than these are not held in memory together.
+AT_ONCE = 100
 
 Values = NDArray[np.float64]
 
@@ -41,6 +39,11 @@ class Estimate:
     high: float
     bca_low: float
     bca_high: float
+
+
+def estimate_as_row(found: Estimate | None) -> dict[str, float | None]:
+    """Return the fields of an estimate by name, for a table; all of them None without one."""
+    return {item.name: None if found is None else getattr(found, item.name) for item in fields(Estimate)}
 
 
 def estimate(values: Values, rng: np.random.Generator) -> Estimate:

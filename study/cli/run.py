@@ -87,7 +87,7 @@ def run_confirmation(
     """Train what the confirmation lacks and show it beside the study; return the exit code of ``run_study``."""
     import numpy as np
 
-    from analysis.load import companions, load_study, no_cell
+    from analysis.load import confirmation_study, load_study, no_cell
     from analysis.output.formats import sheet_rich
     from analysis.statistics.confirmation import confirmation_sheet
     from study.driver.session import INTERRUPTED, train
@@ -100,7 +100,7 @@ def run_confirmation(
     code = train(work, resources, console, command)
     if code == INTERRUPTED:
         return code
-    confirmation = companions(storage, data).get("confirmation")
+    confirmation = confirmation_study(storage, data)
     if confirmation is not None:
         console.print(sheet_rich(confirmation_sheet(data, confirmation, np.random.default_rng(0))))
     console.print(f"Next: study analyze {name} --storage {storage}", soft_wrap=True)

@@ -9,8 +9,8 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from analysis.load import StudyData, companions
-from analysis.report import estimates_of, facts_of, report_page, sheets_of, warnings_of, write_report
+from analysis.load import StudyData
+from analysis.report import estimates_of, facts_of, related_studies, report_page, sheets_of, warnings_of, write_report
 from analysis.stored import AnalysisError
 from tests.analysis.conftest import StoreBuilder, with_info
 
@@ -121,7 +121,7 @@ def test_trials_that_are_not_planned_are_not_counted(store: StoreBuilder) -> Non
 def test_companions_join_the_report(
     store: StoreBuilder, new_store: Callable[..., StoreBuilder], data: StudyData
 ) -> None:
-    assert companions(str(store.storage), data) == {}
+    assert related_studies(str(store.storage), data) == {}
     crossed = new_store(name="dropout-or-rate")
     for weight in (1, 10):
         for dropout in (0, 0.5):
@@ -134,10 +134,10 @@ def test_companions_join_the_report(
     again.part("cell00", [0.81] * 3, first_seed=1_000_000)
     again.part("cell01", [0.84] * 3, first_seed=1_000_000)
     again.write_info(seeds=[1_000_000, 1_000_001, 1_000_002], confirms="abc")
-    related = companions(str(store.storage), data)
+    related = related_studies(str(store.storage), data)
     assert {what: study.name for what, study in related.items()} == {
         "confirmation": "abc-confirm",
-        "dropout-or-rate": "dropout-or-rate",
+        "crossed": "dropout-or-rate",
     }
     page = report_page(data, related)
     assert {"dropout-or-rate", "confirmation"} <= sheets_of(page).keys()
@@ -149,7 +149,7 @@ def test_companions_join_the_report(
     )
 
 
-def test_a_study_on_other_data_has_other_companions(
+def test_a_study_on_other_data_has_other_related_studies(
     store: StoreBuilder, new_store: Callable[..., StoreBuilder]
 ) -> None:
     store.cell([0.8] * 3)
@@ -157,9 +157,9 @@ def test_a_study_on_other_data_has_other_companions(
     crossed = new_store(name="dropout-or-rate-mnist")
     crossed.cell([0.8] * 3)
     crossed.write_info(grid="dropout-or-rate")
-    assert companions(str(store.storage), data) == {}
+    assert related_studies(str(store.storage), data) == {}
     data.info.protocol["data"] = "mnist"
-    assert companions(str(store.storage), data)["dropout-or-rate"].name == "dropout-or-rate-mnist"
+    assert related_studies(str(store.storage), data)["crossed"].name == "dropout-or-rate-mnist"
 
 
 def test_estimates_are_json(data: StudyData) -> None:

@@ -3,14 +3,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures.effects import draw_effects, effects_data
-from analysis.statistics.effects import Contrast, Effect
+from analysis.statistics.contrasts import EstimatedContrast
+from analysis.statistics.effects import Effect
 from analysis.statistics.intervals import Estimate
 
 ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05, bca_low=0.02, bca_high=0.04)
 CONTRASTS = (
-    Contrast("sharing alone", (), (), "complete", ESTIMATE, 0.004, 0.012),
-    Contrast("sure", (), (), "complete", ESTIMATE, 1e-6, 2e-6),
-    Contrast("unknown", (), (), "aux weight 3: not run", None, None, None),
+    EstimatedContrast("sharing alone", (), (), "complete", ESTIMATE, 0.004, 0.012),
+    EstimatedContrast("sure", (), (), "complete", ESTIMATE, 1e-6, 2e-6),
+    EstimatedContrast("unknown", (), (), "aux weight 3: not run", None, None, None),
 )
 EFFECTS = (
     Effect("sharing", True, False, (), 16, ESTIMATE),

@@ -1,12 +1,9 @@
 import dataclasses
 import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
-from analysis.statistics.intervals import Measure, compare, estimate, estimates, holm, paired_p
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -91,60 +88,6 @@ def test_settings_are_written_as_in_a_grid_file() -> None:
         == "sharing on, aux weight 1000, dropout 0.5, data mnist5k"
     )
     assert describe_settings({"sharing": False}, ["sharing"]) == "sharing off"
-
-
-def test_an_estimate_by_hand() -> None:
-    found = estimate(np.array([0.80, 0.82, 0.87]), np.random.default_rng(0))
-    # Deviations from 0.83: -0.03, -0.01, 0.04; their squares add up to 0.0026. t of 2 degrees of freedom: 4.303.
-    std = (0.0026 / 2) ** 0.5
-    assert (found.n, found.mean, found.std) == pytest.approx((3, 0.83, std))
-    assert (found.low, found.high) == pytest.approx(
-        (0.83 - 4.303 * std / 3**0.5, 0.83 + 4.303 * std / 3**0.5), rel=1e-4
-    )
-
-
-def test_the_bootstrap_is_that_of_scipy_and_a_function_of_its_generator() -> None:
-    values = np.random.default_rng(5).normal(0.8, 0.01, 10)
-    found, again, other = (estimate(values, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    expected = stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
-    assert (found.bca_low, found.bca_high) == pytest.approx((expected.low, expected.high), rel=1e-3)
-    assert found == again
-    assert found.bca_low != other.bca_low
-    assert (found.low, found.high) == (other.low, other.high)
-
-
-def test_one_value_has_no_spread_and_equal_ones_none() -> None:
-    rng = np.random.default_rng(0)
-    single = estimate(np.array([0.8]), rng)
-    assert (single.n, single.mean) == (1, 0.8)
-    assert np.isnan([single.std, single.low, single.high, single.bca_low, single.bca_high]).all()
-    same = estimates(np.array([[0.5, 0.5, 0.5], [0.25, 0.5, 0.75]]), rng)
-    assert dataclasses.astuple(same[0]) == (3, 0.5, 0, 0.5, 0.5, 0.5, 0.5)
-    assert same[1].bca_low < 0.5 < same[1].bca_high
-
-
-def test_nan_is_no_value() -> None:
-    with pytest.raises(ValueError, match="expected values for all seeds, found NaN"):
-        estimate(np.array([0.8, np.nan]), np.random.default_rng(0))
-
-
-def test_compare_is_welchs_interval() -> None:
-    one, other = np.array([0.80, 0.82, 0.87]), np.array([0.70, 0.71, 0.72, 0.75])
-    found = compare(*(Measure.of(x.mean(), x.std(ddof=1), len(x)) for x in (one, other)))
-    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    assert found == pytest.approx((one.mean() - other.mean(), expected.low, expected.high))
-    assert compare(Measure(0.8, 0.0, 9), Measure(0.7, 0.0, 9)) == pytest.approx((0.1, 0.1, 0.1))
-
-
-def test_holm_multiplies_by_what_is_left() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
-
-
-def test_paired_p_is_that_of_a_t_test() -> None:
-    assert paired_p(np.array([0.01, 0.02, 0.04])) == pytest.approx(stats.ttest_1samp([0.01, 0.02, 0.04], 0).pvalue)
-    assert [paired_p(np.array(x)) for x in ([0.0, 0.0], [0.1, 0.1])] == [1, 0]
-    assert np.isnan(paired_p(np.array([0.1])))
 
 
 def test_by_seed_has_the_finished_trials_of_planned_cells_and_seeds(store: StoreBuilder) -> None:

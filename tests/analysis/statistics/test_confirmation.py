@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.load import StudyData, companions
+from analysis.load import StudyData, confirmation_study
 from analysis.statistics.confirmation import confirmation_sheet, confirmed_cells, confirmed_contrasts
 from analysis.statistics.selection import fixed_contrasts
 from tests.analysis.conftest import StoreBuilder, with_info
@@ -26,7 +26,9 @@ def confirmed(store: StoreBuilder, new_store: Callable[..., StoreBuilder]) -> tu
     data = store.load()
     data = with_info(data, contrasts=CONTRASTS)
     again.write_info(seeds=FRESH, confirms="abc", contrasts=fixed_contrasts(data))
-    return data, companions(str(store.storage), data)["confirmation"]
+    confirmation = confirmation_study(str(store.storage), data)
+    assert confirmation is not None
+    return data, confirmation
 
 
 def test_selection_and_confirmation_are_independent(confirmed: tuple[StudyData, StudyData]) -> None:

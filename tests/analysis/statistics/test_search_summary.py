@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.figures.search import draw_history, draw_slice, slice_data
 from analysis.load import StudyData
 from analysis.report import report_page, sheets_of, write_report
-from analysis.statistics.search import best_in_words, history_data, importance_data
+from analysis.statistics.search_summary import best_in_words, history_data, importance_data
 from tests.analysis.conftest import StoreBuilder, with_info
 
 RANGES = {

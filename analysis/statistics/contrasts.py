@@ -1,0 +1,114 @@
+"""The comparisons of cells that the grid named before the run: their estimates, and the table of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isnan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import StudyData
+from analysis.output.sheet import Column, Sheet, interval, percent, probability
+from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
+from analysis.statistics.intervals import Estimate, estimate, estimate_as_row, holm, paired_p
+from analysis.statistics.selection import best_cell, matching
+
+Condition = Mapping[str, Any]
+Cell = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EstimatedContrast:
+    """A contrast of the grid, estimated: differences of test accuracy by seed, as fractions.
+
+    ``plus`` and ``minus`` are the cells that its conditions stood for. ``state`` is ``complete``, or says why
+    there is no estimate. ``p`` is of the two-sided paired t test, NaN for one seed; ``p_holm`` is corrected for
+    the number of the study's complete contrasts.
+    """
+
+    name: str
+    plus: tuple[Cell, ...]
+    minus: tuple[Cell, ...]
+    state: str
+    estimate: Estimate | None
+    p: float | None
+    p_holm: float | None
+
+
+def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[EstimatedContrast, ...]:
+    """Estimate the study's contrasts; ``rng`` draws the bootstrap intervals."""
+    cells = summarise_cells(data)
+    accuracy = by_seed(data, "test_accuracy")
+    found = [_estimated(contrast, cells, accuracy, rng) for contrast in data.info.contrasts]
+
+    # A contrast without a p value is no test, so it does not count in the correction.
+    tested = {place: c.p for place, c in enumerate(found) if c.p is not None and not isnan(c.p)}
+    for place, p_holm in zip(tested, holm(list(tested.values())), strict=True):
+        found[place] = replace(found[place], p_holm=p_holm)
+    return tuple(found)
+
+
+def _estimated(
+    contrast: Mapping[str, Any], cells: pd.DataFrame, accuracy: pd.DataFrame, rng: np.random.Generator
+) -> EstimatedContrast:
+    name = contrast["name"]
+    sides: dict[str, tuple[Cell, ...]] = {}
+    for side in ("plus", "minus"):
+        chosen = []
+        for condition in contrast[side]:
+            candidates = matching(cells, condition)
+            cell = best_cell(candidates)
+            if cell is None:
+                return EstimatedContrast(name, (), (), _why_absent(condition, candidates), None, None, None)
+            chosen.append(cell)
+        sides[side] = tuple(chosen)
+
+    # The same seed trained every cell on the same data, so the differences are taken seed by seed.
+    differences = _sum_by_seed(sides["plus"], accuracy) - _sum_by_seed(sides["minus"], accuracy)
+    p = paired_p(differences)
+    return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", estimate(differences, rng), p, None)
+
+
+def _sum_by_seed(cells: Sequence[Cell], accuracy: pd.DataFrame) -> Any:
+    """Return the sum of the cells' accuracies ``[seeds]``."""
+    return sum(accuracy.loc[cell["cell_id"]].to_numpy(float) for cell in cells)
+
+
+def _why_absent(condition: Condition, candidates: pd.DataFrame) -> str:
+    states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
+    return f"{describe_settings(condition, condition)}: {'; '.join(states) or 'not in this study'}"
+
+
+def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
+    """List the comparisons that the grid named in advance."""
+    rows = []
+    for contrast in contrasts:
+        found = contrast.estimate
+        row: dict[str, Any] = {"name": contrast.name, "state": contrast.state}
+        row |= estimate_as_row(found)
+        row |= {"p": contrast.p, "p_holm": contrast.p_holm}
+        row["plus"] = " ".join(cell["cell_id"] for cell in contrast.plus)
+        row["minus"] = " ".join(cell["cell_id"] for cell in contrast.minus)
+        rows.append(row)
+    return Sheet(
+        name="contrasts",
+        title="Contrasts named in advance",
+        caption=(
+            "Differences of test accuracy in percentage points, paired by seed, with 95 % t intervals. The p values "
+            "are of the paired t test: uncorrected, and corrected for the number of contrasts (Holm)."
+        ),
+        columns=(
+            Column("contrast", lambda row: row["name"]),
+            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
+            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+            Column("p", lambda row: probability(row["p"]), numeric=True),
+            Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
+            Column("n", _number_of_seeds, numeric=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _number_of_seeds(row: Mapping[str, Any]) -> str:
+    return row["state"] if row["n"] is None else str(row["n"])
