@@ -18,6 +18,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Write how many there are of each kind, such as ``2 finished, 1 failed``; those with a count of 0 are left out."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+
+
 Value = bool | int | float | str
 
 

@@ -18,6 +18,7 @@ from study.cli.help import epilog
 from study.cli.options import AsJson, Storage
 from study.console import tell_problem
 from study.grid.ranges import Budget
+from study.run_progress import describe_progress, running_cells_table
 from study.store.heartbeat import BEAT_S, PATIENCE
 from study.store.status import Status, count_trials, read_status
 from study.store.store import Store
@@ -169,22 +170,12 @@ def _driver_lines(status: Status) -> list[RenderableType]:
         return [Text(silent, "red")]
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
-    ended = beat["ended"]
-    total = "" if beat["cells"] is None else f" of {beat['cells']}"
-    done = f"{sum(ended.values())}{total} cells of this run done"
-    others = "".join(f", {ended[how]} {how}" for how in ("pruned", "failed") if ended.get(how))
-    rate = f"; {beat['trainings_per_min']:.1f} trainings/min" if beat["trainings_per_min"] else ""
-    left = f", about {format_duration(beat['time_left_s'])} left" if beat["time_left_s"] is not None else ""
     lines: list[RenderableType] = [
         Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}"),
-        Text(f"{done}{others}{rate}{left}"),
+        Text(describe_progress(beat, "cells of this run done")),
     ]
     if beat["running"]:
-        table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
-        for cell in beat["running"]:
-            accuracy = "" if cell["val_accuracy"] is None else f"{100 * cell['val_accuracy']:.1f} %"
-            table.add_row(cell["label"], str(cell["seeds"]), f"{cell['epoch']} of {cell['max_epochs']}", accuracy)
-        lines.append(table)
+        lines.append(running_cells_table(beat["running"]))
     return lines
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from study.words import format_duration
+from study.run_progress import describe_progress, format_accuracy, running_cells_table
 
 
 @dataclass
@@ -71,20 +70,13 @@ class Progress:
         self._trained += cell.seeds
         self._epochs_of_ended += cell.epoch
         if not self._console.is_terminal:
-            accuracy = "" if cell.val_accuracy is None else f", validation {100 * cell.val_accuracy:.1f} %"
-            line = f"{cell.label}: {how} at epoch {cell.epoch}{accuracy} | {self.summary()}"
+            validation = "" if cell.val_accuracy is None else f", validation {format_accuracy(cell.val_accuracy)}"
+            line = f"{cell.label}: {how} at epoch {cell.epoch}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)
 
     def summary(self) -> str:
         """Say in a line how far the run is."""
-        ended = sum(self._ended.values())
-        others = "".join(f", {self._ended[how]} {how}" for how in ("pruned", "failed") if self._ended[how])
-        minutes = self._elapsed_s() / 60
-        rate = f"{self._trained / minutes:.1f} trainings/min" if self._trained and minutes else "starting"
-        left = self.time_left_s()
-        remaining = "" if left is None or ended == self._cells else f", about {format_duration(left)} left"
-        total = "" if self._cells is None else f" of {self._cells}"
-        return f"{ended}{total} cells done{others}; {rate}{remaining}"
+        return describe_progress(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
         """Return how far the run is as plain JSON values; times in seconds."""
@@ -114,8 +106,5 @@ class Progress:
 
     def render(self) -> RenderableType:
         """Draw the running cells and the summary."""
-        table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
-        for cell in self._running.values():
-            accuracy = "" if cell.val_accuracy is None else f"{100 * cell.val_accuracy:.1f} %"
-            table.add_row(cell.label, str(cell.seeds), f"{cell.epoch} of {cell.max_epochs}", accuracy)
-        return Group(table, Text(self.summary()))
+        report = self.snapshot()
+        return Group(running_cells_table(report["running"]), Text(describe_progress(report)))

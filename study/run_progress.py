@@ -1,0 +1,48 @@
+"""How far a run is, in words and as a table: for its live progress, and for ``study status`` on any machine.
+
+Both draw the same plain JSON values, the report that a driver stores with each heartbeat.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from study.words import format_counts, format_duration
+
+
+def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> str:
+    """Say in one line how many cells of a run are done, how fast it is, and how long it will take.
+
+    ``report`` has ``cells`` (None if only time ends the run), ``ended`` (cells by status), ``trainings_per_min`` and
+    ``time_left_s``; each of the last two is None while it is not known.
+    """
+    ended, cells = report["ended"], report["cells"]
+    count = sum(ended.values())
+    total = "" if cells is None else f" of {cells}"
+    text = f"{count}{total} {done}"
+    others = format_counts({status: ended.get(status, 0) for status in ("pruned", "failed")})
+    if others:
+        text += f", {others}"
+    rate, left_s = report["trainings_per_min"], report["time_left_s"]
+    text += f"; {rate:.1f} trainings/min" if rate else "; starting"
+    if left_s is not None and count != cells:
+        text += f", about {format_duration(left_s)} left"
+    return text
+
+
+def running_cells_table(cells: Iterable[Mapping[str, Any]]) -> Table:
+    """Draw the cells that are training: ``label``, ``seeds``, ``epoch``, ``max_epochs`` and ``val_accuracy``.
+
+    The accuracy is the mean over the cell's seeds, or None before its first epoch has ended.
+    """
+    table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
+    for cell in cells:
+        accuracy = format_accuracy(cell["val_accuracy"])
+        table.add_row(cell["label"], str(cell["seeds"]), f"{cell['epoch']} of {cell['max_epochs']}", accuracy)
+    return table
+
+
+def format_accuracy(accuracy: float | None) -> str:
+    """Write a fraction as a percentage, and None as nothing."""
+    return "" if accuracy is None else f"{100 * accuracy:.1f} %"
