@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from study.driver.asha import METRIC, TIME, StratifiedASHA
-from study.grid.grid import Grid, format_value
+from study.grid.grid import Grid
 from study.grid.load import load_grid
 from study.plan.jobs import Job
 from study.store.store import Store, mean_curves
+from study.words import format_value
 from trainables.digits.settings import CellConfig
 
 WORKERS = 2

@@ -192,9 +192,9 @@ def _refuse_unknown(options: Iterable[str]) -> None:
     from dataclasses import fields
 
     from study.plan.request import RunOptions
-    from study.words import meant
+    from study.words import suggest
 
     known = sorted(each.name for each in fields(RunOptions))
     for name in options:
         if name not in known:
-            raise TypeError(f"study.run() has no option {name!r}: {meant(name, [*known, 'quiet'])}")
+            raise TypeError(f"study.run() has no option {name!r}: {suggest(name, [*known, 'quiet'])}")

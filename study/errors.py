@@ -1,9 +1,9 @@
-"""The base of all errors of ``study`` that the user can mend."""
+"""The base class of the errors of ``study/`` that a user can fix."""
 
 
 class StudyError(Exception):
-    """What the user can mend: one line with what is wrong, what was expected, and the fix.
+    """Something that the user can fix: one line with what is wrong, what was expected, and the fix.
 
-    The command line ends with it and exit code 2. ``analysis`` and ``trainables``, which import nothing of ``study``,
-    have a base of their own: AnalysisError and TrainableError.
+    The command line prints it and ends with exit code 2. ``analysis/`` and ``trainables/`` import
+    nothing of ``study/`` and have their own base classes: AnalysisError and TrainableError.
     """

@@ -1,19 +1,20 @@
-"""What someone who misspelt a word may have meant."""
+"""How a value, a setting or a duration is written for people, and which known word a misspelt one may mean."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+Value = bool | int | float | str  # what a setting may be
 
-def meant(word: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Suggest the nearest word, known or other; where none is near, list the known ones."""
+
+def suggest(word: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Return a hint: the nearest of all words, or a list of the known ones if none is near."""
     known = list(known)
-    if near := get_close_matches(word, [*known, *others], n=1):
-        return f"did you mean {near[0]}?"
-    return f"expected one of {', '.join(known)}"
+    near = get_close_matches(word, [*known, *others], n=1)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
 
 
 def format_duration(seconds: float) -> str:
-    """Write a time in minutes and seconds."""
+    """Write a time in minutes and seconds, or in seconds if it is under a minute."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
@@ -23,9 +24,6 @@ def format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 
-Value = bool | int | float | str
-
-
 def format_value(value: Value) -> str:
     """Write a setting as a grid file does: off and on, and no needless decimals."""
     if isinstance(value, bool):
@@ -33,6 +31,6 @@ def format_value(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def describe(settings: Mapping[str, Value]) -> str:
-    """Write settings in a line."""
+def describe_settings(settings: Mapping[str, Value]) -> str:
+    """Write settings in one line, such as ``sharing on, dropout 0.5``."""
     return ", ".join(f"{name} {format_value(value)}" for name, value in settings.items())

@@ -11,9 +11,11 @@ from rich.table import Table
 from study.cli.completion import complete_grid
 from study.cli.help import epilog
 from study.cli.options import AsJson
-from study.grid.grid import Grid, format_value, grid_names
+from study.grid.grid import Grid
 from study.grid.json_schema import grid_schema, schema_path
 from study.grid.load import load_grid, read_grid
+from study.grid.shipped import grid_names
+from study.words import format_value
 
 app = typer.Typer()
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from study.cli.completion import complete_grid
 from study.errors import StudyError
 from study.plan.request import RunOptions, TrainingOptions, flag_of
-from study.words import meant
+from study.words import suggest
 
 FILE = "study.toml"
 COMPLETIONS = {"grid": complete_grid}
@@ -145,7 +145,7 @@ def _check_keys(command: Any, table: Mapping[str, Any], known: set[str], where: 
             options = {name for name, _ in _all_options(below[key])}
             _check_keys(below[key], value, options, f"{where}{key}.")
         elif key not in known:
-            raise OptionError(f"{FILE}: unknown key {where}{key}; {meant(key, sorted({*known, *below}))}")
+            raise OptionError(f"{FILE}: unknown key {where}{key}; {suggest(key, sorted({*known, *below}))}")
         elif isinstance(value, dict):
             raise OptionError(f"{FILE}: {where}{key} is a table; expected the value of --{key}")
 

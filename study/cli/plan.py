@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from study.console import tell_problem
-from study.grid.grid import format_value
 from study.plan.jobs import Plan, describe_plan, plan_run
 from study.plan.request import Work, search_of
-from study.words import format_duration
+from study.words import format_duration, format_value
 from trainables.config import CellSettings
 from trainables.registry import BUILT_IN, check
 

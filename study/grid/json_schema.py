@@ -1,6 +1,7 @@
-"""The JSON Schema of grid files, by which editors complete and check them.
+"""The JSON Schema of grid files, which lets editors complete and check them.
 
-``python -m study.grid.shippedchema`` writes the one that is shipped, from the models that read grid files.
+``python -m study.grid.json_schema`` writes the schema that ships with the package, from the models that
+read grid files.
 """
 
 import json
@@ -11,33 +12,31 @@ from typing import Any
 from study.grid.grid import Grid
 from trainables.registry import settings_class
 
+Schema = dict[str, Any]
+
 
 def schema_path() -> Path:
-    """Return where the shipped schema is."""
+    """Return the path of the shipped schema."""
     return Path(str(resources.files("study.grid.shipped") / "grid.schema.json"))
 
 
-def grid_schema(model: str = "comparator") -> dict[str, Any]:
-    """Return the schema of grids of a model, with the settings of a cell wherever a grid file names them.
+def grid_schema(model: str = "comparator") -> Schema:
+    """Return the schema of a model's grids, with the settings of a cell wherever a grid file names them.
 
     Raises ModelError.
     """
     schema = Grid.model_json_schema()
-    settings = {name: _as_written(of) for name, of in settings_class(model).model_json_schema()["properties"].items()}
-    factor, factors = schema["$defs"].pop("Factor"), schema["properties"]["factors"]
-    del factors["minLength"]
-    factors |= {
-        "properties": {name: _factor(factor, name, of.get("description", name)) for name, of in settings.items()},
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    searched, ranges = schema["$defs"].pop("Range"), schema["$defs"]["Search"]["properties"]["ranges"]
-    del ranges["minLength"]
-    ranges |= {
-        "properties": {name: _searched(searched, name, of["description"]) for name, of in settings.items()},
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
+    written = settings_class(model).model_json_schema()["properties"]
+    settings = {name: _as_written(of) for name, of in written.items()}
+    # A dictionary of factors or ranges has no fixed keys in pydantic's schema. Here its keys are the
+    # settings, each with its own types, so that an editor completes and checks them too.
+    factor = schema["$defs"].pop("Factor")
+    factors = {name: _factor(factor, name, of.get("description", name)) for name, of in settings.items()}
+    _give_keys(schema["properties"]["factors"], factors)
+    searched = schema["$defs"].pop("Range")
+    ranges = {name: _searched(searched, name, of.get("description", name)) for name, of in settings.items()}
+    _give_keys(schema["$defs"]["Search"]["properties"]["ranges"], ranges)
+    # A search makes its own factors.
     schema["required"].remove("factors")
     schema["anyOf"] = [{"required": ["factors"]}, {"required": ["search"]}]
     _refer_to_settings(schema)
@@ -45,22 +44,28 @@ def grid_schema(model: str = "comparator") -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Grid of an ablation study"}
 
 
-def _as_written(setting: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a setting; editors follow YAML 1.2, to which off and on are text."""
+def _give_keys(node: Schema, keys: Schema) -> None:
+    """Let a dictionary have just these keys, at least one of them."""
+    del node["minLength"]  # what pydantic makes of a dictionary's min_length after a validator
+    node |= {"properties": keys, "additionalProperties": False, "minProperties": 1}
+
+
+def _as_written(setting: Schema) -> Schema:
+    """Return the schema of a setting; editors follow YAML 1.2, in which off and on are text."""
     switch = {"type": ["boolean", "string"], "enum": [False, True, "off", "on"]}
     kept = {key: value for key, value in setting.items() if key != "title"}
     return kept | switch if setting.get("type") == "boolean" else kept
 
 
-def _factor(factor: dict[str, Any], name: str, description: str) -> dict[str, Any]:
+def _factor(factor: Schema, name: str, description: str) -> Schema:
     items = {"items": {"$ref": f"#/$defs/settings/properties/{name}"}, "uniqueItems": True}
     properties = factor["properties"] | {"values": factor["properties"]["values"] | items}
     return factor | {"title": name, "description": description, "properties": properties}
 
 
-def _searched(given: dict[str, Any], name: str, description: str) -> dict[str, Any]:
-    setting: dict[str, Any] = {"$ref": f"#/$defs/settings/properties/{name}"}
-    kinds: dict[str, dict[str, Any]] = {
+def _searched(given: Schema, name: str, description: str) -> Schema:
+    setting: Schema = {"$ref": f"#/$defs/settings/properties/{name}"}
+    kinds: dict[str, Schema] = {
         "low": setting,
         "high": setting,
         "log": {"type": "boolean"},
@@ -68,9 +73,14 @@ def _searched(given: dict[str, Any], name: str, description: str) -> dict[str, A
         "choices": {"type": "array", "items": setting, "minItems": 2, "uniqueItems": True},
     }
     properties = {key: {"description": given["properties"][key]["description"]} | kind for key, kind in kinds.items()}
-    alternatives = [{"required": ["low", "high"]}, {"required": ["choices"]}]
-    told = {"title": name, "description": description, "properties": properties, "oneOf": alternatives}
-    return {key: given[key] for key in ("type", "additionalProperties")} | told
+    return {
+        "type": given["type"],
+        "additionalProperties": given["additionalProperties"],
+        "title": name,
+        "description": description,
+        "properties": properties,
+        "oneOf": [{"required": ["low", "high"]}, {"required": ["choices"]}],
+    }
 
 
 def _refer_to_settings(node: Any) -> None:
@@ -81,7 +91,7 @@ def _refer_to_settings(node: Any) -> None:
     if isinstance(node, dict) and node.pop("settings", False):
         del node["additionalProperties"]
         node["$ref"] = "#/$defs/settings"
-        if node.pop("minLength", 0):  # what pydantic makes of a dictionary's min_length after a validator
+        if node.pop("minLength", 0):
             node["minProperties"] = 1
     elif isinstance(node, dict):
         for child in node.values():

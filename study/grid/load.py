@@ -6,9 +6,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from study.grid.grid import Grid, GridError
-from study.grid.shipped import grid_names as grid_names
+from study.grid.shipped import grid_names
 from study.grid.yaml_text import UnreadableError, YamlFile
-from study.words import meant
+from study.words import suggest
 
 
 def load_grid(name: str) -> Grid:
@@ -32,16 +32,22 @@ def read_grid(name: str) -> tuple[str, str]:
     """Return the path and the text of a shipped grid or of a grid file; raise GridError."""
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
-        if name in grid_names():
-            shipped = resources.files("study.grid.shipped") / f"{name}.yaml"
-            return str(shipped), shipped.read_text(encoding="utf-8")
-        known, own = [*grid_names(), "the path of a .yaml file"], sorted(file.name for file in Path().glob("*.y*ml"))
-        raise GridError(f"unknown grid {name!r}: {meant(name, known, own)}")
+        return _read_shipped(name)
     if not path.is_file():
-        there = sorted(str(file) for file in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        fix = meant(name, there) if there else "give the path of a YAML file"
+        there = sorted(map(str, path.parent.glob("*.y*ml"))) if path.parent.is_dir() else []
+        fix = suggest(name, there) if there else "give the path of a YAML file"
         raise GridError(f"no grid file {name}: no such file; {fix}")
     try:
         return name, path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"grid file {name} cannot be read: {error}; expected YAML in UTF-8") from None
+
+
+def _read_shipped(name: str) -> tuple[str, str]:
+    known = grid_names()
+    if name not in known:
+        # Whoever leaves out the ending of a file in this folder means that file.
+        here = sorted(file.name for file in Path().glob("*.y*ml"))
+        raise GridError(f"unknown grid {name!r}: {suggest(name, [*known, 'the path of a .yaml file'], here)}")
+    shipped = resources.files("study.grid.shipped") / f"{name}.yaml"
+    return str(shipped), shipped.read_text(encoding="utf-8")

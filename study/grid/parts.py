@@ -2,73 +2,79 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from study.grid.values import Condition, Count, Scalar, Strict, current_class, typed
+from study.grid.values import Condition, Count, Scalar, Strict, check_setting, context_class, typed_at
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
+from trainables.config import CellSettings
 
 Role = Literal["scientific", "tuned", "fixed"]
 
 
 class Factor(Strict):
-    """What the grid varies: a study compares the values of a scientific factor and picks those of a tuned one.
+    """A setting that the grid varies.
 
-    Without ``values`` it has no part in the product of all factors and takes them from ``cells``.
+    A study compares the values of a scientific factor, and picks the best value of a tuned one. A factor
+    without ``values`` is not part of the product of all factors: its values are those of ``cells``.
     """
 
     role: Role = Field(
-        description="scientific: its values are what the study compares. tuned: the best value is picked by validation "
-        "accuracy. fixed: neither."
+        description="scientific: the study compares its values. tuned: the value with the best validation "
+        "accuracy is picked. fixed: neither."
     )
     values: list[Scalar] = Field(
-        [], description="Each is crossed with all values of the other factors; none: it gets its values from cells."
+        [],
+        description="Each value is combined with all values of the other factors. Without values, the factor "
+        "has the values that cells give it.",
     )
 
 
-def typed_factors(factors: dict[str, Factor]) -> dict[str, Factor]:
+def typed_factors(factors: dict[str, Factor], info: ValidationInfo) -> dict[str, Factor]:
     """Return the factors with their values as the settings have them; raise PlacedError."""
+    cls = context_class(info)
     found = {}
     for name, factor in factors.items():
-        if name not in current_class().model_fields:
-            typed(name, 0)
-        values: dict[Value, None] = {}  # in their order
-        for index, given in enumerate(factor.values):
-            try:
-                value = typed(name, given)
-            except PlacedError as error:
-                raise PlacedError(error.message, name, "values", index) from None
-            if value in values:
-                raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "values", index)
-            values[value] = None
-        found[name] = factor.model_copy(update={"values": list(values)})
+        check_setting(cls, name)
+        found[name] = factor.model_copy(update={"values": _typed_values(cls, name, factor)})
     return found
+
+
+def _typed_values(cls: type[CellSettings], name: str, factor: Factor) -> list[Value]:
+    values: dict[Value, None] = {}  # in their order
+    for index, given in enumerate(factor.values):
+        value = typed_at(cls, name, given, "values", index)
+        if value in values:
+            raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "values", index)
+        values[value] = None
+    return list(values)
 
 
 class Rule(Strict):
     """Settings for the cells that match a condition, such as a learning rate that depends on dropout."""
 
-    when: Condition = Field(description="Factors and the values that a cell must have of them.")
-    set: Condition = Field(description="Settings that such a cell gets; none of them may be a factor.")
+    when: Condition = Field(description="Factors, each with the value that a cell must have.")
+    set: Condition = Field(description="Settings that such a cell gets. None of them may be a factor.")
 
 
 class Contrast(Strict):
-    """A comparison named before the run: the sum of the plus cells less that of the minus cells, seed by seed.
+    """A comparison named before the run: the sum of the plus cells minus that of the minus cells, by seed.
 
-    A condition that several cells match stands for the one with the highest mean validation accuracy.
+    If several cells match a condition, the one with the highest mean validation accuracy is taken.
     """
 
-    name: str = Field(description="What the comparison is called in the report.")
+    name: str = Field(description="The name of the comparison in the report.")
     plus: Annotated[list[Condition], Field(min_length=1)] = Field(description="Cells whose accuracies are added.")
     minus: Annotated[list[Condition], Field(min_length=1)] = Field(
-        description="Cells whose accuracies are subtracted, as many as plus has."
+        description="Cells whose accuracies are subtracted. There are as many as in plus."
     )
 
     @model_validator(mode="after")
     def _balanced(self) -> "Contrast":
-        if len(self.plus) != len(self.minus):
+        plus, minus = len(self.plus), len(self.minus)
+        if plus != minus:
             raise PlacedError(
-                f"contrast {self.name!r} has {len(self.plus)} plus and {len(self.minus)} minus cells: expected as many"
+                f"contrast {self.name!r} has {plus} plus and {minus} minus cells: expected the same number"
             )
         return self
 
@@ -78,12 +84,13 @@ class Stopping(Strict):
 
     scheduler: Literal["asha", "none"] = Field(
         "asha",
-        description="asha stops cells that do badly beside others of their stratum; none stops none.",
+        description="asha: stop cells that fall behind the others of their stratum. none: stop no cell.",
     )
     grace_period: Count = Field(20, ge=1, description="The first epoch at which a cell may be stopped.")
     reduction_factor: Count = Field(
-        2, ge=2, description="Of the cells of a stratum that reach a rung, about one in so many goes on."
+        2, ge=2, description="At each rung, about one in this number of a stratum's cells goes on."
     )
     protect: list[Condition] = Field(
-        [], description="Cells that match one of these are never stopped, and set no bar to others."
+        [],
+        description="Cells that match one of these are never stopped, and other cells are not compared with them.",
     )

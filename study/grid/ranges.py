@@ -5,31 +5,41 @@ from collections.abc import Iterator
 from math import floor, isfinite, log10, sqrt
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from study.grid.values import Count, Scalar, Strict, current_class, typed
+from study.grid.values import Count, Scalar, Strict, check_setting, context_class, typed_at
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
+from trainables.config import CellSettings
 
-DIGITS = 3  # of a suggested number: more would make cells unreadable, and differ in nothing that can be measured
-MOST_ENDS = 4096  # combinations of the ranges' ends that are looked at
+DIGITS = 3  # of a suggested number: more would be hard to read and make no difference that can be measured
+MOST_ENDS = 4096  # how many combinations of the ranges' ends are checked
 
 
 class Range(Strict):
-    """The values that a search may give a setting: numbers from low to high, or choices."""
+    """The values that a search may give to a setting: numbers from low to high, or choices."""
 
-    low: Scalar | None = Field(None, description="The least value.")
-    high: Scalar | None = Field(None, description="The greatest value, which may be reached.")
-    log: bool = Field(False, description="Whether 1 to 10 gets as many cells as 10 to 100.")
-    step: Scalar | None = Field(None, description="Only low, low + step, low + 2 step, ...; high must be one of them.")
-    choices: list[Scalar] | None = Field(None, description="These values, in place of low and high.", min_length=2)
+    low: Scalar | None = Field(None, description="The smallest value.")
+    high: Scalar | None = Field(None, description="The largest value; the search may give it too.")
+    log: bool = Field(
+        False, description="Whether the search is on a logarithmic scale: 1 to 10 is as wide as 10 to 100."
+    )
+    step: Scalar | None = Field(
+        None, description="Only the values low, low + step, low + 2 step and so on; high must be one of them."
+    )
+    choices: list[Scalar] | None = Field(
+        None, description="The search gives one of these values. Use it instead of low and high.", min_length=2
+    )
 
     @model_validator(mode="after")
     def _numbers_or_choices(self) -> "Range":
         ends = (self.low, self.high)
-        if (self.choices is None) == (ends == (None, None)) or (None in ends and ends != (None, None)):
+        has_ends = None not in ends
+        has_an_end = ends != (None, None)
+        has_choices = self.choices is not None
+        if has_choices == has_an_end or has_an_end != has_ends:
             raise PlacedError("expected low and high, or choices")
-        if self.choices is not None and (self.log or self.step is not None):
+        if has_choices and (self.log or self.step is not None):
             raise PlacedError("choices have neither log nor step; remove it", "log" if self.log else "step")
         if self.log and self.step is not None:
             raise PlacedError("a range with log has no step; remove one of them", "step")
@@ -42,14 +52,15 @@ class Range(Strict):
 
     @property
     def middle(self) -> Any:
-        """What is halfway between the ends, or the first choice."""
+        """The value halfway between the ends, or the first choice."""
         if self.choices is not None:
             return self.choices[0]
         low, high = self.ends
+        # A product or a sum of both ends might overflow.
         return self.rounded(sqrt(low) * sqrt(high) if self.log else low / 2 + high / 2)
 
     def rounded(self, value: Any) -> Any:
-        """Return the nearest value that the search gives: of a range without step, one with few DIGITS."""
+        """Return the nearest value that the search gives: without a step, one with DIGITS digits."""
         if self.choices is not None:
             return value
         low, high = self.ends
@@ -57,6 +68,7 @@ class Range(Strict):
             step: Any = self.step or 1
             value = low + round((value - low) / step) * step
             return value if isinstance(low, int) else round(value, 12)  # 0.1 + 2 * 0.1 is 0.30000000000000004
+        # On a logarithmic scale digits count from the value's first one, otherwise from the width's first one.
         digits = DIGITS - 1 - floor(log10(value if self.log else high - low))
         return min(max(round(value, digits), low), high)
 
@@ -64,41 +76,32 @@ class Range(Strict):
         """Tell whether the search may give the value."""
         if self.choices is not None:
             return value in self.choices
-        return self.low <= value <= self.high and (self.step is None or abs(self.rounded(value) - value) < 1e-9)
+        on_a_step = self.step is None or abs(self.rounded(value) - value) < 1e-9
+        return self.low <= value <= self.high and on_a_step
 
     def describe(self) -> str:
         """Write the range in words."""
         if self.choices is not None:
             return " or ".join(map(format_value, self.choices))
-        step = "" if self.step is None else f" in steps of {format_value(self.step)}"
-        return (
-            f"{format_value(self.ends[0])} to {format_value(self.ends[1])}{step}{', logarithmic' if self.log else ''}"
-        )
+        low, high = self.ends
+        text = f"{format_value(low)} to {format_value(high)}"
+        if self.step is not None:
+            text += f" in steps of {format_value(self.step)}"
+        return f"{text}, logarithmic" if self.log else text
 
 
-def _typed_ranges(ranges: dict[str, Range]) -> dict[str, Range]:
-    return {name: _typed_range(name, given) for name, given in ranges.items()}
+def _typed_ranges(ranges: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
+    cls = context_class(info)
+    return {name: _typed_range(cls, name, given) for name, given in ranges.items()}
 
 
-def _typed_range(name: str, given: Range) -> Range:
+def _typed_range(cls: type[CellSettings], name: str, given: Range) -> Range:
     """Return the range with its values as the setting has them; raise PlacedError."""
-    if name not in current_class().model_fields:
-        typed(name, 0)
-
-    def value(of: Any, *at: str | int) -> Any:
-        try:
-            return typed(name, of)
-        except PlacedError as error:
-            raise PlacedError(error.message, name, *at) from None
-
+    check_setting(cls, name)
     if given.choices is not None:
-        choices: list[Any] = []
-        for index, choice in enumerate(given.choices):
-            choices.append(value(choice, "choices", index))
-            if choices[-1] in choices[:-1]:
-                raise PlacedError(f"{format_value(choice)} is there twice; remove one", name, "choices", index)
-        return given.model_copy(update={"choices": choices})
-    low, high = (value(end, what) for what, end in (("low", given.low), ("high", given.high)))
+        return given.model_copy(update={"choices": _typed_choices(cls, name, given.choices)})
+    low: Any = typed_at(cls, name, given.low, "low")  # type: ignore[arg-type]  # a range without choices has ends
+    high: Any = typed_at(cls, name, given.high, "high")  # type: ignore[arg-type]
     if isinstance(low, bool | str):
         raise PlacedError("a range is of numbers; give this setting choices", name, "low")
     if not (low < high and isfinite(high - low)):
@@ -109,11 +112,22 @@ def _typed_range(name: str, given: Range) -> Range:
     return given.model_copy(update={"low": low, "high": high, "step": step})
 
 
+def _typed_choices(cls: type[CellSettings], name: str, given: list[Value]) -> list[Value]:
+    choices: list[Value] = []
+    for index, choice in enumerate(given):
+        value = typed_at(cls, name, choice, "choices", index)
+        if value in choices:
+            raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "choices", index)
+        choices.append(value)
+    return choices
+
+
 def _typed_step(step: Any, low: Any, high: Any, name: str) -> Any:
     whole = isinstance(low, int)
     if isinstance(step, bool | str) or not 0 < step <= high - low or (whole and step != int(step)):
         kind = "whole number" if whole else "number"
         raise PlacedError(f"expected a {kind} above 0, not {format_value(step)}", name, "step")
+    # As many steps as fit must end at high; a quotient of floats is whole only nearly.
     count = (high - low) / step
     if not isfinite(count) or abs(count - round(count)) > 1e-9 * count:
         steps = f"steps of {format_value(step)} from {format_value(low)}"
@@ -122,11 +136,14 @@ def _typed_step(step: Any, low: Any, high: Any, name: str) -> Any:
 
 
 class Budget(Strict):
-    """When no further cell is begun."""
+    """When the search begins no further cell."""
 
-    trainings: Count | None = Field(None, ge=1, description="Trainings in all, a cell's seeds each counted.")
+    trainings: Count | None = Field(None, ge=1, description="How many trainings; each seed of a cell counts as one.")
     minutes: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Minutes in which cells train, of all runs together."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="How many minutes cells may train in total, over all runs of the study.",
     )
 
     @model_validator(mode="after")
@@ -136,28 +153,53 @@ class Budget(Strict):
         return self
 
     def cells(self, seeds: int) -> int | None:
-        """Return how many cells of so many seeds may be begun, or None where time alone says so."""
+        """Return how many cells of so many seeds may begin, or None if only the time limits them."""
         return None if self.trainings is None else self.trainings // seeds
 
     def describe(self) -> str:
         """Write the budget in words."""
-        limits = [f"{self.trainings} trainings"] if self.trainings else []
-        limits += [f"{self.minutes:g} minutes"] if self.minutes else []
+        limits = []
+        if self.trainings:
+            limits.append(f"{self.trainings} trainings")
+        if self.minutes:
+            limits.append(f"{self.minutes:g} minutes")
         return " or ".join(limits)
 
 
 class Search(Strict):
-    """Cells that Optuna suggests, one after another, for the highest mean validation accuracy over seeds."""
+    """Cells that Optuna suggests one after another, for the highest mean validation accuracy over seeds."""
 
     ranges: Annotated[dict[str, Range], AfterValidator(_typed_ranges), Field(min_length=1)] = Field(
-        description="What is searched: settings, each with low and high, or choices."
+        description="The settings that are searched, each with low and high, or with choices."
     )
     budget: Budget = Field(description="When the search ends.")
-    seed: Count = Field(0, ge=0, description="Of the sampler's random numbers.")
-    startup: Count = Field(10, ge=1, description="Cells that are drawn at random before the others are learned from.")
+    seed: Count = Field(0, ge=0, description="The seed of the sampler's random numbers.")
+    startup: Count = Field(
+        10, ge=1, description="How many cells are drawn at random before Optuna learns from the results."
+    )
 
     def ends(self) -> Iterator[dict[str, Value]]:
         """Yield the combinations of the ranges' ends, the first MOST_ENDS of them."""
         values = [given.ends for given in self.ranges.values()]
         for chosen in itertools.islice(itertools.product(*values), MOST_ENDS):
             yield dict(zip(self.ranges, chosen, strict=True))
+
+
+def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
+    """Return the content of a grid file with the searched settings among its factors: tuned, without values.
+
+    What is malformed is left for the validation of its part to report. Raises PlacedError for a
+    setting that is both searched and a factor.
+    """
+    search = content.get("search") if isinstance(content, dict) else None
+    ranges = search.get("ranges") if isinstance(search, dict) else None
+    if not isinstance(ranges, dict):
+        return content
+    factors = content.get("factors", {})
+    if not isinstance(factors, dict):
+        return content
+    for name in ranges:
+        if name in factors:
+            raise PlacedError("it is searched, so it has no values; remove it here or there", "factors", name)
+    searched = {name: {"role": "tuned"} for name in ranges if name in cls.model_fields}
+    return content | {"factors": factors | searched}

@@ -1,8 +1,10 @@
-"""The settings of a cell as people write them: their names and types are those of the model that a grid file names."""
+"""The settings in a grid file: their names and types are those of the model that the file names.
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+A grid file is validated with the class of these settings as pydantic's validation context, since
+the types of its parts know nothing of the grid that they are in.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -14,55 +16,44 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
 from study.grid.yaml_text import At, PlacedError
-from study.words import Value, format_value, meant
+from study.words import Value, format_value, suggest
 from trainables.config import CellSettings
 from trainables.registry import BUILT_IN, ModelError, default_settings, settings_class
 
-_DEFAULT = default_settings()
-_class: ContextVar[type[CellSettings]] = ContextVar("class of the settings", default=_DEFAULT)
 
+def find_settings_class(content: Any) -> type[CellSettings]:
+    """Return the class of the settings of a grid file, from its content as it was read.
 
-@contextmanager
-def settings_of(cls: type[CellSettings]) -> Iterator[None]:
-    """Within it, settings are those of this class: a grid file's validation reaches into types that know no grid."""
-    token = _class.set(cls)
-    try:
-        yield
-    finally:
-        _class.reset(token)
-
-
-def class_of(content: Any) -> type[CellSettings]:
-    """Return the class of the settings of a grid file, of which nothing is known to be right; raise PlacedError."""
+    Nothing in the content has been checked yet. Raises PlacedError for a model that cannot be used.
+    """
     found: type[CellSettings] | None = None
     for model, at in _models(content):
         if not isinstance(model, str):
-            continue  # for the validation of settings to tell
+            continue  # the validation of settings reports it
         if ":" not in model and model not in BUILT_IN:
-            expected = f"expected {' or '.join(BUILT_IN)}, or module:Class of a model of your own"
+            expected = f"expected {' or '.join(BUILT_IN)}, or module:Class of your own model"
             raise PlacedError(f"{expected}, not {model!r}", *at)
         try:
             settings = settings_class(model)
         except ModelError as error:
             raise PlacedError(str(error).removeprefix(f"model {model}: "), *at) from None
         if found not in (None, settings):
-            raise PlacedError(f"{model} has other settings than the models before it; give it a grid of its own", *at)
+            raise PlacedError(f"{model} has other settings than the models before it; write another grid for it", *at)
         found = settings
     return found or default_settings()
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:
-    """Yield the models that a grid file names, and where, as far as it is of use: the rest is found out later."""
-    content = content if isinstance(content, Mapping) else {}
-    protocol, factors, cells = (content.get(key) for key in ("protocol", "factors", "cells"))
+    """Yield the models that a grid file names, and where; what is malformed is reported later."""
+    protocol, factors, cells = (_entry(content, key) for key in ("protocol", "factors", "cells"))
     if isinstance(protocol, Mapping):
         yield protocol.get("model"), ("protocol", "model")
-    factor = factors.get("model") if isinstance(factors, Mapping) else None
-    values = factor.get("values") if isinstance(factor, Mapping) else None
+    values = _entry(_entry(factors, "model"), "values")
     for index, value in enumerate(values if isinstance(values, list) else ()):
         yield value, ("factors", "model", "values", index)
     for index, cell in enumerate(cells if isinstance(cells, list) else ()):
@@ -70,58 +61,86 @@ def _models(content: Any) -> Iterator[tuple[Any, At]]:
             yield cell.get("model"), ("cells", index, "model")
 
 
-def current_class() -> type[CellSettings]:
-    """Return the class whose settings are meant."""
-    return _class.get()
+def _entry(content: Any, key: str) -> Any:
+    return content.get(key) if isinstance(content, Mapping) else None
 
 
-def typed(name: str, value: Value) -> Value:
-    """Return a value as the setting has it, so that 1, 1.0 and 1e0 are one value; raise PlacedError."""
-    fields = current_class().model_fields
-    if name not in fields:
-        raise PlacedError(f"unknown setting; {meant(name, fields)}", name)
-    switch = fields[name].annotation is bool
+def context_class(info: ValidationInfo) -> type[CellSettings]:
+    """Return the class of the settings, which validation carries as its context."""
+    assert info.context is not None, "a part of a grid file is validated with the whole grid"
+    found: type[CellSettings] = info.context
+    return found
+
+
+def typed(cls: type[CellSettings], name: str, value: Value) -> Value:
+    """Return a value as the setting has it, so that 1, 1.0 and 1e0 are the same; raise PlacedError."""
+    check_setting(cls, name)
+    switch = cls.model_fields[name].annotation is bool
+    # Numbers may be converted (1 to 1.0, 1e1 to 10). Text and switches must be what they are.
+    strict = switch or isinstance(value, bool | str)
     try:
-        return _setting(current_class(), name).validate_python(value, strict=switch or isinstance(value, bool | str))
+        return _adapter(cls, name).validate_python(value, strict=strict)
     except ValidationError as error:
-        expected = "expected on or off" if switch else error.errors()[0]["msg"].replace("Input should be", "expected")
-        raise PlacedError(f"{expected}, not {_quoted(value)}", name) from None
+        expected = error.errors()[0]["msg"].replace("Input should be", "expected")
+        given = repr(value) if isinstance(value, str) else format_value(value)
+        raise PlacedError(f"{'expected on or off' if switch else expected}, not {given}", name) from None
+
+
+def typed_at(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> Value:
+    """Return a value as ``typed`` does; a PlacedError names the place below the setting."""
+    try:
+        return typed(cls, name, value)
+    except PlacedError as error:
+        raise PlacedError(error.message, name, *at) from None
+
+
+def check_setting(cls: type[CellSettings], name: str) -> None:
+    """Raise PlacedError if there is no setting of this name."""
+    if name not in cls.model_fields:
+        raise PlacedError(f"unknown setting; {suggest(name, cls.model_fields)}", name)
 
 
 @cache
-def _setting(cls: type[CellSettings], name: str) -> TypeAdapter[Value]:
+def _adapter(cls: type[CellSettings], name: str) -> TypeAdapter[Value]:
     field = cls.model_fields[name]
     return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
 
 
 def _scalar(value: Any) -> Any:
-    if not isinstance(value, Value):
-        raise PlacedError(f"expected a number, a word, on or off, not {'nothing' if value is None else 'several'}")
-    return value
+    if isinstance(value, Value):
+        return value
+    given = "nothing" if value is None else "several"
+    raise PlacedError(f"expected a number, a word, on or off, not {given}")
 
 
-def _typed_settings(settings: dict[str, Value]) -> dict[str, Value]:
-    return {name: typed(name, value) for name, value in settings.items()}
-
-
-Scalar = Annotated[Value, BeforeValidator(_scalar)]
-Settings = Annotated[dict[str, Scalar], AfterValidator(_typed_settings), Field(json_schema_extra={"settings": True})]
-Condition = Annotated[Settings, Field(min_length=1)]
-
-
-def _quoted(value: Value) -> str:
-    return repr(value) if isinstance(value, str) else format_value(value)
+def _typed_settings(settings: dict[str, Value], info: ValidationInfo) -> dict[str, Value]:
+    cls = context_class(info)
+    return {name: typed(cls, name, value) for name, value in settings.items()}
 
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+Scalar = Annotated[Value, BeforeValidator(_scalar)]
+# The JSON Schema lists all settings wherever it finds this mark.
+Settings = Annotated[dict[str, Scalar], AfterValidator(_typed_settings), Field(json_schema_extra={"settings": True})]
+Condition = Annotated[Settings, Field(min_length=1)]
 Count = Annotated[int, BeforeValidator(_whole)]  # 1e1 is 10
 
 
+def matches(settings: Mapping[str, Any], condition: Mapping[str, Value]) -> bool:
+    """Tell whether the settings have all values of a condition."""
+    return all(settings[name] == value for name, value in condition.items())
+
+
+def matches_any(settings: Mapping[str, Any], conditions: Iterable[Mapping[str, Value]]) -> bool:
+    """Tell whether the settings match at least one of the conditions."""
+    return any(matches(settings, condition) for condition in conditions)
+
+
 class Strict(BaseModel):
-    """A part of a grid file."""
+    """A part of a grid file: its keys are known, and it does not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -131,5 +150,5 @@ class Strict(BaseModel):
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in content if isinstance(content, dict) else ():
             if key not in known:
-                raise PlacedError(f"unknown key; {meant(str(key), known)}", key)
+                raise PlacedError(f"unknown key; {suggest(str(key), known)}", key)
         return content

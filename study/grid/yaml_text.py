@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 from yaml.reader import ReaderError
 
-from study.words import meant
+from study.words import suggest
 
 At = tuple[str | int, ...]  # the keys and indices that lead to a place
 
@@ -114,7 +114,7 @@ def _told(detail: Any) -> tuple[At, str]:
         return at, f"expected at least one, not {given}"
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if kind == "literal_error" and isinstance(detail["input"], str):
-        near = meant(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+        near = suggest(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
         expected, given = expected, given + (f"; {near}" if near.startswith("did") else "")
     return at, f"{expected}, not {given}"
 

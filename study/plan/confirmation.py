@@ -1,13 +1,13 @@
 """``study confirm``: the cells that selection chose, trained again with seeds that no study has."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from analysis.load import StudyData
 from analysis.statistics.selection import chosen_cells, fixed_contrasts
 from analysis.stored import CONFIRMATION
-from study.grid.grid import MAX_SEEDS, Grid, GridError
-from study.grid.parts import Factor, Role
+from study.grid import MAX_SEEDS
+from study.grid.grid import Grid, GridError
 from study.plan.jobs import study_info
 from study.plan.request import Work
 from study.store.files import StoreError
@@ -36,13 +36,14 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         if cell.cell_id != cell_id:
             raise StoreError(f"cell {cell_id} of {data.name} has the id {cell.cell_id} now; run the study again first")
     roles = data.info.roles
-    grid = Grid(
-        name=data.info.grid,
-        description=f"The chosen cells of {data.name}, with fresh seeds.",
-        factors={name: Factor(role=cast(Role, role)) for name, role in roles.items()},
-        cells=[{name: getattr(cell, name) for name in roles} for cell in chosen.values()],
-        protocol=dict(data.info.protocol),
-    )
+    content = {
+        "name": data.info.grid,
+        "description": f"The chosen cells of {data.name}, with fresh seeds.",
+        "factors": {name: {"role": role} for name, role in roles.items()},
+        "cells": [{name: getattr(cell, name) for name in roles} for cell in chosen.values()],
+        "protocol": dict(data.info.protocol),
+    }
+    grid = Grid.model_validate(content)
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     cells = list(chosen.values())
     info = study_info(store.study, grid, cells, fresh, store.read_info())

@@ -24,7 +24,7 @@ from analysis.stored import FINISHED, RANK, SCHEMA_VERSION, UNFINISHED, OtherSch
 from study.store.files import Folder, StoreError, folder_names
 from study.store.rows import CellResult, rows_of
 from study.store.schema import EPOCHS, TRIALS
-from study.words import meant
+from study.words import suggest
 from trainables.config import CellSettings
 
 # How the names of parts end, by the statuses of their rows; a later run may supersede all but the first.
@@ -254,9 +254,9 @@ def study_names(storage: str) -> list[str]:
 
 
 def no_study(name: str, storage: str) -> StoreError:
-    """Return the error that tells of a missing study, and of the one that may have been meant."""
+    """Return the error that tells of a missing study, and of the one that may have been suggest."""
     known = study_names(storage)
-    fix = meant(name, known) if known else "run one: study run --grid table1"
+    fix = suggest(name, known) if known else "run one: study run --grid table1"
     return StoreError(f"no study {name} in {storage}: {fix}")
 
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from study.grid.grid import grid_names
 from study.grid.load import load_grid
+from study.grid.shipped import grid_names
 from study.plan.jobs import study_info
 from study.store.store import Store
 from tests.study.conftest import record

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
-from study.grid.grid import grid_names
 from study.grid.json_schema import grid_schema, schema_path
 from study.grid.load import load_grid
+from study.grid.shipped import grid_names
 from tests.study.grid.test_grid import SMALL, contrast, explicit, factor
 from trainables.digits.settings import CellConfig
 

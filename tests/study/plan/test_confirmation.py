@@ -3,7 +3,8 @@
 import pytest
 
 from analysis.load import load_study
-from study.grid.grid import MAX_SEEDS, GridError
+from study.grid import MAX_SEEDS
+from study.grid.grid import GridError
 from study.grid.load import load_grid
 from study.plan.confirmation import confirmation_of
 from study.plan.jobs import study_info
