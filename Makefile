@@ -1,17 +1,21 @@
-# make study: Table I from nothing but Python 3.11. make test: all checks and tests.
+# make study: Table I from nothing but Python 3.11. make test: does the program work here? make test-all: everything
+# but machines and drivers that fail, which are make test-faults.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: study test test-faults bench lint types docs clean
+.PHONY: study test test-all test-faults bench lint types docs clean
 
 study: $(INSTALLED)
 	$(BIN)/study run --grid table1
 	$(BIN)/study analyze table1
 
 test: lint types
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --durations=10 -m "not (long or faults)"
+
+test-all: lint types
+	$(BIN)/python -m pytest -n auto --durations=10
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults
@@ -35,7 +39,7 @@ types: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict
 
-# What a study needs no one to train again, studies/ and reports/, stays.
+# The folders studies/ and reports/ stay, so that nothing has to be trained again.
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 

@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""What the tests of several folders use."""
 
 import os
 from contextlib import contextmanager
@@ -21,6 +21,16 @@ def started_ray(cores):
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Ray of two cores for all tests of a worker that need one: it takes seconds to start.
+
+    The groups of pytest-xdist keep these tests together: "ray" for runs, "pages" for docs, examples and benchmarks.
+    """
+    with started_ray(2) as started:
+        yield started
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.core.generated.instance_manager_pb2 import Instance
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.xdist_group("aws"),  # one simulated AWS for all of them
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray's opened cluster files, moto's sockets
 ]

@@ -23,6 +23,7 @@ from benchmarks.made_store import LENGTH, NAME, SEEDS, made_grid, make_store, wr
 from study.store.schema import EPOCHS, TRIALS
 from study.store.store import Store
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("made")]  # one made store for all of them
 TRIALS_MADE = 6_000  # 600 cells: more than are drawn, and than people read of
 
 

@@ -4,7 +4,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.engine import STACKS
+
+pytestmark = pytest.mark.long
 
 
 def test_every_way_is_measured_against_the_plain_module():

@@ -9,6 +9,8 @@ from benchmarks.gpu import stacks_of, train_all
 from study.grid.load import load_grid
 from trainables.digits.mnist import load_pool
 
+pytestmark = pytest.mark.long
+
 GRID = """
 name: tiny
 description: Two stacks of two cells.

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages")]
 
-@pytest.mark.xdist_group("ray")
+
 def test_studies_of_each_size_are_run_and_counted():
     command = [sys.executable, "-m", "benchmarks.scale", "--cells", "3", "--cells", "5"]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}

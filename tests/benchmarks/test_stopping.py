@@ -4,6 +4,7 @@ import pytest
 from benchmarks.stopping import Complete, Run, audit_table, bias, largest_loss, replay, surviving_seeds
 from study.grid.grid import Grid
 
+pytestmark = pytest.mark.long
 # One stratum of three weights, five epochs, rungs at epochs 2 and 4.
 GRID = Grid.model_validate(
     {

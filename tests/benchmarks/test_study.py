@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.study import run_study, run_tutorial, spent
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages")]
 
 
 def test_both_ways_train_the_same_trials_for_the_same_epochs(tmp_path):

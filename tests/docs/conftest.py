@@ -1,4 +1,4 @@
-"""A Ray for the commands of a page."""
+"""What the commands of a page find."""
 
 import os
 import sys
@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import started_ray
 
-
-@pytest.fixture(scope="module")
-def environment():
-    """What a shell in an activated environment has, with a Ray to join, so that it starts once."""
-    with started_ray(2) as cluster:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("STUDY_")}
-        yield kept | {
-            "RAY_ADDRESS": cluster.address,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "COLUMNS": "120",
-        }
+@pytest.fixture
+def environment(cluster):
+    """The variables of a shell in an activated environment, with a Ray to join."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STUDY_")}
+    return kept | {
+        "RAY_ADDRESS": cluster.address,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "COLUMNS": "120",
+    }

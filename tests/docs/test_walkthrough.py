@@ -1,9 +1,10 @@
 """README.md and the guides, page by page: files are written down, commands and code are given in their order.
 
-Each page has a folder of its own. What it says is done by the real program; only the trainings are small: SMALL changes
-what is read of grids. Left out are the lines for whole clusters (ELSEWHERE) and the Python of cluster.md, which
-test_cluster_yaml.py gives to Ray and an AWS of its own, and test_onprem.py to hosts of its own; `make test`, which this
-is part of; and growing.md, which has a test of its own.
+Each page has its own folder. The real program does what the page says; only the trainings are small, because SMALL
+changes what is read from grid files. The pages share their studies, so that what several pages train is trained once,
+except for those in OWN_STUDIES. Left out are the lines for whole clusters (ELSEWHERE)
+and the Python of cluster.md: test_cluster_yaml.py runs them against a simulated AWS, and test_onprem.py on simulated
+hosts. Left out are also `make test`, of which this is a part, and growing.md, which has its own test.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 ROOT = Path(__file__).parents[2]
 MNIST = os.environ.get("STUDY_TEST_MNIST_DIR")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,14 +28,19 @@ GIVEN = re.compile(
 )
 ELSEWHERE = ("make test", "ray up ", "ray exec ", "ray attach ", "ray monitor ", "ray dashboard ", "ray down ")
 PROJECT = ("pyproject.toml", "constraints.txt", "README.md", "cluster.yaml", "cluster.iam.json")
-BEFORE = {  # what a page takes for granted
+OWN_STUDIES = (  # pages that need to train what another page trains too, or call another study by the same name
+    "beyond.md",
+    "gpu.md",
+    "tracking.md",
+)
+BEFORE = {  # what a page assumes
     "README.md": ["study run --grid dropout-or-rate", "study run --grid full --seeds 3 --storage lab2/studies"],
     "cluster.md": ["study run --grid full --seeds 2"],
     "store.md": ["study run --grid dropout-or-rate --seeds 2"],
 }
-# What is asked to be installed is here, since the tests' environment has all extras; pip only says whether it is.
+# What pages install is already in the environment of the tests, which has all extras: pip only says whether it is.
 PIP = {"PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-REPLACED = {  # places of others, and what would read the grids as they are
+REPLACED = {  # places that do not exist here, and what would read the grids as they are
     ".venv/bin/": "",
     "python -m": "small",
     "tensorboard --logdir": "served tensorboard --logdir",
@@ -58,7 +65,7 @@ def read_small(name):
     path, text = read(name)
     content = YamlFile(text).content
     protocol = content.get("protocol", {{}}) | {{"max_epochs": 2}}
-    if "model" not in protocol:  # a model of one's own has other settings
+    if "model" not in protocol:  # your own model has other settings
         protocol |= {{"train_pairs": 250, "test_pairs": 100}}
     return path, yaml.safe_dump(content | {{"protocol": protocol, "seeds": 2}})
 
@@ -98,14 +105,14 @@ finally:
 
 
 def blocks(page):
-    """Yield the language, where it is told, and the text of each block."""
+    """Yield the language, if it is given, and the text of each block."""
     for language, fenced, indented in BLOCK.findall(page.read_text()):
         text = fenced or textwrap.dedent(indented)
         yield language or ("python" if text.startswith("import ") else ""), text
 
 
 def commands(block):
-    """Return the lines of a block that are given to a shell, as they are given."""
+    """Return the lines of a block that a shell gets, as it gets them."""
     lines = [line for line in block.splitlines() if line.strip() and not line.startswith(ELSEWHERE)]
     unknown = [line for line in lines if not GIVEN.match(line)]
     assert not unknown
@@ -134,10 +141,14 @@ def test_blocks_are_found():
     assert sum(len(list(commands(block))) for block in shell) >= 65
 
 
-@pytest.mark.xdist_group("ray")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """The studies that all pages share."""
+    return tmp_path_factory.mktemp("studies")
+
+
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if is_run(page)])
-def test_what_the_page_says_can_be_done(page, tmp_path, environment):
+def test_what_the_page_says_can_be_done(page, tmp_path, environment, studies):
     programs, project = tmp_path / "bin", tmp_path / "project"
     for made in (programs, project, tmp_path / "home"):
         made.mkdir()
@@ -150,6 +161,8 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment):
     for name in ("study", "trainables", "analysis"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    if page.name not in OWN_STUDIES:
+        (tmp_path / "studies").symlink_to(studies)
     environment = environment | PIP | {"PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
     environment |= {"STUDY_DATA_DIR": MNIST} if MNIST else {}
     left_out = []

@@ -1,4 +1,4 @@
-"""The example of a model of one's own, run and analysed as its docstring says."""
+"""The example of your own model, run and analysed as its docstring says."""
 
 import csv
 import os
@@ -12,17 +12,19 @@ import pytest
 import yaml
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The example with fewer seeds and epochs, run and analysed in a folder of its own."""
+def folder(tmp_path_factory, cluster):
+    """The example with fewer seeds and epochs, run and analysed in its own folder."""
     folder = tmp_path_factory.mktemp("example")
     shutil.copy(EXAMPLES / "breast_cancer.py", folder)
     grid = yaml.safe_load((EXAMPLES / "breast_cancer.yaml").read_text())
     grid["protocol"]["max_epochs"] = 20
     (folder / "breast_cancer.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    study(folder, "run", "--grid", "breast_cancer.yaml", "--seeds", "4", "--cells-per-trial", "2")
+    options = ["--seeds", "4", "--cells-per-trial", "2", "--address", cluster.address]
+    study(folder, "run", "--grid", "breast_cancer.yaml", *options)
     study(folder, "analyze", "--format", "csv", "--format", "html", "--format", "png")
     return folder
 
@@ -85,8 +87,8 @@ def test_more_seeds_and_the_status_need_no_more_than_for_the_reports_networks(fo
     assert "32" in study(folder, "status", "breast-cancer")
 
 
-def test_the_best_cells_are_confirmed_with_fresh_seeds(folder):
-    study(folder, "confirm", "breast-cancer", "--seeds", "2")
+def test_the_best_cells_are_confirmed_with_fresh_seeds(folder, cluster):
+    study(folder, "confirm", "breast-cancer", "--seeds", "2", "--address", cluster.address)
     trials = pd.read_parquet(folder / "studies" / "breast-cancer-confirm" / "trials")
     assert set(trials["seed"]) == {1_000_000, 1_000_001}
     assert len(trials) == 2 * trials["cell_id"].nunique()
