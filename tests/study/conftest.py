@@ -15,15 +15,7 @@ from werkzeug.serving import make_server
 
 from analysis.stored import StudyInfo
 from study.store.rows import CellResult
-from tests.conftest import started_ray
 from trainables.digits.settings import CellConfig
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of two cores that all runs of this module join, so that it starts once."""
-    with started_ray(2) as started:
-        yield started
 
 
 def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_accuracy=0.5, error=None):

@@ -18,6 +18,7 @@ CHROMIUM = os.environ.get("STUDY_TEST_CHROMIUM") or shutil.which("chromium")
 FLAGS = "no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync no-first-run"
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path, and STUDY_TEST_CHROMIUM is unset"),
+    pytest.mark.long,
     pytest.mark.xdist_group("browser"),
 ]
 

@@ -10,7 +10,7 @@ from analysis.statistics.effects import main_effects_data
 from study.grid.load import load_grid
 from tests.study.driver.test_runs import assert_store_is_as_trained_directly, study, write_grid
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 PROTOCOL = {"max_epochs": 2, "train_pairs": 400, "test_pairs": 200}
 
 

@@ -13,7 +13,7 @@ from tests.study.driver.test_runs import (
 from trainables.digits.mnist import load_pool
 from trainables.engine.training import Training
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SAME = ["cell_id", "seed", "trial_id", "status", "epochs", "aux_weight", "dropout", "learning_rate", "error"]
 ACCURACIES = ["val_accuracy", "test_accuracy", "test_digit_accuracy"]
 

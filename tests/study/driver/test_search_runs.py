@@ -7,10 +7,9 @@ import pytest
 import yaml
 
 from study.store.study_json import config_of
-from tests.study.driver.test_runs import assert_store_is_as_trained_directly, start, study, wait_for_line
+from tests.study.driver.test_runs import assert_store_is_as_trained_directly, study, wait_for_line
 
-__all__ = ["start"]
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 RANGES = {"aux_weight": {"low": 0.1, "high": 10, "log": True}, "dropout": {"low": 0, "high": 0.5}}
 PROTOCOL = {"max_epochs": 2, "train_pairs": 400, "test_pairs": 200}
 

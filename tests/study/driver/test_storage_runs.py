@@ -14,6 +14,7 @@ from tests.conftest import started_ray
 from tests.study.driver.test_runs import assert_rows_are_as_trained_directly, study, wait_for_line, write_grid
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
