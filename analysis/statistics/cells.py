@@ -1,6 +1,6 @@
-"""Means, spreads and intervals over seeds; and a row for each planned cell: its means, or why it has none."""
+"""A row for each planned cell: its means and spreads over seeds, or why it has none; and cells in words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -8,36 +8,51 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import StudyData
-from analysis.stored import FINISHED
+from analysis.stored import END_METRICS, FINISHED, LAST_EPOCH_METRICS
 
-SELECTING = ("test_accuracy", "val_accuracy")  # a seed without them is not finished
-METRICS = (
-    *("test_accuracy", "val_accuracy", "test_digit_accuracy", "best_test_accuracy"),
-    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),  # older stores lack these
+# A seed without these is not finished: cells are chosen by one and reported by the other.
+NEEDED_METRICS = ("test_accuracy", "val_accuracy")
+# Metrics with a mean per cell. Stores of older versions lack the last ones.
+SUMMARISED_METRICS = (
+    *NEEDED_METRICS,
+    *("test_digit_accuracy", "best_test_accuracy"),
+    *END_METRICS,
+    *LAST_EPOCH_METRICS,
 )
+STATE_IN_WORDS = {
+    "complete": "{n:.0f} seeds",
+    "pruned": "pruned at epoch {pruned_epoch:.0f}",
+    "failed": "failed: {n_failed:.0f} of {n_planned:.0f}",
+    "short": "{n:.0f} of {n_planned:.0f} seeds",
+    "missing": "not run",
+}
 
 
 def by_seed(data: StudyData, metric: str) -> pd.DataFrame:
-    """Return ``metric`` by ``cell_id`` and seed, of those planned; NaN where there is no finished trial."""
-    index, seeds = [cell["cell_id"] for cell in data.info.cells], data.info.seeds
+    """Return ``metric`` by ``cell_id`` and seed, both as planned; NaN if a trial has not finished."""
+    index = [cell["cell_id"] for cell in data.info.cells]
+    seeds = data.info.seeds
     if metric not in data.trials:
         return pd.DataFrame(np.nan, index, seeds)
     rows = data.trials[data.trials["status"].isin(FINISHED)]
-    return rows.pivot(index="cell_id", columns="seed", values=metric).reindex(index=index, columns=seeds).astype(float)
+    values = rows.pivot(index="cell_id", columns="seed", values=metric)
+    return values.reindex(index=index, columns=seeds).astype(float)
 
 
 _summaries: WeakKeyDictionary[StudyData, pd.DataFrame] = WeakKeyDictionary()
 
 
 def summarise_cells(data: StudyData) -> pd.DataFrame:
-    """Return a row a planned cell, in the order of study.json: all its settings, and
+    """Return one row per planned cell, in the order of study.json: all its settings, and
 
     - ``n``, ``n_planned``, ``n_failed``: finished, planned and failed seeds; ``error``: of the first failed one;
     - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, or ``missing``;
-    - for each of METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the seeds, in the
-      metric's unit, NaN unless all planned seeds have finished: the mean of some seeds is not the cell's.
+    - for each of SUMMARISED_METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the
+      seeds, in the metric's unit. They are NaN unless all planned seeds have finished, because the mean of some
+      seeds is not the cell's;
+    - ``tie_order``: the cell's place if cells are equally good (see ``selection.best_cell``).
 
-    It is made once for a study, whose cells, seeds and trials must not change afterwards.
+    It is computed once for a study, whose cells, seeds and trials must not change afterwards.
     """
     if data not in _summaries:
         _summaries[data] = _summarise(data)
@@ -46,16 +61,20 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
 
 def _summarise(data: StudyData) -> pd.DataFrame:
     cells = pd.DataFrame(data.info.cells).set_index("cell_id")
+    tie_order = _tie_order(cells, data.tuned)
     planned = len(data.info.seeds)
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)]
-    rows = rows.assign(**{metric: np.nan for metric in METRICS if metric not in rows})
-    finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(SELECTING)).groupby("cell_id")
+    rows = rows.assign(**{metric: np.nan for metric in SUMMARISED_METRICS if metric not in rows})
+    finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(NEEDED_METRICS)).groupby("cell_id")
     failed = rows[rows["status"] == "failed"].groupby("cell_id")
+
     cells["n"] = finished.size().reindex(cells.index, fill_value=0)
     cells["n_planned"] = planned
     cells["n_failed"] = failed.size().reindex(cells.index, fill_value=0)
     cells["error"] = failed["error"].first()
     cells["pruned_epoch"] = rows[rows["status"] == "pruned"].groupby("cell_id")["epochs"].max()
+
+    # The first state that is true counts: a pruned cell that also failed was pruned.
     states = {
         "complete": cells["n"] == planned,
         "pruned": cells["pruned_epoch"].notna(),
@@ -63,23 +82,24 @@ def _summarise(data: StudyData) -> pd.DataFrame:
         "short": cells["n"] > 0,
     }
     cells["state"] = np.select(list(states.values()), list(states), "missing")
-    for metric in METRICS:
+    for metric in SUMMARISED_METRICS:
         whole = finished[metric].count() == planned
         cells[f"{metric}_mean"] = finished[metric].mean().where(whole)
         cells[f"{metric}_std"] = finished[metric].std(ddof=1).where(whole)
+    cells["tie_order"] = tie_order
     return cells.reset_index()
+
+
+def _tie_order(cells: pd.DataFrame, tuned: Sequence[str]) -> "pd.Series[int]":
+    """Return each cell's place by its tuned numbers, smaller first; others keep their order, as words have none."""
+    numbers = [name for name in tuned if pd.api.types.is_numeric_dtype(cells[name])]
+    ordered = cells.sort_values(numbers, kind="stable") if numbers else cells
+    return pd.Series(range(len(cells)), ordered.index)
 
 
 def describe_state(cell: Mapping[Any, Any]) -> str:
     """Say in words how far a cell (a row of ``summarise_cells``) has come."""
-    words = {
-        "complete": "{n:.0f} seeds",
-        "pruned": "pruned at epoch {pruned_epoch:.0f}",
-        "failed": "failed: {n_failed:.0f} of {n_planned:.0f}",
-        "short": "{n:.0f} of {n_planned:.0f} seeds",
-        "missing": "not run",
-    }
-    return words[cell["state"]].format_map(cell)
+    return STATE_IN_WORDS[cell["state"]].format_map(cell)
 
 
 def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:

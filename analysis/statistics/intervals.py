@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-# scipy's own default: the ends of an interval then change by less than a tenth of a standard error
-# from one generator to the next.
-RESAMPLES = 9_999
+RESAMPLES = 9_999  # as many as scipy draws by default
 # Resamples of more cells than these are not held in memory together.
 AT_ONCE = 100
 

@@ -1,12 +1,16 @@
 """Which cell stands for several: the complete one with the highest mean validation accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.load import StudyData
 from analysis.statistics.cells import summarise_cells
+
+# Accuracies are compared to so many decimals: the mean of the same ones in another order of seeds
+# may differ in its last bit.
+DECIMALS = 12
 
 
 def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
@@ -17,19 +21,19 @@ def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
-    """Return the chosen one of some rows of ``summarise_cells``, None where none is complete.
+    """Return the chosen one of some rows of ``summarise_cells``, None if none is complete.
 
-    Test accuracy has no part in it; of equals, the smaller auxiliary weight is chosen, or the
-    first of those without.
+    It has the highest mean validation accuracy; test accuracy has no part in the choice. Of equally good cells,
+    the one with the smaller value of the first tuned factor is chosen, then of the second, and so on, in the
+    grid's order of factors; if no tuned number tells them apart, the one that study.json lists first.
     """
     complete = cells[cells["state"] == "complete"]
     if complete.empty:
         return None
-    # Rounded, since the same accuracies in another order of seeds may differ in the last bit of their mean.
-    order = complete.assign(rounded=-complete["val_accuracy_mean"].round(12)).sort_values(
-        ["rounded", *({"aux_weight"} & set(complete))], kind="stable"
-    )
-    return {str(name): value for name, value in order.drop(columns="rounded").iloc[0].to_dict().items()}
+    rounded = complete["val_accuracy_mean"].round(DECIMALS)
+    equals = complete[rounded == rounded.max()]
+    best = equals.loc[equals["tie_order"].idxmin()]
+    return {str(name): value for name, value in best.to_dict().items()}
 
 
 def chosen_cells(data: StudyData) -> list[str]:
@@ -41,22 +45,34 @@ def chosen_cells(data: StudyData) -> list[str]:
     cells = summarise_cells(data)
     scientific = [name for name, role in data.info.roles.items() if role == "scientific"]
     strata = [stratum for _, stratum in cells.groupby(scientific)] if scientific else [cells]
-    winners = {best["cell_id"] for best in map(best_cell, strata) if best is not None}
+    chosen = {best["cell_id"] for best in map(best_cell, strata) if best is not None}
     for contrast in fixed_contrasts(data):
-        winners |= {condition["cell_id"] for condition in (*contrast["plus"], *contrast["minus"])}
-    return [cell_id for cell_id in cells["cell_id"] if cell_id in winners]
+        for condition in (*contrast["plus"], *contrast["minus"]):
+            chosen.add(condition["cell_id"])
+    return [cell_id for cell_id in cells["cell_id"] if cell_id in chosen]
 
 
 def fixed_contrasts(data: StudyData) -> list[dict[str, Any]]:
     """Return the study's contrasts with each condition replaced by the id of the cell that it stands for.
 
-    A contrast for which a cell is wanting is left out.
+    A contrast is left out if no cell can stand for one of its conditions.
     """
     cells = summarise_cells(data)
     fixed = []
     for contrast in data.info.contrasts:
-        sides = {side: [best_cell(matching(cells, c)) for c in contrast[side]] for side in ("plus", "minus")}
-        if all(cell is not None for side in sides.values() for cell in side):
-            ids = {side: [{"cell_id": cell["cell_id"]} for cell in found if cell] for side, found in sides.items()}
-            fixed.append({"name": contrast["name"], **ids})
+        plus = _cells_of(contrast["plus"], cells)
+        minus = _cells_of(contrast["minus"], cells)
+        if plus is not None and minus is not None:
+            fixed.append({"name": contrast["name"], "plus": plus, "minus": minus})
     return fixed
+
+
+def _cells_of(conditions: Sequence[Mapping[str, Any]], cells: pd.DataFrame) -> list[dict[str, Any]] | None:
+    """Return a condition on the id of the best cell for each condition, None if one has no complete cell."""
+    found = []
+    for condition in conditions:
+        best = best_cell(matching(cells, condition))
+        if best is None:
+            return None
+        found.append({"cell_id": best["cell_id"]})
+    return found

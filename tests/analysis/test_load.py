@@ -122,7 +122,7 @@ def test_a_study_without_a_finished_trial_is_refused(store: StoreBuilder) -> Non
     store.plan()
     with pytest.raises(
         AnalysisError,
-        match=r"no finished trial of 3; go on with the study run .*, of grid full; study status abc has its failures",
+        match=r"no finished trial of 3; continue it with the study run .* .grid full., or see .* with study status abc",
     ):
         store.load()
     store.cell([0.5, 0.5], status="pruned", aux_weight=1)
@@ -130,7 +130,7 @@ def test_a_study_without_a_finished_trial_is_refused(store: StoreBuilder) -> Non
     with pytest.raises(AnalysisError, match="no finished trial of 9;"):
         store.load()
     cut_in_half(store.part(store.plan(aux_weight=3), [0.9]))
-    with pytest.raises(AnalysisError, match="no finished trial of 12 and 1 files cannot be read"):
+    with pytest.raises(AnalysisError, match="no finished trial of 12, and 1 files cannot be read"):
         store.load()
 
 
@@ -168,7 +168,7 @@ def test_further_columns_are_kept_and_must_agree(store: StoreBuilder) -> None:
 def test_a_study_json_of_another_shape_is_refused(store: StoreBuilder, change: dict[str, Any]) -> None:
     store.cell([0.8])
     store.write_info(**change)
-    with pytest.raises(AnalysisError, match=r"study\.json is not a study's .*; restore it"):
+    with pytest.raises(AnalysisError, match=r"study\.json is not a study\.json as a run writes it .*; restore it"):
         load_study(str(store.storage), "abc")
 
 
@@ -176,7 +176,7 @@ def test_a_study_json_of_another_shape_is_refused(store: StoreBuilder, change: d
 def test_a_broken_study_json_is_refused(store: StoreBuilder, text: str) -> None:
     store.cell([0.8])
     store.write_info().write_text(text, encoding="latin-1")
-    with pytest.raises(AnalysisError, match=r"study\.json is not a study's .*; restore it"):
+    with pytest.raises(AnalysisError, match=r"study\.json is not a study\.json as a run writes it .*; restore it"):
         load_study(str(store.storage), "abc")
 
 

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 
 from analysis.statistics.cells import summarise_cells
 from analysis.statistics.selection import best_cell, chosen_cells, fixed_contrasts, matching
+from study.grid.load import load_grid
+from study.grid.shipped import grid_names
 from tests.analysis.conftest import StoreBuilder, with_info
 
 
@@ -13,12 +16,47 @@ def test_validation_chooses_and_test_does_not(store: StoreBuilder) -> None:
     assert best["cell_id"] == chosen
 
 
-def test_of_equals_the_smaller_weight_is_chosen(store: StoreBuilder) -> None:
+def test_of_equals_the_smaller_tuned_value_is_chosen(store: StoreBuilder) -> None:
     store.cell([0.5] * 3, val=[0.1, 0.2, 0.3], aux_weight=3)  # the sums differ in the last bit
     chosen = store.cell([0.5] * 3, val=[0.3, 0.2, 0.1], aux_weight=1)
     best = best_cell(summarise_cells(store.load()))
     assert best is not None
     assert best["cell_id"] == chosen
+
+
+def test_equals_are_ordered_by_the_first_tuned_factor_then_by_the_next(store: StoreBuilder) -> None:
+    store.roles = {"learning_rate": "tuned", "dropout": "scientific", "aux_weight": "tuned"}
+    store.cell([0.5] * 3, learning_rate=0.1, aux_weight=0)
+    store.cell([0.5] * 3, learning_rate=0.01, aux_weight=3)
+    chosen = store.cell([0.5] * 3, learning_rate=0.01, aux_weight=1, dropout=0.5)
+    store.cell([0.5] * 3, learning_rate=0.01, aux_weight=1)  # a scientific factor does not count
+    best = best_cell(summarise_cells(store.load()))
+    assert best is not None
+    assert best["cell_id"] == chosen
+
+
+def test_equals_that_no_tuned_number_tells_apart_are_chosen_in_their_order(store: StoreBuilder) -> None:
+    store.roles = {"sharing": "scientific", "optimiser": "tuned"}
+    chosen = store.cell([0.5] * 3, optimiser="sgd")
+    store.cell([0.5] * 3, optimiser="adam")
+    best = best_cell(summarise_cells(store.load()))
+    assert best is not None
+    assert best["cell_id"] == chosen
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_on_shipped_grids_the_smallest_auxiliary_weight_is_chosen_of_equals(name: str, store: StoreBuilder) -> None:
+    grid = load_grid(name)
+    store.roles = dict(grid.roles)
+    for cell in grid.cells():
+        store.cell([0.5] * 3, **cell.model_dump())
+    cells = summarise_cells(store.load())
+    generator = np.random.default_rng(0)
+    for size in range(1, 1 + len(cells)):  # whichever cells tie
+        equals = cells.iloc[np.sort(generator.choice(len(cells), size, replace=False))]
+        best = best_cell(equals)
+        assert best is not None
+        assert best["cell_id"] == equals.sort_values("aux_weight", kind="stable")["cell_id"].iloc[0]
 
 
 def test_none_is_chosen_where_none_is_complete(store: StoreBuilder) -> None:

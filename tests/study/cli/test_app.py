@@ -36,7 +36,7 @@ def begin_smoke(name, data=None):
         (["list", "--storage", "bad.yaml"], "cannot read the storage bad.yaml"),
         (["plan", "--grid", "bad.yaml"], "grid file bad.yaml cannot be read"),
         (["plan", "--grid", "smoke", "--nodes", "0"], "--nodes 0: expected 1 or more"),
-        (["analyze"], "no study in studies: expected what a run leaves there"),
+        (["analyze"], "no study in studies: a run leaves its results there"),
         (["analyze", "unknown"], "no study in studies"),
     ],
 )
@@ -84,7 +84,10 @@ def test_analyzing_an_unknown_or_empty_study(study, tmp_path):
     )
     code, _, errors = study("analyze")
     assert code == 2
-    assert "study 'begun' in studies has no finished trial of 8; go on with the study run that began it, of" in errors
+    assert (
+        "study 'begun' in studies has no finished trial of 8; continue it with the study run command that began it"
+        in errors
+    )
 
 
 def test_grids_lists_all_with_their_sizes(study):
