@@ -22,8 +22,9 @@ from analysis.stored import BEST_EPOCH_METRICS, END_METRICS, EPOCH_METRICS
 from study.grid.grid import Grid
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
+from study.store.parts import part_metadata, part_name
 from study.store.schema import EPOCHS, TRIALS
-from study.store.store import Store, part_metadata, part_name
+from study.store.store import Store
 from trainables.digits.network_diagram import describe_network
 from trainables.digits.settings import CellConfig
 
@@ -108,7 +109,7 @@ def _write_cells(
         name = part_name(cell.cell_id, ids, "-pruned" if ended_early[index] else "")
         metadata = part_metadata(cell)
         trials = _trials_table(cell, ids, curve, ended_early[index])
-        store.write_part(name, trials.replace_schema_metadata(metadata), own.replace_schema_metadata(metadata))
+        store.parts.write(name, trials.replace_schema_metadata(metadata), own.replace_schema_metadata(metadata))
 
 
 def _curves(cells: Sequence[CellConfig], luck: Values, rng: np.random.Generator) -> dict[str, Values]:

@@ -108,12 +108,12 @@ def archive_study(storage: str, name: str, out: Path, force: bool, console: Cons
     store = Store(storage, name)
     store.known_info()
     Heartbeat(store.folder).check_free()
-    files, sha256 = write_archive(store, out, force)
+    written = write_archive(store, out, force)
     console.print(f"{name}: {describe_rows(store)}", soft_wrap=True, highlight=False)
     console.print(
-        f"Wrote {out} and read it back: {files} files, each as it is in the study. Its SHA-256:", soft_wrap=True
+        f"Wrote {out} and read it back: {written.files} files, each as it is in the study. Its SHA-256:", soft_wrap=True
     )
-    console.print(f"{sha256}  {out}", soft_wrap=True, highlight=False)
+    console.print(f"{written.sha256}  {out}", soft_wrap=True, highlight=False)
 
 
 def remove_study(storage: str, name: str, yes: bool, console: Console) -> int:

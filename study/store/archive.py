@@ -1,4 +1,4 @@
-"""``study archive``, ``restore`` and ``remove``: a study as one file, and the end of a study."""
+"""A study as one file, and back: what ``study archive`` writes and ``study restore`` reads."""
 
 import gzip
 import hashlib
@@ -7,47 +7,73 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.output.whole_file import whole_file
 from study.store.files import StoreError
 from study.store.store import Store
+from study.store.study_json import STUDY_JSON
 
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
 CHUNK = 1 << 20  # bytes
-WRITTEN_AT = 315_532_800  # 1980: the same study gives the same bytes, and no tar finds the time implausible
+# 1980, in seconds since 1970: the same study gives the same bytes, and every tar takes the time for a real one.
+WRITTEN_AT = 315_532_800
 
 
-def write_archive(store: Store, out: Path, force: bool = False) -> tuple[int, str]:
-    """Write the files of a study, whole and checked or not at all; return their number and the archive's SHA-256.
+@dataclass(frozen=True)
+class Archive:
+    """What was written: the number of files, and the SHA-256 (hex) of the archive."""
 
-    The same study gives the same bytes. Raises StoreError where what is read back is not what was written, and
-    AnalysisError as ``whole_file`` does.
+    files: int
+    sha256: str
+
+
+def write_archive(store: Store, out: Path, force: bool = False) -> Archive:
+    """Write the files of a study into a .tar.gz, complete and checked, or leave no file.
+
+    The same study gives the same bytes. Raises StoreError if what is read back is not what was written,
+    and AnalysisError as ``whole_file`` does.
     """
-    written = {}
     with whole_file(out, (".tar.gz", ".tgz"), force) as path:
-        with (
-            path.open("wb") as file,
-            gzip.GzipFile("", "wb", fileobj=file, mtime=WRITTEN_AT) as packed,
-            tarfile.open(fileobj=packed, mode="w") as tar,
-        ):
-            for name, content in _files(store):
-                member = tarfile.TarInfo(f"{store.study}/{name}")
-                member.size, member.mtime, member.mode = len(content), WRITTEN_AT, 0o644
-                tar.addfile(member, io.BytesIO(content))
-                written[name] = hashlib.sha256(content).hexdigest()
-        if written != {name: hashlib.sha256(content).hexdigest() for _, name, content in _members(path)}:
-            raise StoreError(f"{out} is not what was written when it is read back; nothing is kept of it, try again")
+        written = _write_members(store, path)
+        read_back = {name: _sha256(content) for _, name, content in _members(path)}
+        if read_back != written:
+            raise StoreError(f"{out} is not what was written when it is read back; it is not kept, try again")
         with path.open("rb") as whole:
             sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
-    return len(written), sha256
+    return Archive(len(written), sha256)
+
+
+def _write_members(store: Store, path: Path) -> dict[str, str]:
+    """Write the files of a study; return their SHA-256 by name."""
+    written = {}
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=WRITTEN_AT) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for name, content in _files(store):
+            member = tarfile.TarInfo(f"{store.study}/{name}")
+            member.size = len(content)
+            member.mtime = WRITTEN_AT
+            member.mode = 0o644
+            tar.addfile(member, io.BytesIO(content))
+            written[name] = _sha256(content)
+    return written
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _files(store: Store) -> Iterator[tuple[str, bytes]]:
-    """Give the name and content of each file of a study."""
-    names = [f"{folder}/{name}" for folder in FOLDERS for name in store.folder.names(folder) if name[0] != "."]
-    for name in ["study.json", *names]:
+    """Yield the name and content of each file of a study."""
+    names = [STUDY_JSON]
+    for folder in FOLDERS:
+        names += [f"{folder}/{name}" for name in store.folder.names(folder) if not name.startswith(".")]
+    for name in names:
         content = store.folder.read(name)
         if content is None:
             raise StoreError(f"{name} of {store.study} was removed while the study was read; try again")
@@ -55,7 +81,7 @@ def _files(store: Store) -> Iterator[tuple[str, bytes]]:
 
 
 def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Give study, name and content of each file in an archive; raise StoreError for what is no study's archive."""
+    """Yield study, name and content of each file in an archive; raise StoreError if it is not a study's archive."""
     try:
         with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
             for member in tar:
@@ -64,9 +90,10 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
                     yield found[1], found[2], stream.read()
                 elif not member.isdir():
                     raise StoreError(
-                        f"{file} holds {member.name}: expected the files of one study; nothing is restored"
+                        f"{file} contains {member.name}: expected the files of one study; nothing is restored"
                     )
-            while packed.read(CHUNK):  # to the end, where gzip checks the length and the sum of all of it
+            # tarfile stops before the end of the file, where gzip checks its length and checksum.
+            while packed.read(CHUNK):
                 pass
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StoreError(f"{file} cannot be read: {error}; expected what `study archive` writes") from None
@@ -75,22 +102,24 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
 def restore_study(file: Path, storage: str) -> Store:
     """Put an archived study into a storage and return its store.
 
-    Raises StoreError for a bad archive, and where there is such a study.
+    Raises StoreError for a bad archive, and if the storage has a study of that name.
     """
-    names = {(study, name) for study, name, _ in _members(file)}  # all of it is read before anything is written
-    studies = {study for study, _ in names}
-    if len(studies) != 1 or not {name for _, name in names} >= {"study.json"}:
+    # The whole archive is read, and so checked, before anything is written.
+    found = [(study, name) for study, name, _ in _members(file)]
+    studies = {study for study, _ in found}
+    if len(studies) != 1 or STUDY_JSON not in {name for _, name in found}:
         raise StoreError(f"{file} holds no study.json of one study; expected what `study archive` writes")
     store = Store(storage, studies.pop())
-    if store.folder.read("study.json") is not None:
+    if store.folder.read(STUDY_JSON) is not None:
         raise StoreError(f"there is a study {store.study} in {storage}; remove it, or give another --storage")
-    for folder in sorted({name.partition("/")[0] for _, name in names if "/" in name}):
+    for folder in sorted({name.partition("/")[0] for _, name in found if "/" in name}):
         store.folder.make(folder)
+    # study.json comes last: without it there is no such study, and restoring can be repeated.
     info = b""
     for _, name, content in _members(file):
-        if name == "study.json":  # the last: without it there is no such study, and restoring can be repeated
+        if name == STUDY_JSON:
             info = content
         else:
             store.folder.put(name, content)
-    store.folder.put("study.json", info)
+    store.folder.put(STUDY_JSON, info)
     return store

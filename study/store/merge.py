@@ -1,22 +1,22 @@
-"""``study merge``: the trials of other studies join one, each once. Nothing is trained; the others stay as they are."""
+"""``study merge``: copy the trials of several studies into one, each trial once. The other studies do not change."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StudyInfo
 from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
-from study.store.store import READERS, Store, locate
+from study.store.parts import READERS
+from study.store.rows import Row
+from study.store.store import Store, locate
 from study.store.study_json import disagreements, join_info
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A trial that was finished twice with different numbers; ``kept`` and ``left`` are its test accuracies."""
+    """A trial that two studies have finished with different numbers: its test accuracies, kept and left out."""
 
     trial_id: str
     kept: float
@@ -25,8 +25,10 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a study brought, in trials: ``added``, of which ``replaced`` stand for pruned or failed ones; ``there``
-    already as good. ``unreadable`` names files that are left out.
+    """What a merge took from one study, counted in trials.
+
+    ``added`` counts new ones, among them ``replaced`` that take the place of pruned or failed trials;
+    ``there`` counts those that the target already had. ``unreadable`` names files that are left out.
     """
 
     added: int
@@ -38,7 +40,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: the study that it filled, files of it that were set aside, and what each source brought."""
+    """What a merge did: the study that it filled, its files that were set aside, and what came from each source."""
 
     target: Store
     set_aside: tuple[str, ...]
@@ -46,28 +48,38 @@ class Merged:
 
 
 def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo:
-    """Return the study.json of all; each comes with what the user calls it. Raises StoreError where they disagree."""
+    """Return the study.json of all studies together, each given with the name that the user typed.
+
+    Raises StoreError if they cannot be one study.
+    """
     first, joined = infos[0]
     for other, info in infos[1:]:
-        for name, one, another in disagreements(joined, info):
-            raise StoreError(
-                f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; run one "
-                f"of them again with a grid in which {name} is a factor (that trains nothing), then merge"
-            )
-        for what, one, another in _contradictions(joined, info):
-            raise StoreError(
-                f"{what} is {one} in {first} and {another} in {other}; "
-                "run one of them again with the grid of the other (that trains nothing), then merge"
-            )
-        if joined.confirms != info.confirms:
-            raise StoreError(f"only one of {first} and {other} is a confirmation, or of another study; merge likes")
+        _check_joinable(first, joined, other, info)
         joined = join_info(joined, info)
     runs = tuple(sorted(joined.runs, key=lambda run: run.get("started_at", "")))
     return replace(joined, study=study, grid=infos[0][1].grid, runs=runs)
 
 
+def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) -> None:
+    for name, one, another in disagreements(joined, info):
+        raise StoreError(
+            f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; run one "
+            f"of them again with a grid in which {name} is a factor (that trains nothing), then merge"
+        )
+    for what, one, another in _contradictions(joined, info):
+        raise StoreError(
+            f"{what} is {one} in {first} and {another} in {other}; "
+            "run one of them again with the grid of the other (that trains nothing), then merge"
+        )
+    if joined.confirms != info.confirms:
+        raise StoreError(
+            f"only one of {first} and {other} is a confirmation, or they confirm different studies; "
+            "merge studies of the same kind"
+        )
+
+
 def _contradictions(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return what both name, but not alike: roles of factors, and contrasts."""
+    """Return the roles and contrasts that both studies have, but not the same, with what each says."""
     found: list[tuple[str, Any, Any]] = []
     for name, role in first.roles.items():
         found.append((f"the role of {name}", role, second.roles.get(name, role)))
@@ -77,53 +89,76 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any,
     return [(what, one, other) for what, one, other in found if one != other]
 
 
-def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
-    """Copy the trials that the target lacks, or holds pruned or failed where the source has better.
+@dataclass
+class _Choice:
+    """Which rows of a source are better than those of the target: ``rows`` has them by the part they are in."""
 
-    ``held`` are the rows that the target has, by trial id; those that join are added. A trial that both have finished
-    stays as the target has it. What joining rows supersede is for ``Store.repair`` to remove.
-    """
-    seen, chosen, there = dict(held), dict[str, list[Row]](), 0
-    conflicts, unreadable = [], []
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    there: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def _choose(source: Store, held: Mapping[str, Row]) -> _Choice:
+    best = dict(held)
+    choice = _Choice()
     for name, trials in source.read_parts():
         if trials is None:
-            unreadable.append(f"trials/{name}")
+            choice.unreadable.append(f"trials/{name}")
             continue
         for row in trials.to_pylist():
-            here = seen.get(row["trial_id"])
+            trial_id = row["trial_id"]
+            here = best.get(trial_id)
             if here is None or RANK[row["status"]] < RANK[here["status"]]:
-                seen[row["trial_id"]] = row
-                chosen.setdefault(name, []).append(row)
-            elif here["status"] in FINISHED and row["status"] in FINISHED and not _same_numbers(here, row):
-                conflicts.append(Conflict(row["trial_id"], here["test_accuracy"], row["test_accuracy"]))
+                best[trial_id] = row
+                choice.rows.setdefault(name, []).append(row)
+            elif _both_finished(here, row) and not _same_numbers(here, row):
+                choice.conflicts.append(Conflict(trial_id, here["test_accuracy"], row["test_accuracy"]))
             else:
-                there += 1
-    added = replaced = 0
+                choice.there += 1
+    return choice
+
+
+def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
+    """Copy the trials that the target lacks, or holds only as pruned or failed if the source has better.
+
+    ``held`` has the rows of the target by trial id; new rows are added to it. A trial that both have
+    finished stays as it is in the target. ``Store.repair`` removes the rows that are replaced.
+    """
+    choice = _choose(source, held)
+    ids = [{row["trial_id"] for row in rows} for rows in choice.rows.values()]
     with ThreadPoolExecutor(READERS) as pool:
-        ids = [{row["trial_id"] for row in rows} for rows in chosen.values()]
-        copied = list(pool.map(lambda name, ids: target.adopt(source, name, ids), chosen, ids))
-    for (name, rows), whole in zip(chosen.items(), copied, strict=True):
-        if not whole:
+        copied = list(pool.map(lambda name, ids: target.parts.copy(source.parts, name, ids), choice.rows, ids))
+    # Only what was copied counts: a part whose epochs cannot be read is not taken.
+    unreadable = list(choice.unreadable)
+    added = replaced = 0
+    for (name, rows), was_copied in zip(choice.rows.items(), copied, strict=True):
+        if not was_copied:
             unreadable.append(f"epochs/{name}")
             continue
         added += len(rows)
         replaced += sum(row["trial_id"] in held for row in rows)
         held.update({row["trial_id"]: row for row in rows})
-    return Joined(added, replaced, there, tuple(conflicts), tuple(unreadable))
+    return Joined(added, replaced, choice.there, tuple(choice.conflicts), tuple(unreadable))
+
+
+def _both_finished(one: Row, other: Row) -> bool:
+    return one["status"] in FINISHED and other["status"] in FINISHED
 
 
 def _same_numbers(one: Row, other: Row) -> bool:
-    """Tell whether two rows of a trial differ in nothing but when and where, as far as both tell."""
+    """Tell whether two rows of a trial differ only in when and where, as far as both have the columns."""
     return all(one[name] == other[name] for name in one.keys() & other.keys() - CIRCUMSTANCES)
 
 
 def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
-    """Let studies join one, which may be new.
+    """Merge studies into one, which may be new.
 
-    Raises StoreError, before anything is written, where a driver runs one of them or they cannot be one study. An
-    interrupted merge is finished by the same command: what is there already is not copied again.
+    Raises StoreError, before anything is written, if a run of one of them is in progress or they cannot
+    be one study. After an interruption the same command finishes the merge: nothing is copied twice.
     """
-    target, stores = locate(into, storage), [locate(source, storage) for source in sources]
+    target = locate(into, storage)
+    stores = [locate(source, storage) for source in sources]
     infos = [(source, store.known_info()) for source, store in zip(sources, stores, strict=True)]
     for source, store in zip(sources, stores, strict=True):
         if _same_folder(store, target):
@@ -132,6 +167,7 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
     joined_info(target.study, _with(target, infos))
     brought = []
     with Heartbeat(target.folder) as heartbeat:
+        # study.json comes first: rows of cells that it does not name would be no one's.
         target.write_info(joined_info(target.study, _with(target, infos)))
         set_aside = target.repair()
         held: dict[str, Row] = {row["trial_id"]: row for row in target.read_trials()[0]}

@@ -1,4 +1,4 @@
-"""How a study is getting on, read from its storage alone: from any machine that sees it, without Ray."""
+"""How far a study is, read from its storage only: from any machine that sees it, without Ray."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,16 +9,18 @@ from typing import Any
 from analysis.stored import COUNTED, FINISHED, StudyInfo
 from study.store.heartbeat import Heartbeat
 from study.store.store import Store, study_names
-from study.words import format_value
+from study.words import describe_settings
 
 
 @dataclass(frozen=True)
 class Status:
-    """A study at a moment: planned trials, trials by status, failures, and its driver's last beat, if one runs it.
+    """A study at one moment.
 
-    ``failures`` has the settings of a cell and its last error; ``unreadable`` names files. ``beat_age_s`` is the time
-    since the last beat by this machine's clock. ``search`` is the search of study.json; while it goes on, only the
-    ``cells`` that it has suggested so far are planned.
+    ``trials`` counts trials by the words of ``COUNTED``, of ``planned`` trials in ``cells`` cells.
+    ``failures`` has the settings of each cell with a failed trial and its last error; ``unreadable``
+    names files. ``beat`` is the last beat of its driver, None if no run is in progress, and
+    ``beat_age_s`` the time since then by this machine's clock. ``search`` is the search of study.json;
+    while it goes on, only the cells that it has suggested so far are planned.
     """
 
     study: str
@@ -33,11 +35,10 @@ class Status:
 
 
 def read_status(store: Store) -> Status:
-    """Read a study's status; raise StoreError where there is no such study."""
+    """Read a study's status; raise StoreError if there is no such study."""
     info = store.known_info()
     rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
     beat = Heartbeat.read(store.folder)
-    age = None if beat is None else (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return Status(
         study=store.study,
         planned=info.planned,
@@ -46,22 +47,25 @@ def read_status(store: Store) -> Status:
         failures=_failures(info, rows),
         unreadable=tuple(unreadable),
         beat=beat,
-        beat_age_s=age,
+        beat_age_s=None if beat is None else _seconds_since(beat["beat_at"]),
         search=info.search,
     )
 
 
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
 def _failures(info: StudyInfo, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """Return each cell with a failed trial once, with the error of the last."""
-    failed = {row["cell_id"]: row["error"] for row in sorted(rows, key=_finished_at) if row["status"] == "failed"}
-    return tuple(
-        (
-            ", ".join(f"{name} {format_value(cell[name])}" for name in info.roles),
-            failed[cell["cell_id"]] or "unknown",
-        )
-        for cell in info.cells
-        if cell["cell_id"] in failed
-    )
+    """Return each cell with a failed trial once, with the error of its last one."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    errors = {row["cell_id"]: row["error"] for row in sorted(failed, key=_finished_at)}
+    found = []
+    for cell in info.cells:
+        if cell["cell_id"] in errors:
+            label = describe_settings({name: cell[name] for name in info.roles})
+            found.append((label, errors[cell["cell_id"]] or "unknown"))
+    return tuple(found)
 
 
 def _finished_at(row: Mapping[str, Any]) -> float:
@@ -74,19 +78,19 @@ def count_by_status(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 def count_trials(storage: str) -> Iterator[dict[str, Any]]:
-    """Yield what is told of each study of a storage."""
+    """Yield for each study of a storage how many cells, seeds and trials it has; ``unreadable`` names files."""
     for name in study_names(storage):
         store = Store(storage, name)
         info = store.known_info()
         rows, unreadable = store.read_trials("status")
-        status = count_by_status(rows)
+        counts = count_by_status(rows)
         yield {
             "study": name,
             "grid": info.grid,
             "cells": len(info.cells),
             "seeds": len(info.seeds),
             "search": info.search,
-            **{how: status[how] for how in COUNTED},
+            **{word: counts[word] for word in COUNTED},
             "missing": info.planned - len(rows),
             "unreadable": unreadable,
         }

@@ -1,47 +1,75 @@
-"""What study.json says when something joins a study: cells and seeds of a grid, another factor, another study."""
+"""study.json: how it is read, written, and joined with a grid, a cell or another study."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from analysis.stored import StudyInfo
+from analysis.stored import OtherSchemaError, StudyInfo
+from study.store.files import Folder, StoreError
 from trainables.config import CellSettings
 from trainables.registry import describe_network, read_cell, settings_class
 
+STUDY_JSON = "study.json"
+
+
+def read_study_json(folder: Folder) -> StudyInfo | None:
+    """Return the content of a study's study.json, or None if there is none; raise StoreError for another file."""
+    text = folder.read(STUDY_JSON)
+    if text is None:
+        return None
+    path = f"{folder.path}/{STUDY_JSON}"
+    try:
+        return StudyInfo.parse(text)
+    except OtherSchemaError as error:
+        raise StoreError(f"{path} has {error}; use another --name") from None
+    except ValueError as error:
+        raise StoreError(f"{path} is not a study's: {error}; restore it or use another --name") from None
+
+
+def write_study_json(folder: Folder, info: StudyInfo) -> None:
+    """Replace a study's study.json."""
+    folder.put(STUDY_JSON, json.dumps(info.as_dict(), indent=1).encode())
+
 
 def config_of(stored: Mapping[str, Any]) -> CellSettings:
-    """Return a cell of study.json."""
+    """Return the settings of a cell of study.json."""
     return read_cell({name: value for name, value in stored.items() if name != "cell_id"})
 
 
 def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return each setting that is a factor in neither of two studies and has another value in each.
+    """Return the settings that are a factor in neither of two studies and differ, with both values.
 
-    Rows of both would not compare. A setting that is a factor in one of them is no such: cells say its value.
+    Rows of the two studies would not compare. If a setting is a factor in one of them, each cell says
+    its value, so nothing disagrees.
     """
     varied = {*first.roles, *second.roles}
-    names = [name for name in {**first.protocol, **second.protocol} if name not in varied]
-    pairs = [(name, _protocol(first, name), _protocol(second, name)) for name in names]
-    return [(name, one, other) for name, one, other in pairs if one != other]
+    found = []
+    for name in {**first.protocol, **second.protocol}:
+        one, other = _protocol(first, name), _protocol(second, name)
+        if name not in varied and one != other:
+            found.append((name, one, other))
+    return found
 
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
-    """Return the study.json of what has both, where there are no ``disagreements``.
+    """Return the study.json of a study that has everything of both, which have no ``disagreements``.
 
-    What only one can say, such as the role of a factor, the later says.
+    If both say something that can have one value only, such as the role of a factor, the later counts.
     """
     roles = {**earlier.roles, **later.roles}
-    protocol = {**earlier.protocol, **later.protocol}
     contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
     cells = {cell["cell_id"]: _complete(cell) for cell in (*earlier.cells, *later.cells)}
     networks = {network_key(network): network for network in (*earlier.networks, *later.networks)}
+    # A setting that has become a factor is no longer the same for all cells.
+    names = [name for name in {**earlier.protocol, **later.protocol} if name not in roles]
     return replace(
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
-        protocol={name: _protocol(later, name) for name in protocol if name not in roles},
+        protocol={name: _protocol(later, name) for name in names},
         networks=tuple(networks.values()),
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,
@@ -51,8 +79,20 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
 
 
 def network_key(network: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Tell networks apart: batch normalisation and width change the number of parameters."""
+    """Return what tells a network apart: batch normalisation and width change its number of parameters."""
     return network["model"], network["sharing"], network.get("parameters")
+
+
+def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
+    """Return study.json with one more cell."""
+    added = {"cell_id": cell.cell_id, **cell.model_dump()}
+    return replace(with_networks(info, [cell]), cells=(*info.cells, added))
+
+
+def with_networks(info: StudyInfo, cells: Iterable[CellSettings]) -> StudyInfo:
+    """Return study.json with the layers of the networks that the cells train, each network once."""
+    described = [*info.networks, *filter(None, map(describe_network, cells))]
+    return replace(info, networks=tuple({network_key(network): network for network in described}.values()))
 
 
 def _protocol(info: StudyInfo, name: str) -> Any:
@@ -64,18 +104,6 @@ def _complete(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a cell had of settings that came after its study was run."""
+    """Return the values that a cell had of settings that were added after its study was run."""
     fields = settings_class(cell["model"]).model_fields
     return {name: field.default for name, field in fields.items() if not field.is_required()}
-
-
-def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
-    """Return the study.json of what has one more cell."""
-    added = {"cell_id": cell.cell_id, **cell.model_dump()}
-    return replace(with_networks(info, [cell]), cells=(*info.cells, added))
-
-
-def with_networks(info: StudyInfo, cells: Iterable[CellSettings]) -> StudyInfo:
-    """Return study.json with the layers of the networks that the cells train, each once."""
-    described = [*info.networks, *filter(None, map(describe_network, cells))]
-    return replace(info, networks=tuple({network_key(network): network for network in described}.values()))

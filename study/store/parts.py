@@ -1,0 +1,160 @@
+"""The Parquet files of a study.
+
+A *part* holds the rows of one ended Tune trial that have the same kind of status: one file in
+``epochs/`` and, written after it, one of the same name in ``trials/``. A part counts once its trials
+file is there, so a crash between the two leaves only an epochs file that nobody reads. Files are never
+changed: finished rows replace those of a failed or pruned try, whose part is then removed.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.stored import FINISHED, SCHEMA_VERSION, UNFINISHED
+from study.store.files import Folder
+from study.store.rows import Row
+from study.store.schema import EPOCHS, TRIALS
+from trainables.config import CellSettings
+
+Kind = Literal["trials", "epochs"]
+
+# How the names of parts end, by the statuses of their rows. A later run may replace all but the first.
+ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
+READERS = 16  # files read at the same time; a storage over a network answers after some milliseconds
+
+
+def part_name(cell_id: str, trial_ids: Iterable[str], ending: str = "") -> str:
+    """Return the name of both files of a part, from its trials and an ending of ``ENDINGS``."""
+    digest = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:8]
+    return f"{cell_id}-{digest}{ending}.parquet"
+
+
+def part_metadata(cell: CellSettings) -> dict[Any, Any]:
+    """Return the metadata of a part's files: the schema version and the cell."""
+    return {"schema": str(SCHEMA_VERSION), "cell": cell.model_dump_json()}
+
+
+def cell_id_of(name: str) -> str:
+    """Return the id of the cell that a part, by its name, is of."""
+    return name.partition("-")[0]
+
+
+def ending_of(name: str) -> str:
+    """Return the ending of a part's name."""
+    found = [ending for ending in ENDINGS if ending and name.endswith(f"{ending}.parquet")]
+    return found[0] if found else ""
+
+
+class Parts:
+    """The parts in a study's folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._unfinished: set[str] | None = None  # listed once, then kept up to date
+
+    def names(self, kind: Kind = "trials") -> list[str]:
+        """Return the names of all parts that have a file of this kind, in alphabetical order."""
+        files = self._folder.names(kind)
+        return [name for name in files if name.endswith(".parquet") and not name.startswith(".")]
+
+    def unfinished(self) -> set[str]:
+        """Return the names of the parts that finished rows may replace."""
+        if self._unfinished is None:
+            self._unfinished = {name for name in self.names() if ending_of(name)}
+        return set(self._unfinished)
+
+    def forget(self) -> None:
+        """List the parts again when they are asked for next."""
+        self._unfinished = None
+
+    def read(self, kind: Kind, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Return a file's table, with all columns or those named; None if it is missing or damaged."""
+        content = self._folder.read(f"{kind}/{name}")
+        if content is None:
+            return None
+        try:
+            return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+        except (pa.ArrowInvalid, OSError):  # not the storage, whose bytes are here: the file is damaged
+            return None
+
+    def read_all(self, kind: Kind, columns: Sequence[str] | None = None) -> list[tuple[str, pa.Table | None]]:
+        """Return the names of all parts that count, in alphabetical order, with their tables of one kind."""
+        names = self.names()
+        with ThreadPoolExecutor(READERS) as pool:
+            tables = pool.map(lambda name: self.read(kind, name, columns), names)
+            return list(zip(names, tables, strict=True))
+
+    def write(self, name: str, trials: pa.Table, epochs: pa.Table) -> None:
+        """Write both files of a part, of the schemas TRIALS and EPOCHS with ``part_metadata``."""
+        self._put("epochs", name, epochs)
+        self._put("trials", name, trials)
+        if self._unfinished is not None and ending_of(name):
+            self._unfinished.add(name)
+
+    def write_rows(
+        self, cell_id: str, ending: str, trials: list[Row], epochs: list[Row], metadata: dict[Any, Any]
+    ) -> str:
+        """Write rows as a part, of ``epochs`` only those of its trials; return the part's name."""
+        ids = {row["trial_id"] for row in trials}
+        own = [row for row in epochs if row["trial_id"] in ids]
+        name = part_name(cell_id, ids, ending)
+        self.write(
+            name,
+            pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata)),
+            pa.Table.from_pylist(own, EPOCHS.with_metadata(metadata)),
+        )
+        return name
+
+    def copy(self, source: "Parts", name: str, ids: set[str]) -> bool:
+        """Copy the rows of some trials of another study's part unchanged; tell whether they could be read."""
+        copied = part_name(cell_id_of(name), ids, ending_of(name))
+        kinds: tuple[Kind, Kind] = ("epochs", "trials")
+        for kind in kinds:
+            table = source.read(kind, name)
+            if table is None:
+                return False
+            wanted = pc.is_in(table["trial_id"], pa.array(sorted(ids)))
+            self._put(kind, copied, table.filter(wanted))
+        return True
+
+    def take_out(self, names: Iterable[str], ids: set[str]) -> None:
+        """Remove trials from the named parts; what else is in such a part stays, as another part."""
+        for name in names:
+            trials, epochs = self.read("trials", name), self.read("epochs", name)
+            if trials is None or epochs is None or ids.isdisjoint(trials["trial_id"].to_pylist()):
+                continue
+            rest = [row for row in trials.to_pylist() if row["trial_id"] not in ids]
+            # The rest is written before the part goes, so that a crash loses no row.
+            if rest:
+                metadata = trials.schema.metadata
+                self.write_rows(cell_id_of(name), ending_of(name), rest, epochs.to_pylist(), metadata)
+            self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Remove both files of a part."""
+        self._folder.delete(f"trials/{name}")
+        self._folder.delete(f"epochs/{name}")
+        if self._unfinished is not None:
+            self._unfinished.discard(name)
+
+    def remove_uncounted(self) -> None:
+        """Remove the epochs files that a crash left without a trials file."""
+        for name in set(self.names("epochs")) - set(self.names()):
+            self._folder.delete(f"epochs/{name}")
+
+    def set_aside(self, name: str) -> None:
+        """Move both files of a part into ``damaged/``."""
+        self._folder.make("damaged")
+        for kind in ("trials", "epochs"):
+            self._folder.move(f"{kind}/{name}", f"damaged/{kind}-{name}")
+
+    def _put(self, kind: Kind, name: str, table: pa.Table) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)  # parts are small: zstd would read three times slower and save nothing
+        self._folder.put(f"{kind}/{name}", buffer.getvalue())
