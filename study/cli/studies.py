@@ -20,7 +20,7 @@ from study.console import tell_problem
 from study.grid.ranges import Budget
 from study.run_progress import describe_progress, running_cells_table
 from study.store.heartbeat import BEAT_S, PATIENCE
-from study.store.status import Status, count_trials, read_status
+from study.store.status import StudyStatus, count_trials, read_status
 from study.store.store import Store
 from study.words import format_duration
 
@@ -124,14 +124,14 @@ def analyze_study(
     console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
 
 
-def _searching(status: Status) -> str:
+def _searching(status: StudyStatus) -> str:
     if status.search is None:
         return ""
     budget = Budget.model_validate(status.search["budget"]).describe()
     return f"a search with a budget of {budget}; it has suggested {status.cells} cells so far"
 
 
-def status_data(status: Status) -> dict[str, Any]:
+def status_data(status: StudyStatus) -> dict[str, Any]:
     """Return the status as plain JSON values."""
     held = sum(status.trials.values())
     return {
@@ -146,7 +146,7 @@ def status_data(status: Status) -> dict[str, Any]:
     }
 
 
-def render_status(status: Status) -> RenderableType:
+def render_status(status: StudyStatus) -> RenderableType:
     """Draw the status."""
     held = sum(status.trials.values())
     counts = [f"{status.trials[name]} {name}" for name in ("finished", "pruned", "failed") if status.trials.get(name)]
@@ -160,7 +160,7 @@ def render_status(status: Status) -> RenderableType:
     return Group(*lines, *_driver_lines(status))
 
 
-def _driver_lines(status: Status) -> list[RenderableType]:
+def _driver_lines(status: StudyStatus) -> list[RenderableType]:
     beat, age = status.beat, status.beat_age_s
     if beat is None or age is None:
         return [Text("No driver runs it.")]

@@ -13,7 +13,7 @@ from study.words import describe_settings
 
 
 @dataclass(frozen=True)
-class Status:
+class StudyStatus:
     """A study at one moment.
 
     ``trials`` counts trials by the words of ``COUNTED``, of ``planned`` trials in ``cells`` cells.
@@ -34,12 +34,12 @@ class Status:
     search: Mapping[str, Any] | None = None
 
 
-def read_status(store: Store) -> Status:
+def read_status(store: Store) -> StudyStatus:
     """Read a study's status; raise StoreError if there is no such study."""
     info = store.known_info()
     rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
     beat = Heartbeat.read(store.folder)
-    return Status(
+    return StudyStatus(
         study=store.study,
         planned=info.planned,
         cells=len(info.cells),
