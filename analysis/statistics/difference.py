@@ -1,33 +1,31 @@
-"""Two studies compared cell by cell: the second less the first, paired where their seeds match."""
+"""Two studies compared cell by cell: the second minus the first, paired if their seeds match."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.load import StudyData
-from analysis.output.sheet import Column, Sheet, probability
-from analysis.statistics.cells import describe_settings, describe_state, format_setting, summarise_cells
+from analysis.statistics.cells import describe_state, summarise_cells
 from analysis.statistics.intervals import Measure, holm, paired_p
 from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError
 
-FIGURES = ("test_accuracy", "val_accuracy", "epochs")
-LEVEL = 0.05
+COMPARED_METRICS = ("test_accuracy", "val_accuracy", "epochs")
+ABSENT = "not in this study"
 Settings = Mapping[str, Any]
-Key = tuple[Any, ...]  # a cell's settings that are matched
-Side = tuple[Mapping[Key, Settings], Mapping[int, pd.DataFrame], Mapping[str, str]]  # cells, trials and states
+Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 
 
 @dataclass(frozen=True)
 class Change:
-    """B less A in one figure of a cell, in its unit, over seeds that have finished.
+    """B minus A in one metric of a cell, in its unit, over seeds that have finished.
 
-    ``pairs`` counts the seeds of both; 0 where two or more of each are compared unpaired. ``low`` and ``high`` are the
-    ends of the 95 % t interval, of the paired differences or by Welch; ``p`` is of the same t test, ``p_holm``
-    corrected for the number of cells. All four are None where one value says nothing of the spread.
+    ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared unpaired. ``low`` and
+    ``high`` are the ends of the 95 % t interval, of the paired differences or by Welch; ``p`` is of the same
+    t test, ``p_holm`` corrected for the number of cells. All four are None if there is only one value, which
+    says nothing about the spread.
     """
 
     mean: float
@@ -40,8 +38,10 @@ class Change:
 
 @dataclass(frozen=True)
 class CellDifference:
-    """A cell of A, of B or of both: its factors; finished trials in both, in one only, and of those in both the ones
-    with the same bits; how far it is in each study; and for each of FIGURES the change, None where one has no value.
+    """A cell of A, of B or of both: its factors, and how far it is in each study (``state_a``, ``state_b``).
+
+    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both that have the
+    same bits. ``changes`` has one entry for each of COMPARED_METRICS, None if a study has no value.
     """
 
     settings: Settings
@@ -58,8 +58,10 @@ class CellDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """Studies ``a`` and ``b``; ``protocol`` are the settings outside the factors in which they differ, with both
-    values, and ``provenance`` what their runs say otherwise; ``cells`` those of A, then those of B alone.
+    """The comparison of the studies ``a`` and ``b``; ``cells`` are those of A, then those that only B has.
+
+    ``protocol`` has the settings outside the factors in which they differ, with both values; ``provenance`` the
+    facts about their runs that differ.
     """
 
     a: str
@@ -69,232 +71,207 @@ class Difference:
     cells: tuple[CellDifference, ...]
 
 
+@dataclass(frozen=True)
+class _Side:
+    """One of the two studies: its cells by key, the state of each cell by id, and its finished trials.
+
+    ``trials`` has one row per planned cell and seed, by the cell's ``place`` among all cells and the seed;
+    ``by_place`` has the same rows cell by cell, by seed.
+    """
+
+    data: StudyData
+    cells: Mapping[Key, Settings]
+    states: Mapping[str, str]
+    trials: pd.DataFrame
+    by_place: Mapping[int, pd.DataFrame]
+
+    def cell_id(self, key: Key) -> str | None:
+        """Return the id of a cell, None if the study does not have it."""
+        return str(self.cells[key]["cell_id"]) if key in self.cells else None
+
+    def state(self, key: Key) -> str:
+        """Say how far a cell is in this study."""
+        return self.states.get(self.cell_id(key) or "", ABSENT)
+
+
 def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Difference:
     """Compare two studies; ``names`` are what they are called.
 
-    Cells match where all their settings do, but for those outside the factors of both in which the studies differ on
-    purpose: then they match by the rest. Raises AnalysisError where that does not tell the cells of a study apart.
+    Cells match if all their settings do. If the studies differ on purpose in settings that are a factor of
+    neither, cells match by the other settings. Raises AnalysisError if those do not tell the cells of a study
+    apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
     protocol = _protocol(a.info.protocol, b.info.protocol, factors)
-    told = set.intersection(*(set(cell) for data in (a, b) for cell in data.info.cells))
-    matched = sorted(told - {"cell_id", *protocol})
-    cells_a, cells_b = (_by_settings(data, matched, name) for data, name in zip((a, b), names, strict=True))
+    matched = _matched_settings(a, b, set(protocol))
+    cells_a = _by_settings(a, matched, names[0])
+    cells_b = _by_settings(b, matched, names[1])
     keys = list({**cells_a, **cells_b})
-    rows_a, rows_b = _finished(a, cells_a, keys), _finished(b, cells_b, keys)
-    identical = _identical(rows_a, rows_b, a, b)
-    sides = [(cells_a, _by_place(rows_a), _states(a)), (cells_b, _by_place(rows_b), _states(b))]
-    found = [_cell(place, key, sides, identical, factors) for place, key in enumerate(keys)]
+    sides = (_side(a, cells_a, keys), _side(b, cells_b, keys))
+    identical = _identical(*sides)
+    found = [_compare_cell(place, key, sides, identical, factors) for place, key in enumerate(keys)]
     return Difference(*names, protocol, _provenance(a.info.runs, b.info.runs), _corrected(found))
 
 
-def _cell(
-    place: int, key: Key, sides: Sequence[Side], identical: set[tuple[int, int]], factors: Sequence[str]
-) -> CellDifference:
-    cells = [cells.get(key) for cells, _, _ in sides]
-    ids = [None if cell is None else str(cell["cell_id"]) for cell in cells]
-    states = [states.get(ident or "", "not in this study") for ident, (_, _, states) in zip(ids, sides, strict=True)]
-    first, second = (trials.get(place, pd.DataFrame()) for _, trials, _ in sides)
-    both = first.index.intersection(second.index)
-    return CellDifference(
-        settings={name: next(cell[name] for cell in cells if cell) for name in factors},
-        cell_id_a=ids[0],
-        cell_id_b=ids[1],
-        both=len(both),
-        identical=sum((place, seed) in identical for seed in both),
-        only_a=len(first) - len(both),
-        only_b=len(second) - len(both),
-        state_a=states[0],
-        state_b=states[1],
-        changes={name: _change(_values(first, name), _values(second, name)) for name in FIGURES},
-    )
-
-
 def _protocol(one: Settings, other: Settings, factors: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings outside the factors in which two protocols differ, with both values."""
     names = [name for name in {**one, **other} if name not in factors and one.get(name) != other.get(name)]
     return {name: (one.get(name), other.get(name)) for name in names}
 
 
+def _matched_settings(a: StudyData, b: StudyData, differing: set[str]) -> list[str]:
+    """Name the settings that all cells of both studies have and by which they are matched."""
+    cells = (*a.info.cells, *b.info.cells)
+    return sorted(set.intersection(*map(set, cells)) - {"cell_id", *differing})
+
+
 def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key, Settings]:
-    """Return the cells by what they are matched by."""
-    cells = {tuple(cell[setting] for setting in matched): cell for cell in data.info.cells}
+    cells = {}
+    for cell in data.info.cells:
+        cells[tuple(cell[setting] for setting in matched)] = cell
     if len(cells) < len(data.info.cells):
         raise AnalysisError(
-            f"{name} has cells that differ only in settings which the other study does not name; "
-            "run the other one again (that trains nothing), which writes all of its settings down"
+            f"{name} has cells that differ only in settings that the other study does not have; "
+            "run the other one again: that trains nothing, and writes down all of its settings"
         )
     return cells
+
+
+def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> _Side:
+    states = {cell["cell_id"]: describe_state(cell) for cell in summarise_cells(data).to_dict("records")}
+    trials = _finished(data, cells, keys)
+    by_place = {int(str(place)): rows.droplevel("place") for place, rows in trials.groupby(level="place")}
+    return _Side(data, cells, states, trials, by_place)
 
 
 def _finished(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> pd.DataFrame:
     """Return the finished trials of planned cells and seeds, by the cell's place in ``keys`` and the seed."""
     places = {cells[key]["cell_id"]: place for place, key in enumerate(keys) if key in cells}
     trials = data.trials.assign(place=data.trials["cell_id"].map(places))
-    rows = trials[trials["status"].isin(FINISHED) & trials["place"].notna() & trials["seed"].isin(data.info.seeds)]
+    planned = trials["place"].notna() & trials["seed"].isin(data.info.seeds)
+    rows = trials[trials["status"].isin(FINISHED) & planned]
     return rows.astype({"place": int}).set_index(["place", "seed"]).sort_index()
 
 
-def _by_place(rows: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    return {int(str(place)): group.droplevel("place") for place, group in rows.groupby(level="place")}
-
-
-def _identical(first: pd.DataFrame, second: pd.DataFrame, a: StudyData, b: StudyData) -> set[tuple[int, int]]:
+def _identical(a: _Side, b: _Side) -> set[tuple[int, int]]:
     """Return place and seed of each trial that has the same bits in both: its result and every epoch."""
-    both = first.index.intersection(second.index)
-    settings = {name for data in (a, b) for cell in data.info.cells for name in cell}
-    same = _same(first.loc[both], second.loc[both], settings | CIRCUMSTANCES | {"trial_id"})
-    curves = [
-        data.epochs.drop(columns=["cell_id", "seed"], errors="ignore")
-        .merge(rows.loc[both, "trial_id"].reset_index(), on="trial_id")
-        .set_index(["place", "seed", "epoch"])
-        for data, rows in ((a, first), (b, second))
-    ]
-    every = curves[0].index.union(curves[1].index)
-    alike = _same(curves[0].reindex(every), curves[1].reindex(every), {"trial_id"})
-    return set(both[same]) - set(every[~alike].droplevel("epoch"))
+    both = a.trials.index.intersection(b.trials.index)
+    settings = set().union(*a.data.info.cells, *b.data.info.cells)
+    ignored = settings | CIRCUMSTANCES | {"trial_id"}
+    same_result = _equal_rows(a.trials.loc[both], b.trials.loc[both], ignored)
+
+    # An epoch that only one of them has differs from none, so both are compared on all epochs.
+    curves_a = _curves(a, both)
+    curves_b = _curves(b, both)
+    every = curves_a.index.union(curves_b.index)
+    same_epoch = _equal_rows(curves_a.reindex(every), curves_b.reindex(every), {"trial_id"})
+    return set(both[same_result]) - set(every[~same_epoch].droplevel("epoch"))
 
 
-def _same(one: pd.DataFrame, other: pd.DataFrame, but: set[str]) -> Any:
-    """Tell for each row whether all columns of both are the same, ``but`` some."""
-    names = [name for name in one if name in other and name not in but]
-    return (one[names].eq(other[names]) | (one[names].isna() & other[names].isna())).all(axis=1).to_numpy()
+def _curves(side: _Side, trials: pd.Index) -> pd.DataFrame:
+    """Return the epochs of some trials by place, seed and epoch."""
+    epochs = side.data.epochs.drop(columns=["cell_id", "seed"], errors="ignore")
+    ids = side.trials.loc[trials, "trial_id"].reset_index()
+    return epochs.merge(ids, on="trial_id").set_index(["place", "seed", "epoch"])
 
 
-def _values(trials: pd.DataFrame, figure: str) -> "pd.Series[float]":
-    """Return a figure of a cell's trials by seed."""
-    return trials[figure].dropna().astype(float) if figure in trials else pd.Series(dtype=float)
+def _equal_rows(one: pd.DataFrame, other: pd.DataFrame, ignored: set[str]) -> Any:
+    """Tell for each row whether all columns of both are the same, except the ignored ones; NaN equals NaN."""
+    names = [name for name in one if name in other and name not in ignored]
+    both_missing = one[names].isna() & other[names].isna()
+    return (one[names].eq(other[names]) | both_missing).all(axis=1).to_numpy()
+
+
+def _compare_cell(
+    place: int, key: Key, sides: tuple[_Side, _Side], identical: set[tuple[int, int]], factors: Sequence[str]
+) -> CellDifference:
+    a, b = sides
+    trials_a = a.by_place.get(place, pd.DataFrame())
+    trials_b = b.by_place.get(place, pd.DataFrame())
+    both = trials_a.index.intersection(trials_b.index)
+    cell = a.cells.get(key) or b.cells[key]
+    changes = {}
+    for metric in COMPARED_METRICS:
+        changes[metric] = _change(_values(trials_a, metric), _values(trials_b, metric))
+    return CellDifference(
+        settings={name: cell[name] for name in factors},
+        cell_id_a=a.cell_id(key),
+        cell_id_b=b.cell_id(key),
+        both=len(both),
+        identical=sum((place, seed) in identical for seed in both),
+        only_a=len(trials_a) - len(both),
+        only_b=len(trials_b) - len(both),
+        state_a=a.state(key),
+        state_b=b.state(key),
+        changes=changes,
+    )
+
+
+def _values(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """Return a metric of a cell's trials by seed."""
+    return trials[metric].dropna().astype(float) if metric in trials else pd.Series(dtype=float)
 
 
 def _change(first: "pd.Series[float]", second: "pd.Series[float]") -> Change | None:
     if first.empty or second.empty:
         return None
     seeds = first.index.intersection(second.index)
+
+    # With fewer than two common seeds, the means of all seeds say more than the one pair.
     if len(seeds) < 2 and min(len(first), len(second)) > 1:
-        one, other = (Measure.of(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (second, first))
-        found = one - other
-        return Change(found.mean, 0, *found.ends, found.p)
+        unpaired = _measure(second) - _measure(first)
+        return Change(unpaired.mean, 0, *unpaired.ends, unpaired.p)
     if seeds.empty:
         return Change(float(second.mean() - first.mean()), 0, None, None, None)
-    gains = np.asarray(second[seeds] - first[seeds], np.float64)
+    gains = second[seeds] - first[seeds]
     if len(gains) < 2:
-        return Change(float(gains[0]), 1, None, None, None)
-    found = Measure.of(float(gains.mean()), float(gains.std(ddof=1)), len(gains))
-    return Change(found.mean, len(gains), *found.ends, paired_p(gains))
+        return Change(float(gains.iloc[0]), 1, None, None, None)
+    values = np.asarray(gains, np.float64)
+    paired = Measure.of(float(values.mean()), float(values.std(ddof=1)), len(values))
+    return Change(paired.mean, len(values), *paired.ends, paired_p(values))
+
+
+def _measure(values: "pd.Series[float]") -> Measure:
+    return Measure.of(float(values.mean()), float(values.std(ddof=1)), len(values))
 
 
 def _corrected(cells: Sequence[CellDifference]) -> tuple[CellDifference, ...]:
-    """Correct the p values of each figure for the number of cells that have one."""
-    changes: list[dict[str, Change | None]] = [dict(cell.changes) for cell in cells]
-    for figure in FIGURES:
-        known = [(row, change) for row in changes if (change := row[figure]) is not None and change.p is not None]
-        for (row, change), p in zip(
-            known, holm([change.p for _, change in known if change.p is not None]), strict=True
-        ):
-            row[figure] = replace(change, p_holm=p)
+    """Correct the p values of each metric for the number of cells that have one."""
+    changes = [dict(cell.changes) for cell in cells]
+    for metric in COMPARED_METRICS:
+        tested = {}
+        for place, row in enumerate(changes):
+            change = row[metric]
+            if change is not None and change.p is not None:
+                tested[place] = change
+        p_values = [change.p for change in tested.values() if change.p is not None]
+        for (place, change), p_holm in zip(tested.items(), holm(p_values), strict=True):
+            changes[place][metric] = replace(change, p_holm=p_holm)
     return tuple(replace(cell, changes=row) for cell, row in zip(cells, changes, strict=True))
 
 
-def _states(data: StudyData) -> dict[str, str]:
-    return {cell["cell_id"]: describe_state(cell) for cell in summarise_cells(data).to_dict("records")}
-
-
 def _provenance(a: Sequence[Settings], b: Sequence[Settings]) -> dict[str, tuple[str, str]]:
-    """Return what the runs of one study say otherwise than those of the other: code, packages, data, machine."""
-    one, other = _told(a), _told(b)
-    pairs = {what: (one.get(what, "unknown"), other.get(what, "unknown")) for what in {**one, **other}}
-    return {what: values for what, values in pairs.items() if values[0] != values[1]}
+    """Return what differs between the runs of two studies: code, packages, data, machine."""
+    facts_a = _facts(a)
+    facts_b = _facts(b)
+    pairs = {name: (facts_a.get(name, "unknown"), facts_b.get(name, "unknown")) for name in {**facts_a, **facts_b}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _told(runs: Sequence[Settings]) -> dict[str, str]:
-    """Return every fact of the runs, with all the values that it had."""
-    facts: dict[str, set[str]] = {}
+def _facts(runs: Sequence[Settings]) -> dict[str, str]:
+    """Return every fact about the runs, except when they started, with all the values that it had."""
+    values: dict[str, set[str]] = {}
     for run in runs:
-        for what, value in run.items():
-            inner = value if isinstance(value, Mapping) else {"": value}
-            for name, fact in inner.items():
-                facts.setdefault(f"{what} {name}".strip().replace("_", " "), set()).add(str(fact))
-    return {what: ", ".join(sorted(values)) for what, values in facts.items() if what != "started at"}
+        for name, value in _flat(run):
+            values.setdefault(name.replace("_", " "), set()).add(value)
+    return {name: ", ".join(sorted(found)) for name, found in values.items() if name != "started at"}
 
 
-def summarise_difference(found: Difference) -> list[str]:
-    """Say in words what the comparison shows."""
-    cells = found.cells
-    lines = [f"A is {found.a}, B is {found.b}; every difference is B less A."]
-    if found.protocol:
-        told = "; ".join(
-            f"{name.replace('_', ' ')} {_setting(one)} in A, {_setting(other)} in B"
-            for name, (one, other) in found.protocol.items()
-        )
-        lines.append(f"The studies differ in settings outside their factors: {told}. Cells match by all others.")
-    only = [sum(getattr(cell, side) is None for cell in cells) for side in ("cell_id_b", "cell_id_a")]
-    lines.append(f"Cells: {len(cells) - sum(only)} in both, {only[0]} only in A, {only[1]} only in B.")
-    both, same = sum(cell.both for cell in cells), sum(cell.identical for cell in cells)
-    only = [sum(getattr(cell, side) for cell in cells) for side in ("only_a", "only_b")]
-    lines.append(f"Finished trials: {both} in both, {only[0]} only in A, {only[1]} only in B.")
-    if both:
-        share = "All" if same == both else "None" if not same else f"{same}"
-        lines.append(f"{share} of the {both} trials in both have the same bits: result and every epoch.")
-    tested = [p for cell in cells if (change := cell.changes["test_accuracy"]) and (p := change.p_holm) is not None]
-    if tested and (same < both or not both):
-        low = sum(p < LEVEL for p in tested)
-        lines.append(f"Test accuracy differs in {low} of {len(tested)} cells (p < {LEVEL} after Holm's correction).")
-    return lines
-
-
-def _setting(value: Any) -> str:
-    return "unknown" if value is None else format_setting(value)
-
-
-def difference_sheet(found: Difference) -> Sheet:
-    """Put the comparison into a table, a row a cell of both."""
-    cells = [cell for cell in found.cells if cell.cell_id_a and cell.cell_id_b]
-    factors = list(cells[0].settings) if cells else []
-    varied = [name for name in factors if len({cell.settings[name] for cell in cells}) > 1] or factors
-    return Sheet(
-        name="difference",
-        title="B less A",
-        caption=(
-            "Accuracies in points, with 95 % t intervals: of the differences by seed where both studies finished two "
-            "or more of the same seeds, else between the means of all seeds (Welch); p of the same t test of test "
-            "accuracy, corrected for the number of cells (Holm)."
-        ),
-        columns=(
-            Column("cell", lambda row: describe_settings(row["settings"], varied)),
-            Column("A", lambda row: row["state_a"]),
-            Column("B", lambda row: row["state_b"]),
-            Column("pairs", _pairs, numeric=True),
-            Column("test", lambda row: _text(row["changes"]["test_accuracy"], 100), numeric=True),
-            Column(
-                "p, Holm", lambda row: probability((row["changes"]["test_accuracy"] or {}).get("p_holm")), numeric=True
-            ),
-            Column("validation", lambda row: _text(row["changes"]["val_accuracy"], 100), numeric=True),
-            Column("epochs", lambda row: _text(row["changes"]["epochs"], 1), numeric=True),
-        ),
-        rows=tuple(map(asdict, cells)),
-    )
-
-
-def _pairs(row: Settings) -> str:
-    change = row["changes"]["test_accuracy"]
-    if change is None:
-        return ""
-    same = ", same bits" if row["identical"] and row["identical"] == row["both"] else ""
-    return f"{change['pairs']}{same}" if change["pairs"] else "unpaired"
-
-
-def _text(change: Settings | None, scale: int) -> str:
-    if change is None:
-        return ""
-    ends = "" if change["low"] is None else f" ({scale * change['low']:+.1f} to {scale * change['high']:+.1f})"
-    return f"{scale * change['mean']:+.1f}{ends}"
-
-
-def provenance_sheet(found: Difference) -> Sheet:
-    """List what the runs of both studies say otherwise."""
-    return Sheet(
-        name="provenance",
-        title="Where they come from",
-        caption="What the runs of the two studies do not say alike: code, packages, data and machines.",
-        columns=tuple(Column(name, itemgetter(name)) for name in ("what", "A", "B")),
-        rows=tuple({"what": what, "A": one, "B": other} for what, (one, other) in found.provenance.items()),
-    )
+def _flat(run: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the facts of a run with their names; those of a mapping, such as packages, one by one."""
+    for name, value in run.items():
+        if isinstance(value, Mapping):
+            for inner, fact in value.items():
+                yield f"{name} {inner}", str(fact)
+        else:
+            yield name, str(value)

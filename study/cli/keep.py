@@ -174,7 +174,8 @@ def show_difference(first: str, second: str, storage: str, as_json: bool, consol
     """Compare two studies, each given by its name in the storage or by its path, in words and tables, or as JSON."""
     from analysis.load import load_study
     from analysis.output.formats import sheet_rich
-    from analysis.statistics.difference import difference_data, difference_sheet, provenance_sheet, summarise_difference
+    from analysis.statistics.difference import difference_data
+    from analysis.statistics.difference_tables import difference_sheet, provenance_sheet, summarise_difference
 
     a, b = (load_study(store.storage, store.study) for store in (locate(first, storage), locate(second, storage)))
     found = difference_data(a, b, (first, second))

@@ -8,7 +8,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from analysis.load import load_study
-from analysis.statistics.difference import difference_data, difference_sheet, provenance_sheet, summarise_difference
+from analysis.statistics.difference import difference_data
+from analysis.statistics.difference_tables import difference_sheet, provenance_sheet, summarise_difference
 from analysis.stored import AnalysisError
 from tests.analysis.conftest import PROTOCOL
 
@@ -51,7 +52,7 @@ def test_paired_by_seed_as_scipy_and_statsmodels_have_it(pair):
     assert [cell.changes["epochs"].mean for cell in found.cells] == [0, 0, 0]
     words = summarise_difference(found)
     assert "Cells: 3 in both, 0 only in A, 0 only in B." in words
-    assert "1 of the 12 trials in both have the same bits: result and every epoch." in words
+    assert "1 of the 12 trials in both have the same bits, in their result and in every epoch." in words
     assert "Test accuracy differs in 1 of 3 cells (p < 0.05 after Holm's correction)." in words
 
 
@@ -87,7 +88,10 @@ def test_the_same_rows_are_said_to_be_so(pair):
     found = compared(*pair, runs=[RUN])
     assert found.cells[0].identical == 4
     assert found.cells[0].changes["test_accuracy"].p == 1
-    assert summarise_difference(found)[-1] == "All of the 4 trials in both have the same bits: result and every epoch."
+    assert (
+        summarise_difference(found)[-1]
+        == "All of the 4 trials in both have the same bits, in their result and in every epoch."
+    )
     assert difference_sheet(found).texts[0][3] == "4, same bits"
     assert found.provenance == {}
 
@@ -132,10 +136,8 @@ def test_studies_that_differ_in_a_setting_on_purpose_match_by_their_factors(pair
     found = difference_data(*(load_study(str(store.storage), store.name) for store in pair), ("a", "b"))
     assert found.protocol == {"batch_size": (100, 50)}
     assert [cell.both for cell in found.cells] == [4, 4]
-    assert (
-        "The studies differ in settings outside their factors: batch size 100 in A, 50 in B. Cells match by all others."
-        in summarise_difference(found)
-    )
+    words = "The studies differ in settings that are not factors: batch size 100 in A, 50 in B. "
+    assert words + "Cells match by all other settings." in summarise_difference(found)
 
 
 def test_a_factor_of_one_is_matched_by_its_value(pair):
@@ -155,7 +157,7 @@ def test_a_study_that_does_not_tell_a_factor_is_refused(pair):
     for batch in (100, 50):
         a.cell(A[0], batch_size=batch)
     b.cell(A[0])
-    with pytest.raises(AnalysisError, match="a has cells that differ only in settings which the other study does not"):
+    with pytest.raises(AnalysisError, match="a has cells that differ only in settings that the other study does not"):
         compared(a, b)
 
 
