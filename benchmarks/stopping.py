@@ -24,7 +24,8 @@ from rich.table import Table
 from study.driver.asha import METRIC, TIME, StratifiedASHA
 from study.grid.grid import Grid
 from study.grid.load import load_grid
-from study.plan.jobs import Job
+from study.plan.early_stopping import EarlyStopping
+from study.plan.jobs import plan_job
 from study.store.store import Store, mean_curves
 from study.words import format_value
 from trainables.digits.settings import CellConfig
@@ -46,7 +47,9 @@ class Run:
 
 def replay(grid: Grid, runs: Sequence[Run], workers: int = WORKERS) -> tuple[int, dict[str, int]]:
     """Start the runs in their order; return the epochs trained, added up over seeds, and when runs were pruned."""
-    asha = StratifiedASHA(grid, [Job(run.cell, (0,), whole=True) for run in runs], lambda cell_id, epoch: None)
+    stopping = EarlyStopping(grid.stopping.grace_period, grid.stopping.reduction_factor)
+    jobs = [plan_job(grid, run.cell, (0,)) for run in runs]
+    asha = StratifiedASHA(stopping, jobs, lambda cell_id, epoch: None)
     trials = {r.name: SimpleNamespace(config={"cells": [{"cell": r.cell.model_dump()}]}) for r in runs}
     for trial in trials.values():
         asha.on_trial_add(None, trial)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from study.console import tell_problem
-from study.plan.jobs import Plan, describe_plan, plan_run
+from study.plan.jobs import RunPlan, describe_plan, plan_run
 from study.plan.request import Work, search_of
 from study.words import format_duration, format_value
 from trainables.config import CellSettings
@@ -32,11 +32,11 @@ def show_plan(
     grid, cells, seeds, store = work.grid, work.cells, work.seeds, work.store
     check([cell for cell in cells if cell.model not in BUILT_IN], resources.data_dir)
     rows, unreadable = store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
-    plan = plan_run(cells, seeds, rows, work.scheduler)
+    plan = plan_run(grid, cells, seeds, rows, work.scheduler)
     planned = list(_planned(cells, seeds, plan, rows))
     search = search_of(grid, cells, seeds, rows)
     suggested = search.jobs_left() if search else []
-    ahead = forecast(store.study, [*plan.jobs, *suggested], grid, rows, machines, resources)
+    ahead = forecast(store.study, [*plan.jobs, *suggested], rows, machines, resources)
     if as_json:
         described = [
             {"cell_id": cell.cell_id, **cell.model_dump(), "has": has, "to_train": n} for cell, has, n in planned
@@ -61,7 +61,7 @@ def show_plan(
 
 
 def _planned(
-    cells: Sequence[CellSettings], seeds: Sequence[int], plan: Plan, rows: Sequence[dict[str, Any]]
+    cells: Sequence[CellSettings], seeds: Sequence[int], plan: RunPlan, rows: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[CellSettings, dict[str, int], int]]:
     """Yield each cell with its trials that the study has, counted by status, and how many are to be trained."""
     held = {row["trial_id"]: row["status"] for row in rows}
@@ -71,7 +71,7 @@ def _planned(
         yield cell, dict(found), to_train.get(cell.cell_id, 0)
 
 
-def describe_forecast(ahead: "Forecast", plan: Plan, machines: "Machines", resources: "Resources") -> str:
+def describe_forecast(ahead: "Forecast", plan: RunPlan, machines: "Machines", resources: "Resources") -> str:
     """Say how many cells train at once, how long a run takes and what it costs, and what says so."""
     share = f" and {resources.gpus_per_trial:g} GPUs" if resources.gpus_per_trial else ""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + (f" and {machines.gpus:g} GPUs" if machines.gpus else "")

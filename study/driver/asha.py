@@ -1,15 +1,18 @@
-"""Early stopping of cells, alone or in packs: Ray's ASHA, one instance for each stratum."""
+"""Early stopping of cells, each alone or in packs: Ray's ASHA, one instance for each stratum."""
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+import ray
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.grid.grid import Grid
+from study.plan.early_stopping import EarlyStopping
 from study.plan.jobs import Job
-from trainables.config import CellSettings
-from trainables.registry import read_cell
+from study.plan.packs import cell_ids
+from trainables.tune_cell import Verdicts
 
 METRIC, TIME = "val_accuracy", "epoch"
 
@@ -17,63 +20,65 @@ METRIC, TIME = "val_accuracy", "epoch"
 class StratifiedASHA(FIFOScheduler):
     """Stops cells that fall behind others of their stratum; a Tune trial is a pack of cells.
 
-    The cells of a result are judged one after another, in its order, as if each had a Tune trial of its own: how cells
-    are packed decides only in which order they report. Two kinds of cells take no part, neither stopped nor a bar to
-    others: protected ones, since a reference that is bad in the end may well lead in the beginning, and those that a
-    job adds seeds to, since their mean is over other seeds than their rivals' and their first seeds have been let live.
+    The cells of a result are judged one after another, in its order, as if each had a Tune trial of its own:
+    how cells are packed decides only in which order they report. Two kinds of cells take no part, which means
+    that they are neither stopped nor a bar to others: protected ones, since a reference that is bad in the end
+    may well lead in the beginning, and those that a job adds seeds to, since their mean is over other seeds
+    than their rivals' and their first seeds were not stopped.
 
-    ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both before the pack goes on, unless
-    no cell of it is left: then its Tune trial is stopped.
+    ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both before the pack goes
+    on, unless no cell of it is left: then its Tune trial is stopped.
     """
 
-    def __init__(self, grid: Grid, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
+    def __init__(self, stopping: EarlyStopping, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._grid, self._tell = grid, tell
-        self._judged: dict[str, CellSettings] = {}
-        self.expect(jobs)
+        self._stopping, self._tell = stopping, tell
+        self._judged: dict[str, Job] = {}
         self._judges: dict[tuple[Any, ...], AsyncHyperBandScheduler] = {}
         self._ended: set[str] = set()
         self.pruned: dict[str, int] = {}
+        self.expect(jobs)
+        for ended in stopping.ended:
+            self._remember(ended.job, ended.curve)
 
     def expect(self, jobs: Iterable[Job]) -> None:
         """Let the cells of jobs take part, before they train."""
-        self._judged |= {job.cell.cell_id: job.cell for job in jobs if job.whole and not self._grid.protects(job.cell)}
+        self._judged |= {job.cell.cell_id: job for job in jobs if job.whole and not job.protected}
 
-    def _judge(self, cell: CellSettings) -> AsyncHyperBandScheduler:
-        stratum = self._grid.stratum(cell)
-        if stratum not in self._judges:
-            stopping = self._grid.stopping
-            self._judges[stratum] = AsyncHyperBandScheduler(
+    def _judge(self, job: Job) -> AsyncHyperBandScheduler:
+        if job.stratum not in self._judges:
+            self._judges[job.stratum] = AsyncHyperBandScheduler(
                 time_attr=TIME,
                 metric=METRIC,
                 mode="max",
-                max_t=cell.max_epochs,
-                grace_period=min(stopping.grace_period, cell.max_epochs),
-                reduction_factor=stopping.reduction_factor,
+                max_t=job.cell.max_epochs,
+                grace_period=min(self._stopping.grace_period, job.cell.max_epochs),
+                reduction_factor=self._stopping.reduction_factor,
             )
-        return self._judges[stratum]
+        return self._judges[job.stratum]
 
-    def remember(self, cell: CellSettings, curve: Mapping[int, float]) -> None:
+    def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
         """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
-        if self._grid.protects(cell):
+        if job.protected:
             return
-        self._judge(cell).on_trial_add(NO_CONTROLLER, _stub(cell.cell_id))
+        stub = _stub(job.cell.cell_id)
+        self._judge(job).on_trial_add(NO_CONTROLLER, stub)
         for epoch, accuracy in sorted(curve.items()):
-            self._judge(cell).on_trial_result(NO_CONTROLLER, _stub(cell.cell_id), {TIME: epoch, METRIC: accuracy})
+            self._judge(job).on_trial_result(NO_CONTROLLER, stub, {TIME: epoch, METRIC: accuracy})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack take part."""
-        for cell_id in self._members(trial):
+        for cell_id in self._judged_of(trial):
             self._judge(self._judged[cell_id]).on_trial_add(NO_CONTROLLER, _stub(cell_id))
 
-    def _members(self, trial: Any) -> list[str]:
+    def _judged_of(self, trial: Any) -> list[str]:
         """Return the ids of the cells of a pack that are judged."""
-        ids = [read_cell(part["cell"]).cell_id for part in trial.config["cells"]]
-        return [cell_id for cell_id in ids if cell_id in self._judged]
+        return [cell_id for cell_id in cell_ids(trial.config) if cell_id in self._judged]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge the cells of a pack; decide whether it goes on."""
         reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
+        # All cells are judged before the pack is stopped: any() would skip those after the first that goes on.
         going_on = [report["cell_id"] for report in reported if self._goes_on(report)]
         if not going_on:
             return self.STOP
@@ -83,7 +88,7 @@ class StratifiedASHA(FIFOScheduler):
         return self.CONTINUE
 
     def _goes_on(self, report: Mapping[str, Any]) -> bool:
-        """Take in a cell's result."""
+        """Take in the result of one cell; return whether it trains on."""
         cell_id, ended = report["cell_id"], report["ended"]
         if cell_id in self._judged:
             judge = self._judge(self._judged[cell_id])
@@ -91,20 +96,21 @@ class StratifiedASHA(FIFOScheduler):
             if ended:
                 judge.on_trial_complete(NO_CONTROLLER, _stub(cell_id), own)
             elif judge.on_trial_result(NO_CONTROLLER, _stub(cell_id), own) == self.STOP:
-                self.pruned[cell_id], ended = report[TIME], True
+                self.pruned[cell_id] = report[TIME]
+                ended = True
         if ended:
             self._ended.add(cell_id)
         return not ended
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take in the last result of a pack, which Tune shows only here, or here again."""
+        """Take in the last result of a pack, which Tune shows only here, or here a second time."""
         for report in result["cells"]:
             if report["cell_id"] not in self._ended:
                 self._goes_on(report)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack that was taken back before it ran take no part."""
-        for cell_id in self._members(trial):
+        for cell_id in self._judged_of(trial):
             self._judge(self._judged[cell_id]).on_trial_remove(NO_CONTROLLER, _stub(cell_id))
 
     def debug_string(self) -> str:
@@ -118,3 +124,23 @@ NO_CONTROLLER = cast(Any, None)  # ASHA reads nothing of it
 def _stub(cell_id: str) -> Any:
     """Stand for a cell as a Tune trial: all that ASHA reads of one is its id."""
     return SimpleNamespace(trial_id=cell_id)
+
+
+def start_verdicts() -> tuple[str, Callable[[str, int], None]]:
+    """Start the actor by which packs hear which of their cells are pruned; return its name and how to tell it.
+
+    It is on the driver's node, so that it is lost only together with the driver, and ends with it.
+    """
+    name = f"verdicts-{uuid.uuid4().hex}"
+    here = ray.get_runtime_context().get_node_id()
+    place = NodeAffinitySchedulingStrategy(here, soft=False)
+    actor: Any = ray.remote(Verdicts).options(name=name, num_cpus=0, scheduling_strategy=place).remote()
+
+    def tell(cell_id: str, epoch: int) -> None:
+        ray.get(actor.prune.remote(cell_id, epoch))
+
+    return name, tell
+
+
+def tell_none(cell_id: str, epoch: int) -> None:
+    """Tell no pack: if packs are single cells, a pruned one ends with its Tune trial."""

@@ -1,8 +1,8 @@
-"""What a run shows while it goes on: a live table on a terminal, plain lines elsewhere."""
+"""What a run shows while it trains: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from study.plan.jobs import Job
 from study.run_progress import describe_progress, format_accuracy, running_cells_table
 
 
@@ -25,14 +26,15 @@ class RunningCell:
 
 
 class Progress:
-    """Follows the cells of a run, None for as many as time allows; use it as a context manager.
+    """Follows the cells of a run; use it as a context manager.
 
-    ``clock`` returns seconds.
+    ``cells`` is their number, or None if time alone ends the run. ``clock`` returns seconds.
     """
 
     def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
-        self._started: float | None = None  # when the first cell began: starting Ray takes seconds that tell nothing
+        # When the first cell began: the seconds in which Ray starts say nothing about the cells.
+        self._started: float | None = None
         self._running: dict[str, RunningCell] = {}
         self._ended: Counter[str] = Counter()
         self._trained, self._epochs_of_ended = 0, 0
@@ -48,29 +50,34 @@ class Progress:
             self._live.stop()
             self._console.print(self.summary())
 
-    def cell_started(self, key: str, label: str, seeds: int, max_epochs: int) -> None:
-        """Note that a cell runs, maybe again after it failed."""
+    def cell_started(self, job: Job) -> None:
+        """Note that a cell trains, maybe again after it failed."""
         self._started = self._clock() if self._started is None else self._started
-        self._running[key] = RunningCell(label, seeds, max_epochs)
+        self._running[job.cell.cell_id] = RunningCell(job.label, len(job.seeds), job.cell.max_epochs)
 
-    def cells_set_back(self, keys: Sequence[str], reason: str) -> None:
-        """Note that the running cells of a pack failed, and are tried again from their last checkpoint."""
-        others = f" and {len(keys) - 1} cells with it" if len(keys) > 1 else ""
-        line = f"{self._running[keys[0]].label}{others}: {reason}; it goes on from its last checkpoint"
+    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
+        """Note that the cells of a pack failed, and are tried again from their last checkpoint."""
+        others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
+        label = self._running[cell_ids[0]].label
+        line = f"{label}{others}: {reason}; it continues from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    def cell_advanced(self, key: str, epoch: int, val_accuracy: float) -> None:
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Note a running cell's last epoch."""
-        self._running[key].epoch, self._running[key].val_accuracy = epoch, val_accuracy
+        cell = self._running[cell_id]
+        cell.epoch = epoch
+        cell.val_accuracy = val_accuracy
 
-    def cell_ended(self, key: str, how: str) -> None:
+    def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """Note that a cell is ``finished``, ``pruned`` or ``failed``, and its rows are stored."""
-        cell = self._running.pop(key)
+        cell = self._running.pop(cell_id)
         self._ended[how] += 1
         self._trained += cell.seeds
         self._epochs_of_ended += cell.epoch
         if not self._console.is_terminal:
-            validation = "" if cell.val_accuracy is None else f", validation {format_accuracy(cell.val_accuracy)}"
+            validation = ""
+            if cell.val_accuracy is not None:
+                validation = f", validation {format_accuracy(cell.val_accuracy)}"
             line = f"{cell.label}: {how} at epoch {cell.epoch}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)
 

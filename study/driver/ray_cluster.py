@@ -3,63 +3,94 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray import tune
+from ray.tune.experiment import Trial
 
 import trainables
 from study.console import is_verbose
 from study.driver.tracking import ENVIRONMENT
 from study.plan.request import LaunchError
 from study.plan.resources import Resources, placed
+from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old output heeds verbose=0
+}
+RAY_DEFAULTS = {  # which the user may set otherwise
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",  # as for Tune's own grid search; for other searchers it is 1
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; silences its warning
+}
 
 
 def live_nodes() -> list[dict[str, Any]]:
-    """Return what Ray tells of the nodes that live."""
+    """Return what Ray says of the nodes that are alive."""
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+class NodeCount(tune.Callback):
+    """How many nodes are alive, counted as often as the heartbeat reports it.
+
+    It is counted in Tune's loop, not in the heartbeat's own thread, which may outlive Ray.
+    """
+
+    def __init__(self) -> None:
+        self._count()
+
+    def _count(self) -> None:
+        self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Count again if the last count is old."""
+        if time.monotonic() - self._counted_at > BEAT_S:
+            self._count()
 
 
 @contextmanager
 def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[Resources, bool]]:
-    """Start Ray on this machine, or join a cluster; leave it when done.
+    """Start Ray on this machine, or join a cluster; leave it at the end.
 
-    Gives the resources with what depends on the cluster, and whether a node has room for a cell now. The code of
-    ``trainables``, and of models of one's own, goes along to the workers of a cluster, so that they run what is here.
+    Gives the resources with what depends on the cluster, and whether a node has room for a pack now. The code
+    of ``trainables`` and of the user's models is sent to the workers of a cluster, so that they run what is
+    here. Raises LaunchError if the cluster cannot be reached.
     """
-    os.environ.update(ENVIRONMENT)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # as for Tune's own grid search; for others it is 1
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; silences its warning
-    address = resources.address
-    if address:
-        _check_reachable(address)
-    packages = {str(Path(trainables.__file__).parent), *map(package_of, models)}
-    how: dict[str, Any] = (
-        {"runtime_env": {"py_modules": sorted(packages)}}
-        if address
-        else {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
-    )
-    try:
-        level = logging.INFO if is_verbose() else logging.ERROR
-        context = ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
-    # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it in a line.
-    for name in () if is_verbose() else ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    with context:
+    os.environ.update(ENVIRONMENT | RAY_ENVIRONMENT)
+    for name, value in RAY_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    with _started(resources.address, models):
+        # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it
+        # in one line.
+        for name in () if is_verbose() else ("ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         yield placed(resources, [node["Resources"] for node in live_nodes()])
 
 
+def _started(address: str | None, models: Iterable[str]) -> Any:
+    """Start or join Ray; return its context."""
+    how: dict[str, Any] = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    if address:
+        _check_reachable(address)
+        packages = {str(Path(trainables.__file__).parent), *map(package_of, models)}
+        how = {"runtime_env": {"py_modules": sorted(packages)}}
+    level = logging.INFO if is_verbose() else logging.ERROR
+    try:
+        return ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
+
+
 def _check_reachable(address: str) -> None:
-    """Refuse host:port where nothing listens; Ray itself would try for minutes."""
+    """Refuse a host:port on which nothing listens; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host:  # "auto" and the like, which Ray resolves
         return
@@ -67,6 +98,6 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, ValueError) as error:
         raise LaunchError(
-            f"cannot reach a Ray cluster at {address}: {error}; expected host:port of a running head, or leave "
-            "--address and RAY_ADDRESS out to use this machine alone"
+            f"cannot reach a Ray cluster at {address}: {error}; expected host:port of a running head; to use "
+            "only this machine, leave out --address and RAY_ADDRESS"
         ) from None

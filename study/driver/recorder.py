@@ -1,31 +1,42 @@
-"""Keeps what a run reports: a cell's rows are stored as soon as it ends, and an error of the storage ends the run."""
+"""Records what a run reports: the rows of a cell are stored as soon as it ends, and observers hear of it."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
 
-from study.driver.failure_reason import _reason
-from study.driver.progress import Progress
-from study.driver.ray_cluster import live_nodes
-from study.driver.tracking import Tracking
-from study.grid.grid import Grid
+from study.driver.failure_reason import failure_reason
+from study.driver.stopper import RunStopper
+from study.plan.jobs import Job
+from study.plan.packs import cell_ids
 from study.store.files import StoreError
-from study.store.heartbeat import BEAT_S, Heartbeat
 from study.store.rows import CellResult
 from study.store.store import Store
-from trainables.config import CellSettings
-from trainables.registry import read_cell
 from trainables.tune_cell import StorageNotSharedError
 
 
+class Observer(Protocol):
+    """Follows the cells of a run; cells are named by their ids."""
+
+    def cell_started(self, job: Job) -> None:
+        """Take note that a cell trains."""
+
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+        """Take note of an epoch; a cell that continues from a checkpoint reports some epochs twice."""
+
+    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
+        """Take note that the cells of a pack continue from their last checkpoint."""
+
+    def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Take note that a cell is ``finished``, ``pruned`` or ``failed``, and of its rows, which are stored."""
+
+
 @dataclass
-class Outcome:
-    """How many cells of a run ended in which way; ``errors`` are those of the failed ones, by cell."""
+class RunOutcome:
+    """How each cell of a run ended, by its id; ``errors`` are those of the failed ones, by label."""
 
     ended: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
@@ -39,58 +50,38 @@ class Outcome:
 class _Running:
     """A cell in training: since when, and its records by seed and epoch.
 
-    A pack that goes on from a checkpoint reports some epochs again, with the same bits.
+    A pack that continues from a checkpoint reports some epochs again, with the same bits.
     """
 
-    cell: CellSettings
-    seeds: tuple[int, ...]
+    job: Job
     started_at: datetime
     records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
 
 
-class Keeper(tune.Callback, tune.Stopper):
-    """Collects the epoch records of every running cell, and stores the rows of one that ends, alone or in its pack.
+class Recorder(tune.Callback):
+    """Collects the epoch records of every running cell, and stores the rows of each cell that ends.
 
-    What a callback raises, Tune buries in its own error; a StoreError is kept in ``error`` instead, for the caller to
-    raise, and ends the run: nothing more is stored.
+    ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's, which judges a result
+    before it is shown here. A StoreError is noted in ``stopper`` and ends the run: nothing more is stored.
     """
 
     def __init__(
         self,
-        grid: Grid,
+        jobs: Mapping[str, Job],
         store: Store,
         device: str,
-        progress: Progress,
-        heartbeat: Heartbeat,
-        outcome: Outcome,
         pruned: Mapping[str, int],
-        tracking: Tracking,
+        stopper: RunStopper,
+        observers: Sequence[Observer],
     ) -> None:
-        self._grid, self._store, self._device = grid, store, device
-        self._progress, self._heartbeat, self._outcome, self._tracking = progress, heartbeat, outcome, tracking
-        self._pruned = pruned  # the scheduler's, which judges a result before it is shown here
+        self._jobs, self._store, self._device = jobs, store, device
+        self._pruned, self._stopper, self._observers = pruned, stopper, observers
         self._running: dict[str, _Running] = {}
         self._begun: set[str] = set()
-        self.kept: Callable[[Sequence[dict[str, Any]]], object] = len  # is shown the rows of each cell that has ended
-        self.error: StoreError | None = None
-        self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """End no single pack: the scheduler does."""
-        return False
-
-    def stop_all(self) -> bool:
-        """End the run where the storage fails or another driver has taken the study."""
-        try:
-            self._heartbeat.check()
-        except StoreError as error:
-            self.error = self.error or error
-        if time.monotonic() - self._counted_at > BEAT_S:  # not in the beat's own thread, which may outlive Ray
-            self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
-        return self.error is not None
+        self.outcome = RunOutcome()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks to resume an experiment; here the store is what a run resumes from
+        return {}  # Tune pickles its callbacks to resume an experiment; here a run resumes from the store
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Begin the cells of a pack."""
@@ -104,45 +95,50 @@ class Keeper(tune.Callback, tune.Stopper):
             cell_id = report["cell_id"]
             if cell_id not in self._running:  # a pack that was set back reports again what is stored already
                 continue
-            self._running[cell_id].records.update({(r["seed"], r["epoch"]): r for r in report["records"]})
-            self._progress.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
-            self._tracking.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
+            records = {(record["seed"], record["epoch"]): record for record in report["records"]}
+            self._running[cell_id].records.update(records)
+            for observer in self._observers:
+                observer.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
             if report["ended"] or cell_id in self._pruned:
-                self._keep(cell_id, "pruned", None)
+                self._end(cell_id, "pruned", None)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Say why a pack is set back to its last checkpoint."""
-        self._progress.cells_set_back(self._begin(trial), self._reason(trial))
+        """Report why a pack is set back to its last checkpoint."""
+        running = self._begin(trial)
+        reason = self._reason(trial)
+        for observer in self._observers:
+            observer.cells_set_back(running, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Store what is left of a pack as failed."""
         for cell_id in self._begin(trial):
-            self._keep(cell_id, "failed", self._reason(trial))
+            self._end(cell_id, "failed", self._reason(trial))
 
     def _reason(self, trial: Trial) -> str:
-        reason = _reason(trial)
+        reason = failure_reason(trial)
+        # To try again elsewhere would not help: no result of that node would reach the store.
         if reason.startswith(StorageNotSharedError.__name__):
-            self.error = self.error or StoreError(f"{reason}; give one that all nodes share with --storage")
+            self._stopper.note(StoreError(f"{reason}; give one that all nodes share with --storage"))
         return reason
 
     def _begin(self, trial: Trial) -> list[str]:
         """Note a pack when it is first heard of; return the ids of its cells that have not ended."""
-        cells = [(read_cell(part["cell"]), part["seeds"]) for part in trial.config["cells"]]
-        now = datetime.now(UTC)  # one for all: by it the forecast knows a pack again
-        for cell, seeds in cells:
-            if cell.cell_id not in self._begun:
-                self._begun.add(cell.cell_id)
-                self._running[cell.cell_id] = _Running(cell, tuple(seeds), now)
-                self._progress.cell_started(cell.cell_id, self._grid.describe(cell), len(seeds), cell.max_epochs)
-                self._tracking.cell_started(cell, len(seeds))
-        return [cell.cell_id for cell, _ in cells if cell.cell_id in self._running]
+        ids = cell_ids(trial.config)
+        now = datetime.now(UTC)  # one for all: by it the forecast knows which cells were one pack
+        for cell_id in ids:
+            if cell_id not in self._begun:
+                self._begun.add(cell_id)
+                self._running[cell_id] = _Running(self._jobs[cell_id], now)
+                for observer in self._observers:
+                    observer.cell_started(self._jobs[cell_id])
+        return [cell_id for cell_id in ids if cell_id in self._running]
 
-    def _keep(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
+    def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows of a cell; seeds whose records do not say how they ended were pruned or failed."""
         running = self._running.pop(cell_id)
         result = CellResult(
-            cell=running.cell,
-            seeds=running.seeds,
+            cell=running.job.cell,
+            seeds=running.job.seeds,
             records=tuple(running.records.values()),
             ended=otherwise,
             error=error,
@@ -150,18 +146,23 @@ class Keeper(tune.Callback, tune.Stopper):
             started_at=running.started_at,
             finished_at=datetime.now(UTC),
         )
-        try:
-            rows = [] if self.error else self._store.write(result)
-        except StoreError as error:
-            self.error = error
-        if self.error:
+        if self._stopper.error is not None:
             return
-        self.kept(rows)
-        statuses = {row["status"] for row in rows}
+        try:
+            trials = self._store.write(result)
+        except StoreError as problem:
+            self._stopper.note(problem)
+            return
+        self._report(running.job, trials, error)
+
+    def _report(self, job: Job, trials: Sequence[Mapping[str, Any]], error: str | None) -> None:
+        """Count a cell whose rows are stored, and tell the observers."""
+        statuses = {row["status"] for row in trials}
         how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
-        self._outcome.ended[cell_id] = how
+        cell_id = job.cell.cell_id
+        self.outcome.ended[cell_id] = how
         if how == "failed":
-            errors = {f"seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"}
-            self._outcome.errors[self._grid.describe(running.cell)] = error or "; ".join(sorted(errors))
-        self._progress.cell_ended(cell_id, how)
-        self._tracking.cell_ended(cell_id, how == "failed")
+            errors = {f"seed {row['seed']}: {row['error']}" for row in trials if row["status"] == "failed"}
+            self.outcome.errors[job.label] = error or "; ".join(sorted(errors))
+        for observer in self._observers:
+            observer.cell_ended(cell_id, how, trials)

@@ -5,13 +5,13 @@ after each epoch its number and the mean validation accuracy over the seeds. Not
 """
 
 import importlib.util
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.config import CellSettings
+from study.plan.jobs import Job
 
 FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
 PACKAGES = {  # what is imported, and where it comes from
@@ -140,16 +140,22 @@ class Tracking:
         self.errors: dict[str, str] = {}
         self._tell("setup")
 
-    def cell_started(self, cell: CellSettings, seeds: int) -> None:
+    def cell_started(self, job: Job) -> None:
         """Begin a cell."""
-        cell_id = cell.cell_id
-        config = {"cell_id": cell_id, **cell.model_dump(), "seeds": seeds}
-        path = self._folder / "tensorboard" / self._run / cell_id if "tensorboard" in self._loggers else self._folder
+        cell_id = job.cell.cell_id
+        config = {"cell_id": cell_id, **job.cell.model_dump(), "seeds": len(job.seeds)}
+        path = self._folder
+        if "tensorboard" in self._loggers:  # it tells its runs apart by their folders
+            path = self._folder / "tensorboard" / self._run / cell_id
         tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, str(path), self._run)
         if self._loggers:
             tracked.init_local_path()
-        self._open[cell_id], self._epochs[cell_id] = tracked, 0
+        self._open[cell_id] = tracked
+        self._epochs[cell_id] = 0
         self._tell("log_trial_start", tracked)
+
+    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
+        """Log nothing: the epochs that are reported again are known."""
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Log an epoch; one that is reported again, by a cell that goes on from a checkpoint, is not logged again."""
@@ -158,9 +164,9 @@ class Tracking:
             result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
             self._tell("log_trial_result", epoch, self._open[cell_id], result)
 
-    def cell_ended(self, cell_id: str, failed: bool) -> None:
+    def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """End a cell."""
-        self._tell("log_trial_end", self._open.pop(cell_id), failed)
+        self._tell("log_trial_end", self._open.pop(cell_id), how == "failed")
 
     def close(self) -> None:
         """End what an interruption has left open, and wait until all is written."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from analysis.stored import FINISHED
-from study.grid.grid import Grid
 from study.plan.jobs import Job
 from study.plan.packs import Pack, packs_of
 from study.plan.request import LaunchError, TrainingOptions
@@ -124,7 +123,6 @@ class Forecast:
 def forecast(
     study: str,
     jobs: Sequence[Job],
-    grid: Grid,
     trials: Iterable[Mapping[str, Any]],
     machines: Machines,
     resources: Resources,
@@ -136,7 +134,7 @@ def forecast(
         rate = SHIPPED.get(resources.device)
     if rate is None:
         return Forecast(slots * cells, cells, None, None, None)
-    least_s, most_s = duration_s(packs_of(jobs, grid, cells), slots, rate)
+    least_s, most_s = duration_s(packs_of(jobs, cells), slots, rate)
     an_hour = None if machines.price is None else machines.nodes * machines.price
     price = None if an_hour is None else (an_hour * least_s / 3600, an_hour * most_s / 3600)
     return Forecast(slots * cells, cells, rate, (least_s, most_s), price)

@@ -1,4 +1,4 @@
-"""What a run has to train: the cells of the grid, less what the store already has."""
+"""What a run has to train: the cells of the grid without what the store already has."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,20 +9,41 @@ from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
 from study.store.files import StoreError
 from study.store.study_json import disagreements, join_info
+from study.words import Value
 from trainables.config import CellSettings
 
 
 @dataclass(frozen=True)
 class Job:
-    """Seeds of a cell that are still to be trained; ``whole`` when no other seed of the cell has been."""
+    """Seeds of one cell that are still to be trained, with all that the driver needs to know of the cell.
+
+    ``label`` names the cell for people. Cells with the same ``stratum`` (the values of the scientific
+    factors) compete in early stopping, which leaves ``protected`` ones alone. ``whole`` says that the job
+    trains all seeds of the cell, so that its mean can be compared with those of other cells.
+    """
 
     cell: CellSettings
     seeds: tuple[int, ...]
     whole: bool
+    label: str
+    stratum: tuple[Value, ...]
+    protected: bool
+
+
+def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool = True) -> Job:
+    """Return the job that trains some seeds of a cell of the grid."""
+    return Job(
+        cell=cell,
+        seeds=tuple(seeds),
+        whole=whole,
+        label=grid.describe(cell),
+        stratum=grid.stratum(cell),
+        protected=grid.protects(cell),
+    )
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The jobs of a run, and the trials that it leaves alone, counted by status."""
 
     jobs: tuple[Job, ...]
@@ -30,38 +51,50 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """How many trainings the run has to do."""
+        """How many trials the run has to train."""
         return sum(len(job.seeds) for job in self.jobs)
 
 
 def plan_run(
-    cells: Iterable[CellSettings], seeds: Sequence[int], trials: Iterable[Mapping[str, Any]], scheduler: str
-) -> Plan:
-    """Compare the cells and seeds asked for with the store's trials.
+    grid: Grid,
+    cells: Iterable[CellSettings],
+    seeds: Sequence[int],
+    trials: Sequence[Mapping[str, Any]],
+    scheduler: str,
+) -> RunPlan:
+    """Compare the cells and seeds that are asked for with the ``trials``, the rows of the store.
 
-    Failed trials are trained again. Pruned ones are left alone under asha, with all other seeds of their cell, since
-    the seeds of a cell live or die together; without a scheduler they are trained again.
+    Failed trials are trained again. With the scheduler asha, pruned trials are left alone, and so are all
+    other seeds of their cell, since the seeds of a cell live or die together. Without a scheduler they are
+    trained again.
     """
     status = {row["trial_id"]: row["status"] for row in trials}
     pruned_cells = {row["cell_id"] for row in trials if row["status"] == "pruned"}
-    jobs, settled = [], Counter[str]()
+    jobs = []
+    settled = Counter[str]()
     for cell in cells:
-        held = {seed: status.get(cell.trial_id(seed)) for seed in seeds}
-        keep = scheduler != "none" and cell.cell_id in pruned_cells
-        missing = [seed for seed in seeds if held[seed] not in FINISHED and not keep]
-        settled.update(held[seed] or "pruned" for seed in seeds if seed not in missing)
+        left_alone = scheduler != "none" and cell.cell_id in pruned_cells
+        missing = []
+        for seed in seeds:
+            held = status.get(cell.trial_id(seed))
+            if held in FINISHED or left_alone:
+                # A seed without a row is added to a pruned cell: it counts as pruned like the others.
+                settled[held or "pruned"] += 1
+            else:
+                missing.append(seed)
         if missing:
-            jobs.append(Job(cell, tuple(missing), whole=len(missing) == len(seeds)))
-    return Plan(tuple(jobs), settled)
+            jobs.append(plan_job(grid, cell, missing, whole=len(missing) == len(seeds)))
+    return RunPlan(tuple(jobs), settled)
 
 
 def study_info(
     study: str, grid: Grid, cells: Sequence[CellSettings], seeds: Sequence[int], earlier: StudyInfo | None
 ) -> StudyInfo:
-    """Return the content of study.json after the cells and seeds have joined what the study had before.
+    """Return the content of study.json after cells and seeds have joined what the study had before.
 
-    A setting that was the same for all cells may become a factor: earlier cells say the value that they had. Raises
-    StoreError where the study was run with other settings outside the factors: its rows would not compare.
+    A setting that was the same for all cells may become a factor: the earlier cells then name the value that
+    they had. Raises StoreError if the study was run with another value of a setting that is no factor: the
+    rows of both could not be compared.
     """
     first = cells[0].model_dump()
     asked = StudyInfo(
@@ -80,16 +113,19 @@ def study_info(
         return asked
     for name, before, now in disagreements(earlier, asked):
         raise StoreError(
-            f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not compare; "
-            f"make {name} a factor of the grid, or give the new study another --name"
+            f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not "
+            f"compare; make {name} a factor of the grid, or give the new study another --name"
         )
     return join_info(earlier, asked)
 
 
-def describe_plan(plan: Plan, cells: Sequence[CellSettings], seeds: Sequence[int]) -> str:
-    """Say in a line what a run trains and what it leaves alone."""
+def describe_plan(plan: RunPlan, cells: Sequence[CellSettings], seeds: Sequence[int]) -> str:
+    """Say in one line what a run trains and what it leaves alone."""
     asked = f"{len(cells)} cells x {len(seeds)} seeds = {len(cells) * len(seeds)} trials"
-    settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
+    counts = [f"{count} {status}" for status, count in sorted(plan.settled.items())]
+    settled = ", ".join(counts) or "none"
     pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
-    to_do = f"{plan.trials} in {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"
+    to_do = "nothing to train"
+    if plan.jobs:
+        to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train"
     return f"{asked}; in the store: {settled}{pruned}; {to_do}"

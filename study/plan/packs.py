@@ -1,12 +1,12 @@
 """Packs: the cells that train together in one stack, as one Tune trial."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from study.grid.grid import Grid
 from study.plan.jobs import Job
+from trainables.registry import read_cell
 
 MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured
 
@@ -14,30 +14,50 @@ MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from
 Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
 
 
-def packs_of(jobs: Sequence[Job], grid: Grid, cells: int) -> list[Pack]:
-    """Divide jobs into packs of at most so many cells, in the order of their first jobs.
+def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
+    """Divide jobs into packs of at most ``cells`` cells, in the order of their first jobs.
 
-    The cells of a pack share all settings that a stack must. Cells of a stratum come after one another, so that rivals
-    tend to be in one pack; packs of the same settings differ by at most one cell in size.
+    The cells of a pack share all settings that a stack must share. Cells of the same stratum follow one
+    another, so that rivals tend to be in one pack. Packs of the same settings differ in size by one cell at
+    most.
     """
     alike: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
         alike[job.cell.stack_key].append(job)
-    place = {job: number for number, job in enumerate(jobs)}
     packs: list[Pack] = []
     for group in alike.values():
-        strata = list(dict.fromkeys(grid.stratum(job.cell) for job in group))
-        ordered = sorted(group, key=lambda job: strata.index(grid.stratum(job.cell))) if cells > 1 else group
+        ordered = _by_stratum(group) if cells > 1 else group
+        # As few packs as can be, and cut evenly: one small pack at the end would leave a GPU idle.
         count = -(-len(ordered) // cells)
         bounds = [len(ordered) * number // count for number in range(count + 1)]
         packs += [tuple(ordered[start:stop]) for start, stop in pairwise(bounds)]
+    place = {job: number for number, job in enumerate(jobs)}
     return sorted(packs, key=lambda pack: min(place[job] for job in pack))
 
 
-def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
-    """Return how many cells a pack holds at most so that all GPUs have one, or MAX_ROWS trainings fill one.
+def _by_stratum(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs stratum by stratum, in the order in which the strata first appear."""
+    strata: dict[Any, list[Job]] = defaultdict(list)
+    for job in jobs:
+        strata[job.stratum].append(job)
+    return [job for group in strata.values() for job in group]
 
-    A stack grows slower than it gets larger, so a GPU should train all that it will ever train at once.
+
+def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
+    """Return how many cells a pack holds at most: enough for each GPU to have one, or MAX_ROWS trainings.
+
+    The time of a stack grows more slowly than its size, so a GPU should train at once all that it will
+    ever train.
     """
     seeds = max((len(job.seeds) for job in jobs), default=1)
     return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))
+
+
+def pack_config(pack: Pack) -> dict[str, Any]:
+    """Return a pack as the plain values that trainables.tune_cell.PackTrainable takes."""
+    return {"cells": [{"cell": job.cell.model_dump(), "seeds": list(job.seeds)} for job in pack]}
+
+
+def cell_ids(config: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the cells in a ``pack_config``."""
+    return [read_cell(part["cell"]).cell_id for part in config["cells"]]

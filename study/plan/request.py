@@ -14,7 +14,7 @@ from study.grid import MAX_SEEDS
 if TYPE_CHECKING:  # `study --help` reads the options; what a run needs takes seconds to import
     from analysis.stored import StudyInfo
     from study.grid.grid import Grid
-    from study.plan.search import Search
+    from study.plan.next_cell import CellSearch
     from study.store.store import Store
     from trainables.config import CellSettings
 
@@ -158,7 +158,7 @@ class RunOptions(TrainingOptions):
         store = Store(self.storage, self.name or _default_name(grid, cells[0]))
         info = store.read_info()
         if grid.search:
-            from study.plan.search import searched_cells
+            from study.plan.next_cell import searched_cells
 
             cells = searched_cells(grid, cells, info)
         seeds = range(self.seeds or grid.seeds)
@@ -184,6 +184,11 @@ class Work:
     store: "Store"
     info: "StudyInfo"
     trackers: tuple[str, ...] = ()
+
+    @property
+    def outermost_cells(self) -> "list[CellSettings]":
+        """The cells at the ends of all ranges of a search: if they can be trained, so can what it suggests."""
+        return self.grid.ends(getattr(self.cells[0], "data", None))
 
 
 def _check(each: "Field[Any]", value: Any) -> None:
@@ -213,10 +218,10 @@ def search_of(
     cells: "Sequence[CellSettings]",
     seeds: Sequence[int],
     rows: Sequence[dict[str, Any]],
-) -> "Search | None":
+) -> "CellSearch | None":
     """Return the search of a grid that has one."""
     if grid.search is None:
         return None
-    from study.plan.search import Search
+    from study.plan.next_cell import CellSearch
 
-    return Search(grid, seeds, cells, rows)
+    return CellSearch(grid, seeds, cells, rows)

@@ -32,7 +32,7 @@ class Heartbeat:
     """
 
     def __init__(self, folder: Folder, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
-        self.report: Callable[[], Mapping[str, Any]] = dict
+        self._report: Callable[[], Mapping[str, Any]] = dict
         self._folder, self._beat_s, self._settle_s = folder, beat_s, settle_s
         self._id, self._beats = uuid.uuid4().hex, 0
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -73,6 +73,10 @@ class Heartbeat:
         except (ValueError, TypeError):  # not whole, or not ours: no driver of this program lives by it
             return None
 
+    def report_from(self, source: Callable[[], Mapping[str, Any]]) -> None:
+        """Write with each beat from now on what ``source`` returns about the run, as plain JSON values."""
+        self._report = source
+
     def check_free(self) -> None:
         """Raise StoreError where a living driver holds the study; leaves no trace of its own."""
         held = self.read(self._folder)
@@ -101,7 +105,7 @@ class Heartbeat:
         self._beats += 1
         who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
         when = {"beats": self._beats, "beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._folder.put(FILE, json.dumps({**who, **when, **self.report()}).encode())
+        self._folder.put(FILE, json.dumps({**who, **when, **self._report()}).encode())
 
     def _beat_on(self) -> None:
         missed = 0

@@ -103,7 +103,7 @@ def test_up_run_submit_and_down(lab):
     stranger = lab.hosts["laptop"].run("ray", "status", "--address", f"{lab.hosts['head'].address}:6379")
     assert "InvalidAuthToken" in stranger.stderr  # without RAY_AUTH_MODE=token
     command = f"run --grid {NFS}/own.yaml"
-    assert "8 in 4 cells to train" in ray(lab, "exec", CONFIG, f"study {command}")
+    assert "8 trials of 4 cells to train" in ray(lab, "exec", CONFIG, f"study {command}")
     assert_store_is_as_trained_directly(lab.nfs / "studies" / "own", load_grid(grid).cells(), range(2))
     assert look(lab)["hosts of cells"] > 1
     again = ray(lab, "submit", CONFIG, "study/__main__.py", "--", *command.split())
@@ -143,6 +143,6 @@ def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
             driver.kill()
     assert driver.returncode == 0, text
     assert "Traceback" not in text
-    assert ("it goes on from its last checkpoint" in text) == lost, text
+    assert ("it continues from its last checkpoint" in text) == lost, text
     assert_store_is_as_trained_directly(lab.nfs / "studies" / "own", load_grid(grid).cells(), range(2))
     wait_for(lambda: len(look(lab)["nodes"]), 3, 180)  # the autoscaler starts Ray there again

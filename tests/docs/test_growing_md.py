@@ -27,8 +27,8 @@ def test_every_block_runs_and_does_what_the_page_says(tmp_path, environment):
             assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
             said[command[-1]] = done.stdout
     assert {kind for kind, _ in BLOCKS} == {"yaml", "bash", "python"}
-    assert "4 completed; 2 in 2 cells to train" in said["study run --grid weights.yaml --seeds 3"]
-    assert "6 completed; 12 in 4 cells to train" in said["study run --grid larger.yaml --name weights"]
+    assert "4 completed; 2 trials of 2 cells to train" in said["study run --grid weights.yaml --seeds 3"]
+    assert "6 completed; 12 trials of 4 cells to train" in said["study run --grid larger.yaml --name weights"]
     assert "weights: 18 trials joined" in said["study merge weights laptop/weights --into all"]
     assert (
         "laptop/weights: 2 trials joined, 6 were there already" in said["study merge weights laptop/weights --into all"]

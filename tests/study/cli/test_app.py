@@ -107,7 +107,7 @@ def test_grids_lists_all_with_their_sizes(study):
 
 def test_plan_and_list_count_what_the_store_has_and_write_nothing(study, tmp_path, make_result):
     code, text, _ = study("plan", "--grid", "smoke")
-    assert (code, "4 cells x 2 seeds = 8 trials; in the store: none; 8 in 4 cells to train" in text) == (0, True)
+    assert (code, "4 cells x 2 seeds = 8 trials; in the store: none; 8 trials of 4 cells to train" in text) == (0, True)
     assert list(tmp_path.iterdir()) == []
     assert "No study in studies; begin one with: study run --grid table1" in study("list")[1]
 
@@ -115,7 +115,7 @@ def test_plan_and_list_count_what_the_store_has_and_write_nothing(study, tmp_pat
     store = begin_smoke("smoke")
     store.write(make_result([record(0, 3, "completed"), record(1, 1, "failed", error="made")], cell))
     _, text, _ = study("plan", "--grid", "smoke")
-    assert "in the store: 1 completed; 7 in 4 cells to train" in text
+    assert "in the store: 1 completed; 7 trials of 4 cells to train" in text
     line = next(line for line in text.splitlines() if cell.cell_id in line)
     assert line.split()[1:] == ["on", "0", "1", "completed,", "1", "failed", "1"]
     assert study("list")[1].splitlines()[-1].split() == ["smoke", "smoke", "4", "1", "0", "1", "6"]

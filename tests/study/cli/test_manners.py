@@ -355,7 +355,7 @@ def test_failed_cells_are_told_even_when_quiet_with_what_to_do_next(tmp_path, cl
     done = run(tmp_path, "run", "--grid", "nan.yaml", RAY_ADDRESS=cluster.address)
     assert done.returncode == 1
     assert done.stderr.startswith("failed: learning_rate 1e+30: ")
-    assert "1 cells failed. They are tried again by: study run --grid nan.yaml" in done.stdout
+    assert "1 cells failed. To retry them, run: study run --grid nan.yaml" in done.stdout
     quiet = run(tmp_path, "--quiet", "run", "--grid", "nan.yaml", RAY_ADDRESS=cluster.address)
     assert (quiet.returncode, quiet.stdout) == (1, "")
     assert quiet.stderr.startswith("failed: learning_rate 1e+30: ")

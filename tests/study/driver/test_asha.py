@@ -5,7 +5,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from study.driver.asha import StratifiedASHA
 from study.grid.grid import Grid
-from study.plan.jobs import Job
+from study.plan.early_stopping import EarlyStopping, EndedCell
+from study.plan.jobs import plan_job
 
 GRID = Grid.model_validate(
     {
@@ -25,13 +26,18 @@ def report_of(name, epoch, accuracy, ended=False):
     return {"cell_id": CELLS[name].cell_id, "epoch": epoch, "val_accuracy": accuracy, "ended": ended}
 
 
+def job_of(name, whole=True):
+    return plan_job(GRID, CELLS[name], (0, 1), whole)
+
+
 class Race:
     """Feeds results to the scheduler as Tune does; a cell is named by (sharing, aux_weight)."""
 
-    def __init__(self, partial=()):
-        jobs = [Job(cell, (0, 1), whole=name not in partial) for name, cell in CELLS.items()]
+    def __init__(self, partial=(), remembered=None):
+        jobs = [job_of(name, name not in partial) for name in CELLS]
+        ended = tuple(EndedCell(job_of(name), curve) for name, curve in (remembered or {}).items())
         self.told = {}
-        self.asha = StratifiedASHA(GRID, jobs, self.told.__setitem__)
+        self.asha = StratifiedASHA(EarlyStopping(2, 2, ended), jobs, self.told.__setitem__)
         self.trials = {name: self.add(name) for name in CELLS}
 
     def add(self, *names):
@@ -69,8 +75,7 @@ def test_protected_cells_are_neither_stopped_nor_a_bar():
 
 
 def test_a_remembered_protected_cell_is_no_bar():
-    race = Race()
-    race.asha.remember(CELLS[False, 0], {2: 0.9})
+    race = Race(remembered={(False, 0): {2: 0.9}})
     assert race.report(False, 1, 2, 0.5) == "CONTINUE"
 
 
@@ -83,9 +88,8 @@ def test_a_job_that_only_adds_seeds_takes_no_part():
 
 @pytest.mark.parametrize("curve", [{1: 0.1, 2: 0.8, 3: 0.85}, {2: 0.8}])
 def test_a_remembered_cell_competes_like_one_that_runs(curve):
-    live, resumed = Race(), Race()
+    live, resumed = Race(), Race(remembered={(False, 1): curve})
     live.report(False, 1, 2, 0.8)
-    resumed.asha.remember(CELLS[False, 1], curve)
     for weight, accuracy in ((3, 0.7), (10, 0.9)):
         assert live.report(False, weight, 2, accuracy) == resumed.report(False, weight, 2, accuracy)
 
@@ -138,7 +142,7 @@ CURVES = {  # accuracy at epochs 1 to 4: with rungs at 2 and 4, some fall behind
 def raced(packs):
     """Let packs report epoch by epoch, so that all cells report in the same order in any packing."""
     told = {}
-    asha = StratifiedASHA(GRID, [Job(CELLS[name], (0, 1), whole=True) for name in CURVES], told.__setitem__)
+    asha = StratifiedASHA(EarlyStopping(2, 2), map(job_of, CURVES), told.__setitem__)
     trials = [
         SimpleNamespace(config={"cells": [{"cell": CELLS[name].model_dump()} for name in pack]}) for pack in packs
     ]

@@ -70,7 +70,7 @@ def test_a_node_killed_in_mid_cell(tmp_path, nodes, grid, start):
     nodes.remove_node(victim, allow_graceful=False)
     text = process.communicate(timeout=300)[0]
     assert_undisturbed(process, text, grid, tmp_path)
-    assert text.count("it goes on from its last checkpoint") == 1
+    assert text.count("it continues from its last checkpoint") == 1
 
 
 def test_two_of_three_nodes_killed_and_one_that_joins_late(tmp_path, nodes, grid, start):
@@ -129,7 +129,7 @@ def test_a_head_lost_and_restarted(tmp_path, grid, start):
     try:
         again = start(*run_of(grid, tmp_path), address=second.address)
         text = again.communicate(timeout=400)[0]
-        assert f"{12 - kept} in {6 - kept // 2} cells to train" in text
+        assert f"{12 - kept} trials of {6 - kept // 2} cells to train" in text
         assert_undisturbed(again, text, grid, tmp_path)
     finally:
         ray.shutdown()

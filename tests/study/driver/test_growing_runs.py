@@ -26,7 +26,7 @@ def test_seeds_weights_and_a_factor_join_and_nothing_is_trained_twice(tmp_path, 
         grid = write_grid(tmp_path, factors, 2, protocol=protocol)
         run = study("run", "--grid", grid, "--storage", tmp_path, "--seeds", seeds, address=cluster.address)
         assert run.returncode == 0, run.stderr
-        assert (f"; {trials} in " if trials else "nothing to train") in run.stdout
+        assert (f"; {trials} trials of " if trials else "nothing to train") in run.stdout
         now = {path: path.read_bytes() for path in (tmp_path / "own").rglob("*.parquet")}
         assert parts.items() <= now.items()
         new = [pd.read_parquet(path) for path in now.keys() - parts.keys() if path.parent.name == "trials"]

@@ -93,7 +93,7 @@ def test_smoke_on_this_machine_alone(tmp_path):
     """Run, run again, look, grow by a seed, analyse: the whole way of a user, with a Ray of its own."""
     first = study("run", "--grid", "smoke", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "8 in 4 cells to train" in first.stdout
+    assert "8 trials of 4 cells to train" in first.stdout
     assert "4 of 4 cells done" in first.stdout
     assert "Search algorithm" not in first.stdout  # Tune's own chatter
     folder = tmp_path / "studies" / "smoke"
@@ -107,9 +107,9 @@ def test_smoke_on_this_machine_alone(tmp_path):
     assert before == {path: path.read_bytes() for path in folder.rglob("*.parquet")}
 
     planned = study("plan", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
-    assert "in the store: 8 completed; 4 in 4 cells to train" in planned.stdout
+    assert "in the store: 8 completed; 4 trials of 4 cells to train" in planned.stdout
     grown = study("run", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
-    assert "in the store: 8 completed; 4 in 4 cells to train" in grown.stdout
+    assert "in the store: 8 completed; 4 trials of 4 cells to train" in grown.stdout
     assert len(pd.read_parquet(folder / "trials")) == 12
     assert before.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
 
@@ -159,8 +159,8 @@ def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, six_ce
     assert "Traceback" not in text
     kept = len(pd.read_parquet(tmp_path / "own" / "trials")) // 2
     assert 1 <= kept < 6
-    assert f"Interrupted: {kept} cells of this run are kept, {6 - kept} are not trained." in text
-    assert f"Go on with: study {' '.join(command)}" in text
+    assert f"Interrupted: {kept} cells of this run are stored, {6 - kept} are not trained." in text
+    assert f"To continue, run: study {' '.join(command)}" in text
     assert not (tmp_path / "own" / "scratch").exists()
 
 
@@ -175,7 +175,7 @@ def test_cell_whose_loss_is_not_finite_fails_and_the_others_go_on(tmp_path, clus
     assert trials.loc[1e30, "test_accuracy"].isna().all()
     assert trials.loc[1e-3, "status"].tolist() == ["completed", "completed"]
     again = study("run", "--grid", grid, "--storage", tmp_path, address=cluster.address)
-    assert (again.returncode, "2 in 1 cells to train" in again.stdout) == (1, True)
+    assert (again.returncode, "2 trials of 1 cells to train" in again.stdout) == (1, True)
     assert len(pd.read_parquet(tmp_path / "own" / "trials")) == 4
 
 
@@ -204,7 +204,7 @@ def test_cell_that_cannot_begin_is_failed_with_the_reason(tmp_path, cluster, mni
     grid = write_grid(tmp_path, ONE_CELL, max_epochs=1)
     command = ["run", "--grid", grid, "--storage", tmp_path, "--data", "mnist", "--data-dir", mnist_folder]
     process = start(*command, address=cluster.address)
-    wait_for_line(process, "2 in 1 cells to train")  # the driver has read the data, no worker has
+    wait_for_line(process, "2 trials of 1 cells to train")  # the driver has read the data, no worker has
     shutil.rmtree(mnist_folder)
     text = process.communicate(timeout=120)[0]
     assert process.returncode == 1, text
@@ -301,7 +301,7 @@ def test_file_cut_in_half_is_named_everywhere_and_restored_by_a_run(tmp_path, cl
         assert path.name in shown.stderr
     restored = study(*command, address=cluster.address)
     assert f"trials/{path.name} cannot be read" in restored.stderr
-    assert "2 in 1 cells to train" in restored.stdout
+    assert "2 trials of 1 cells to train" in restored.stdout
     times = ["train_time_s", "started_at", "finished_at"]
     pd.testing.assert_frame_equal(pd.read_parquet(path).drop(columns=times), whole.drop(columns=times))
     assert_store_is_as_trained_directly(tmp_path / "smoke", load_grid("smoke").cells(), range(2))

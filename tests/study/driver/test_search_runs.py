@@ -36,7 +36,10 @@ def search(storage, cluster, trainings):
 def test_a_search_goes_on_with_a_larger_budget_and_is_then_over(tmp_path, cluster):
     first = search(tmp_path, cluster, 6)
     assert first.returncode == 0, first.stderr
-    assert "2 in 1 cells to train; then the search suggests up to 2 cells: its budget is 6 trainings" in first.stdout
+    assert (
+        "2 trials of 1 cells to train; then the search suggests up to 2 cells: its budget is 6 trainings"
+        in first.stdout
+    )
     assert "3 of 3 cells done" in first.stdout
     kept = {path: path.read_bytes() for path in (tmp_path / "own").rglob("*.parquet")}
     assert len(kept) == 6

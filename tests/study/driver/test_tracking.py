@@ -15,6 +15,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 import study
 from study.driver.tracking import ENVIRONMENT, Tracking, WandbRuns, folder_for
+from study.plan.jobs import Job
 from study.plan.request import LaunchError
 from trainables.digits.settings import CellConfig
 
@@ -143,6 +144,10 @@ def test_what_cannot_be_followed_is_refused(monkeypatch):
         folder_for("own", ["mlflow"])
 
 
+def job(cell):
+    return Job(cell, (0, 1), whole=True, label="", stratum=(), protected=False)
+
+
 class Full:
     """A logger whose disk is full from the second call on."""
 
@@ -161,9 +166,9 @@ class Full:
 def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     logger = Full()
     tracking = Tracking({"mlflow": logger}, tmp_path, "now")
-    tracking.cell_started(CellConfig(), 2)
+    tracking.cell_started(job(CellConfig()))
     tracking.cell_advanced(CellConfig().cell_id, 1, 0.5)
-    tracking.cell_ended(CellConfig().cell_id, failed=False)
+    tracking.cell_ended(CellConfig().cell_id, "finished", [])
     tracking.close()
     assert logger.calls == 2
     expected = "OSError: [Errno 28] No space left on device; the study goes on without"
@@ -178,12 +183,12 @@ def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     tracking = Tracking({"wandb": WandbRuns(tmp_path / "own")}, tmp_path / "own", "now")
     for cell in cells:
-        tracking.cell_started(cell, 2)
+        tracking.cell_started(job(cell))
     for epoch in (1, 2):
         for cell in cells:
             tracking.cell_advanced(cell.cell_id, epoch, epoch / 4)
     for cell in cells[:3]:
-        tracking.cell_ended(cell.cell_id, failed=False)
+        tracking.cell_ended(cell.cell_id, "finished", [])
     assert "WANDB_SERVICE" in os.environ
     tracking.close()
     assert tracking.errors == {}

@@ -8,14 +8,14 @@ import torch
 
 from study.grid.load import load_grid
 from study.plan.forecast import Machines, Rate, duration_s, forecast, machines_for, measured_rate
-from study.plan.jobs import Job
+from study.plan.jobs import plan_job
 from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources
 from trainables.digits.settings import CellConfig
 
 
 def job(seeds):
-    return Job(CellConfig(), tuple(range(seeds)), whole=True)
+    return plan_job(load_grid("smoke"), CellConfig(), range(seeds))
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_duration_lies_between_the_bounds_of_list_scheduling():
 @pytest.mark.parametrize(("name", "known"), [("table1", True), ("protocol", True), ("beyond", False)])
 def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, known):
     grid = load_grid(name)
-    jobs = [Job(cell, (0, 1), whole=True) for cell in grid.cells()]
-    ahead = forecast(name, jobs, grid, [], Machines(1, 2, 0), Resources())
+    jobs = [plan_job(grid, cell, (0, 1)) for cell in grid.cells()]
+    ahead = forecast(name, jobs, [], Machines(1, 2, 0), Resources())
     assert (ahead.rate is not None, ahead.time_s is not None) == (known, known)
     rows = [row("a", 20)] * 5
-    assert forecast(name, jobs, grid, rows, Machines(1, 2, 0), Resources()).rate == Rate(
+    assert forecast(name, jobs, rows, Machines(1, 2, 0), Resources()).rate == Rate(
         4, 4, f"the 5 trainings of {name} on cpu"
     )
 
@@ -108,7 +108,7 @@ def test_a_plan_lists_two_hundred_cells_and_counts_the_others(study):
     lines = said.splitlines()
     assert code == 0
     assert lines[201].startswith("and 50 more cells; --json has all")
-    assert "many: 250 cells x 2 seeds = 500 trials; in the store: none; 500 in 250 cells to train" in lines[202]
+    assert "many: 250 cells x 2 seeds = 500 trials; in the store: none; 500 trials of 250 cells to train" in lines[202]
     assert len(json.loads(study("plan", "--grid", "many.yaml", "--json")[1])["cells"]) == 250
 
 

@@ -16,7 +16,7 @@ def row(cell, seed, status="completed"):
 
 
 def test_an_empty_store_leaves_all_to_train():
-    plan = plan_run(CELLS, range(2), [], "none")
+    plan = plan_run(GRID, CELLS, range(2), [], "none")
     assert [(job.cell, job.seeds, job.whole) for job in plan.jobs] == [(cell, (0, 1), True) for cell in CELLS]
     assert (plan.trials, dict(plan.settled)) == (8, {})
 
@@ -24,7 +24,7 @@ def test_an_empty_store_leaves_all_to_train():
 def test_only_what_is_missing_is_trained():
     first, second, third, _ = CELLS
     rows = [row(first, 0), row(first, 1, "converged"), row(second, 0), row(third, 1, "failed")]
-    plan = plan_run(CELLS, range(2), rows, "none")
+    plan = plan_run(GRID, CELLS, range(2), rows, "none")
     assert [(job.cell, job.seeds, job.whole) for job in plan.jobs] == [
         (second, (1,), False),
         (third, (0, 1), True),
@@ -35,30 +35,30 @@ def test_only_what_is_missing_is_trained():
 
 def test_all_there_leaves_nothing():
     rows = [row(cell, seed) for cell in CELLS for seed in range(2)]
-    assert plan_run(CELLS, range(2), rows, "asha").jobs == ()
+    assert plan_run(GRID, CELLS, range(2), rows, "asha").jobs == ()
 
 
 def test_more_seeds_train_just_those():
     rows = [row(cell, seed) for cell in CELLS for seed in range(2)]
-    assert [job.seeds for job in plan_run(CELLS, range(4), rows, "asha").jobs] == [(2, 3)] * 4
+    assert [job.seeds for job in plan_run(GRID, CELLS, range(4), rows, "asha").jobs] == [(2, 3)] * 4
 
 
 def test_fewer_seeds_need_nothing():
     rows = [row(cell, seed) for cell in CELLS for seed in range(2)]
-    assert plan_run(CELLS, range(1), rows, "none").trials == 0
+    assert plan_run(GRID, CELLS, range(1), rows, "none").trials == 0
 
 
 @pytest.mark.parametrize(("scheduler", "to_train"), [("asha", 6), ("none", 8)])
 def test_pruned_cells_stay_pruned_unless_there_is_no_scheduler(scheduler, to_train):
     rows = [row(CELLS[0], seed, "pruned") for seed in range(2)]
-    plan = plan_run(CELLS, range(2), rows, scheduler)
+    plan = plan_run(GRID, CELLS, range(2), rows, scheduler)
     assert plan.trials == to_train
     assert plan.settled.get("pruned", 0) == 8 - to_train
 
 
 def test_new_seeds_of_a_pruned_cell_share_its_fate():
     rows = [row(CELLS[0], seed, "pruned") for seed in range(2)]
-    plan = plan_run(CELLS[:1], range(4), rows, "asha")
+    plan = plan_run(GRID, CELLS[:1], range(4), rows, "asha")
     assert (plan.jobs, dict(plan.settled)) == ((), {"pruned": 4})
 
 
@@ -85,20 +85,20 @@ def test_another_protocol_under_the_same_name_is_refused():
 
 def test_packs_are_of_cells_that_may_share_a_stack_and_even_in_size():
     full = load_grid("full")
-    jobs = plan_run(full.cells(), range(10), [], "asha").jobs
-    assert [len(pack) for pack in packs_of(jobs, full, 100)] == [16, 16, 1]  # sharing off, on, and the classifier
-    assert [len(pack) for pack in packs_of(jobs, full, 9)] == [8, 8, 8, 8, 1]  # each a stratum
-    assert [len(pack) for pack in packs_of(jobs, full, 7)] == [5, 5, 6, 5, 5, 6, 1]
-    assert [job for pack in packs_of(jobs, full, 9) for job in pack] == list(jobs)
-    assert packs_of(jobs, full, 1) == [(job,) for job in jobs]
+    jobs = plan_run(full, full.cells(), range(10), [], "asha").jobs
+    assert [len(pack) for pack in packs_of(jobs, 100)] == [16, 16, 1]  # sharing off, on, and the classifier
+    assert [len(pack) for pack in packs_of(jobs, 9)] == [8, 8, 8, 8, 1]  # each a stratum
+    assert [len(pack) for pack in packs_of(jobs, 7)] == [5, 5, 6, 5, 5, 6, 1]
+    assert [job for pack in packs_of(jobs, 9) for job in pack] == list(jobs)
+    assert packs_of(jobs, 1) == [(job,) for job in jobs]
 
 
 def test_rivals_are_packed_together_where_the_grid_lists_them_apart():
     grid = load_grid("smoke").model_copy(
         update={"factors": {name: load_grid("smoke").factors[name] for name in ("aux_weight", "sharing")}}
     )
-    jobs = plan_run(grid.cells(), range(2), [], "none").jobs
+    jobs = plan_run(grid, grid.cells(), range(2), [], "none").jobs
     assert [job.cell.sharing for job in jobs] == [False, True, False, True]
-    packs = packs_of(jobs, grid, 2)
+    packs = packs_of(jobs, 2)
     assert [[job.cell.sharing for job in pack] for pack in packs] == [[False, False], [True, True]]
     assert [pack[0] for pack in packs] == [jobs[0], jobs[1]]

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from study.plan.jobs import Job
+from study.grid.load import load_grid
+from study.plan.jobs import plan_job
 from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources, placed, resources_for
 from trainables.digits.settings import CellConfig
@@ -39,7 +40,7 @@ def test_cells_that_make_no_pack_are_refused(cells):
 
 
 def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
-    jobs = [Job(CellConfig(aux_weight=weight), tuple(range(10)), whole=True) for weight in range(40)]
+    jobs = [plan_job(load_grid("smoke"), CellConfig(aux_weight=weight), range(10)) for weight in range(40)]
     assert Resources(1, 0).cells_in_a_pack(jobs) == 1
     assert Resources(1, 0, cells_per_trial=3).cells_in_a_pack(jobs) == 3
     assert Resources(1, 1, gpus=1).cells_in_a_pack(jobs) == 32  # 320 trainings at most

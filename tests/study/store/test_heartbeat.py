@@ -33,7 +33,7 @@ def ended_process():
 
 def test_it_beats_while_it_is_open_and_is_gone_after(folder):
     with Heartbeat(folder, **FAST) as heartbeat:
-        heartbeat.report = lambda: {"cells": 7}
+        heartbeat.report_from(lambda: {"cells": 7})
         first = Heartbeat.read(folder)
         wait_until(lambda: Heartbeat.read(folder)["beats"] > first["beats"] + 1)
         held = Heartbeat.read(folder)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from study.grid.grid import Grid
-from study.plan.jobs import Job, study_info
-from study.plan.search import Search, outcome_of, searched_cells, trained_for
+from study.plan.jobs import plan_job, study_info
+from study.plan.next_cell import CellSearch, score_of, searched_cells, trained_for
 from trainables.digits.settings import CellConfig
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -55,17 +55,17 @@ def run(search, count):
 def begun(of, cells=()):
     """A search whose given cell and these have been trained."""
     cells = [*of.cells(), *cells]
-    return Search(of, SEEDS, cells, [row for cell in cells for row in rows_of(cell, quality(cell))])
+    return CellSearch(of, SEEDS, cells, [row for cell in cells for row in rows_of(cell, quality(cell))])
 
 
 def test_what_rows_say_of_a_cell():
     cell = CellConfig()
-    assert outcome_of(rows_of(cell, 0.75), 2).accuracy == 0.75
-    assert not outcome_of(rows_of(cell, 0.75), 2).pruned
-    pruned = outcome_of(rows_of(cell, 0.5, "pruned", epochs=20), 2)
+    assert score_of(rows_of(cell, 0.75), 2).accuracy == 0.75
+    assert not score_of(rows_of(cell, 0.75), 2).pruned
+    pruned = score_of(rows_of(cell, 0.5, "pruned", epochs=20), 2)
     assert (pruned.accuracy, pruned.epoch, pruned.pruned) == (0.5, 20, True)
-    assert outcome_of(rows_of(cell, 0.75)[:1], 2) is None
-    assert outcome_of(rows_of(cell, 0.75)[:1] + rows_of(cell, 0, "failed")[1:], 2) is None
+    assert score_of(rows_of(cell, 0.75)[:1], 2) is None
+    assert score_of(rows_of(cell, 0.75)[:1] + rows_of(cell, 0, "failed")[1:], 2) is None
 
 
 def test_time_in_which_cells_trained_is_counted_once():
@@ -109,7 +109,8 @@ def test_a_small_space_is_searched_to_its_end_and_no_cell_is_there_twice():
 
 
 def test_cells_wait_for_room_and_those_in_training_are_not_suggested_again():
-    search = begun(grid(sharing={"choices": [False, True]}, fixed_data={"choices": [False, True]}))
+    search_grid = grid(sharing={"choices": [False, True]}, fixed_data={"choices": [False, True]})
+    search = begun(search_grid)
     jobs, expected = [], []
     handed = search.jobs([], lambda: 2, expected.append)
     jobs = [next(handed), next(handed)]
@@ -123,14 +124,14 @@ def test_cells_wait_for_room_and_those_in_training_are_not_suggested_again():
     assert not search.is_over  # one is in training
     search.learn(rows_of(jobs[2].cell, 0.9))
     assert search.is_over
-    assert expected == jobs == [Job(job.cell, SEEDS, whole=True) for job in jobs]
+    assert expected == jobs == [plan_job(search_grid, job.cell, SEEDS) for job in jobs]
 
 
 def test_jobs_of_cells_that_were_interrupted_come_first_and_count():
     search = begun(grid({"trainings": 6}))
     cell = grid().suggested({"dropout": 0.5, "learning_rate": 0.01}, "mnist5k")
     search.cells.append(cell)
-    first = Job(cell, SEEDS[1:], whole=False)
+    first = plan_job(grid(), cell, SEEDS[1:], whole=False)
     handed = search.jobs([first], lambda: 1, lambda job: None)
     assert next(handed) == first
     assert next(handed) is None
@@ -141,18 +142,18 @@ def test_jobs_of_cells_that_were_interrupted_come_first_and_count():
 
 
 def test_more_seeds_leave_fewer_cells():
-    search = Search(grid({"trainings": 60}), range(10), grid().cells(), [])
+    search = CellSearch(grid({"trainings": 60}), range(10), grid().cells(), [])
     assert search.cells_left == 5
     assert search.ahead() == "then the search suggests up to 5 cells: its budget is 60 trainings"
-    assert search.cells_of_a_run([Job(CellConfig(), (0,), whole=True)]) == 6
-    assert search.jobs_left() == [Job(grid().cells()[0], tuple(range(10)), whole=True)] * 5
+    assert search.cells_of_a_run([plan_job(grid(), CellConfig(), (0,))]) == 6
+    assert search.jobs_left() == [plan_job(grid(), grid().cells()[0], range(10))] * 5
 
 
 def test_a_budget_of_minutes_is_that_of_all_runs():
     of = grid({"minutes": 3})
     (cell,) = of.cells()
-    assert not Search(of, SEEDS, [cell], rows_of(cell, 0.9, minutes=2.9)).budget_is_spent
-    over = Search(of, SEEDS, [cell], rows_of(cell, 0.9, minutes=3))
+    assert not CellSearch(of, SEEDS, [cell], rows_of(cell, 0.9, minutes=2.9)).budget_is_spent
+    over = CellSearch(of, SEEDS, [cell], rows_of(cell, 0.9, minutes=3))
     assert over.budget_is_spent
     assert list(over.jobs([], lambda: 1, lambda job: None)) == []
     assert (over.is_over, over.jobs_left(), over.cells_of_a_run([])) == (True, [], None)
@@ -164,7 +165,7 @@ def test_pruned_cells_are_learned_from_and_failed_ones_are_not():
     cells = run(begun(of), 6)
 
     def next_cell(told):
-        return Search(of, SEEDS, cells, [row for rows in told for row in rows]).suggest()
+        return CellSearch(of, SEEDS, cells, [row for rows in told for row in rows]).suggest()
 
     known = [rows_of(cell, quality(cell)) for cell in cells[:4]]
     pruned = next_cell([*known, rows_of(cells[4], 0.2, "pruned", epochs=20)])

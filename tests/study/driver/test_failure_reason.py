@@ -4,7 +4,7 @@ import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from study.driver.failure_reason import _reason
+from study.driver.failure_reason import failure_reason
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from study.driver.failure_reason import _reason
 def test_the_reason_of_a_failure_is_one_line(tmp_path, error, reason):
     path = tmp_path / "error.pkl"
     path.write_bytes(cloudpickle.dumps(error))
-    assert _reason(SimpleNamespace(pickled_error_file=str(path))) == reason
+    assert failure_reason(SimpleNamespace(pickled_error_file=str(path))) == reason
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_the_reason_of_a_failure_is_one_line(tmp_path, error, reason):
 def test_the_reason_of_a_failure_without_an_exception_is_its_last_error(tmp_path, text, reason):
     path = tmp_path / "error.txt"
     path.write_text(text)
-    assert _reason(SimpleNamespace(pickled_error_file=None, error_file=str(path))) == reason
+    assert failure_reason(SimpleNamespace(pickled_error_file=None, error_file=str(path))) == reason

@@ -1,0 +1,43 @@
+"""What early stopping has to know of a grid, and of the cells that earlier runs have ended."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from study.grid.grid import Grid
+from study.plan.jobs import Job, plan_job
+from study.store.store import Store, mean_curves
+from trainables.config import CellSettings
+
+
+@dataclass(frozen=True)
+class EndedCell:
+    """A cell that an earlier run has ended: its mean validation accuracy over its seeds, by epoch."""
+
+    job: Job
+    curve: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """How ASHA stops cells: first rung in epochs, share of cells that goes on, and cells that have ended.
+
+    Of the cells of a stratum that reach a rung, about one in ``reduction_factor`` goes on. The cells in
+    ``ended`` are not trained, but take part: a resumed run sets its bar as a run in one go would.
+    """
+
+    grace_period: int
+    reduction_factor: int
+    ended: tuple[EndedCell, ...] = ()
+
+
+def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job], store: Store) -> EarlyStopping:
+    """Return how a run of these jobs stops cells early; reads the learning curves of the store."""
+    ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
+    # A cell that only gets further seeds takes no part at all: its mean is over other seeds than its rivals'.
+    curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
+    remembered = []
+    for cell in cells:
+        if cell.cell_id in curves:
+            remembered.append(EndedCell(plan_job(grid, cell, ()), curves[cell.cell_id]))
+    stopping = grid.stopping
+    return EarlyStopping(stopping.grace_period, stopping.reduction_factor, tuple(remembered))

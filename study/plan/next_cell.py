@@ -1,0 +1,218 @@
+"""Which cell a search trains next. Only the cells that it has and the store's rows of them decide it.
+
+Optuna is asked afresh for every cell, with random numbers that depend only on the search's seed and the number
+of the cell. So a search that was interrupted continues as if it had not been. A sampler that lives as long as
+the run, as in Ray's own OptunaSearch, would draw its first cells again.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from analysis.statistics.search import distribution
+from analysis.stored import FINISHED, StudyInfo
+from study.grid.grid import Grid
+from study.plan.jobs import Job, plan_job
+from study.store.study_json import config_of
+from trainables.config import CellSettings
+
+TRIES = 500  # suggestions in a row that may all be cells that the study has
+LEARNED_TRIES = 10  # after so many the sampler would suggest the same again, so the others are random
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """How good a cell is: its mean validation accuracy at its last epoch; ``pruned`` if it was stopped there."""
+
+    accuracy: float
+    epoch: int
+    pruned: bool
+
+
+def score_of(trials: Sequence[Mapping[str, Any]], seeds: int) -> CellScore | None:
+    """Return the score of a cell by its rows, or None if one of its seeds has failed or is missing."""
+    statuses = {row["status"] for row in trials}
+    if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
+        return None
+    # Rounded, since the same accuracies in another order may differ in the last bit of their mean.
+    accuracy = round(float(np.mean([row["val_accuracy"] for row in trials])), 12)
+    return CellScore(accuracy, max(row["epochs"] for row in trials), "pruned" in statuses)
+
+
+def trained_for(trials: Iterable[Mapping[str, Any]]) -> timedelta:
+    """Return for how long at least one cell was training; time in which several trained counts once."""
+    spans = sorted({(row["started_at"], row["finished_at"]) for row in trials})
+    total = timedelta(0)
+    until: datetime | None = None
+    for start, end in spans:
+        if until is None or end > until:
+            total += end - (start if until is None else max(start, until))
+            until = end
+    return total
+
+
+class CellSearch:
+    """The state of a search: ``cells`` in the order of their suggestion, and what the store has of them."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        seeds: Sequence[int],
+        cells: Iterable[CellSettings],
+        trials: Iterable[Mapping[str, Any]],
+    ) -> None:
+        assert grid.search is not None
+        self._grid, self._asked, self._seeds = grid, grid.search, tuple(seeds)
+        self._space = {
+            name: distribution(given.model_dump(exclude_none=True)) for name, given in grid.search.ranges.items()
+        }
+        self.cells = list(cells)
+        self._data = _data(self.cells[0])
+        self._trials: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)  # by cell and trial
+        self._in_flight: set[str] = set()
+        self._has_suggested_all = False  # the budget is spent, or there is no new cell
+        self.learn(trials)
+
+    def learn(self, trials: Iterable[Mapping[str, Any]]) -> None:
+        """Take in the rows of cells that have ended."""
+        for row in trials:
+            if row["seed"] in self._seeds:
+                self._trials[row["cell_id"]][row["trial_id"]] = row
+                self._in_flight.discard(row["cell_id"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a run has nothing more to suggest, and all cells that it handed out have ended."""
+        return self._has_suggested_all and not self._in_flight
+
+    @property
+    def cells_left(self) -> int | None:
+        """How many more cells the budget of trainings allows; None if only time ends the search."""
+        most = self._asked.budget.cells(len(self._seeds))
+        return None if most is None else max(0, most - len(self.cells))
+
+    @property
+    def budget_is_spent(self) -> bool:
+        """Whether no further cell may begin."""
+        if self.cells_left == 0:
+            return True
+        minutes = self._asked.budget.minutes
+        if minutes is None:
+            return False
+        trials: list[Mapping[str, Any]] = []
+        for cell in self.cells:
+            trials += self._trials[cell.cell_id].values()
+        return trained_for(trials) >= timedelta(minutes=minutes)
+
+    def jobs_left(self) -> list[Job]:
+        """Return as many jobs as the budget of trainings allows, of cells not yet known: for forecasts."""
+        left = 0 if self.budget_is_spent else self.cells_left
+        return [self._job(self.cells[0])] * (left or 0)
+
+    def cells_of_a_run(self, first: Sequence[Job]) -> int | None:
+        """Return how many cells a run that begins with some jobs trains at most; None if time decides it."""
+        return None if self.cells_left is None else len(first) + len(self.jobs_left())
+
+    def ahead(self) -> str:
+        """Say in one line what the search has still to do."""
+        budget = f"its budget is {self._asked.budget.describe()}"
+        if self.budget_is_spent:
+            return f"the search is over: {budget}"
+        most = f"up to {self.cells_left} " if self.cells_left else ""
+        return f"then the search suggests {most}cells: {budget}"
+
+    def jobs(
+        self, first: Iterable[Job], at_once: Callable[[], int], begin: Callable[[Job], None]
+    ) -> Iterator[Job | None]:
+        """Yield the first jobs, then a suggested cell whenever fewer than ``at_once()`` train.
+
+        Yields None as long as there is no room. ``begin`` is called with a suggested job before it is yielded.
+        """
+        for job in first:
+            self._in_flight.add(job.cell.cell_id)
+            yield job
+        while True:
+            if len(self._in_flight) >= at_once():
+                yield None
+                continue
+            cell = None if self.budget_is_spent else self.suggest()
+            if cell is None:
+                break
+            job = self._job(cell)
+            begin(job)
+            self.cells.append(cell)
+            self._in_flight.add(cell.cell_id)
+            yield job
+        self._has_suggested_all = True
+
+    def suggest(self) -> CellSettings | None:
+        """Return a cell that the study does not have, or None if TRIES suggestions were all known."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study that is made
+        there = {cell.cell_id for cell in self.cells}
+        known = [trial for trial in map(self._as_optuna_trial, self.cells) if trial is not None]
+        for attempt in range(TRIES):
+            asked = optuna.create_study(direction="maximize", sampler=self._sampler(attempt))
+            asked.add_trials(known)
+            point = asked.ask(dict(self._space)).params
+            rounded = {name: given.rounded(point[name]) for name, given in self._asked.ranges.items()}
+            cell = self._grid.suggested(rounded, self._data)
+            if cell.cell_id not in there:
+                return cell
+        return None
+
+    def _sampler(self, attempt: int) -> BaseSampler:
+        # The seed depends on nothing but these three numbers, never on what was drawn before.
+        sequence = np.random.SeedSequence([self._asked.seed, len(self.cells), attempt])
+        seed = int(sequence.generate_state(1)[0])
+        if attempt < LEARNED_TRIES:
+            return TPESampler(seed=seed, n_startup_trials=self._asked.startup)
+        return RandomSampler(seed=seed)
+
+    def _job(self, cell: CellSettings) -> Job:
+        return plan_job(self._grid, cell, self._seeds)
+
+    def _as_optuna_trial(self, cell: CellSettings) -> FrozenTrial | None:
+        """Return what Optuna learns from a cell: None for one that failed or is outside of the ranges."""
+        point = point_of(self._grid, cell)
+        score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds))
+        if point is None or (score is None and cell.cell_id not in self._in_flight):
+            return None
+        if score is None:
+            return create_trial(state=TrialState.RUNNING, params=point, distributions=self._space)
+        if score.pruned:
+            return create_trial(
+                state=TrialState.PRUNED,
+                params=point,
+                distributions=self._space,
+                intermediate_values={score.epoch: score.accuracy},
+            )
+        return create_trial(params=point, distributions=self._space, value=score.accuracy)
+
+
+def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
+    """Return the cell's values of the searched settings, or None if the search would not suggest the cell."""
+    assert grid.search is not None
+    point = {name: getattr(cell, name) for name in grid.search.ranges}
+    inside = all(given.holds(point[name]) for name, given in grid.search.ranges.items())
+    return point if inside and grid.suggested(point, _data(cell)) == cell else None
+
+
+def searched_cells(grid: Grid, given: Sequence[CellSettings], info: StudyInfo | None) -> list[CellSettings]:
+    """Return the cells with which a search begins: its own among those of study.json, and the grid's."""
+    own = []
+    for cell in map(config_of, () if info is None else info.cells):
+        if _data(cell) == _data(given[0]) and point_of(grid, cell) is not None:
+            own.append(cell)
+    return list(dict.fromkeys([*own, *given]))
+
+
+def _data(cell: CellSettings) -> str | None:
+    """Return the source of a cell's data, if its model has several."""
+    return getattr(cell, "data", None)
