@@ -16,7 +16,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis.statistics.search import distribution
+from analysis.statistics.search_summary import distribution
 from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
 from study.plan.jobs import Job, plan_job
