@@ -22,7 +22,7 @@ from trainables.digits.mnist import load_pool
 from trainables.digits.pairs import Pairs, draw_split
 from trainables.digits.settings import CellConfig
 from trainables.engine.memory import keep_freed_memory
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 STACKS = (1, 2, 5, 10, 20, 40)
 Ways = dict[str, tuple[int, Callable[[], object]]]  # models, and a function that trains them for an epoch
@@ -40,7 +40,7 @@ def ways_of(cell: CellConfig, device: str) -> Ways:
         "vmap, K = 10": (10, vmapped(pairs, 10, *settings)),
     }
     for count in STACKS:
-        ways[f"this engine, K = {count}"] = (count, Training({cell: range(count)}, pool, device).train_epoch)
+        ways[f"this engine, K = {count}"] = (count, start_training({cell: range(count)}, pool, device).train_epoch)
     return ways
 
 

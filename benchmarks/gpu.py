@@ -23,7 +23,7 @@ from study.grid.load import load_grid
 from trainables.digits.mnist import Pool, load_pool
 from trainables.digits.pairs import Pairs, draw_split
 from trainables.digits.settings import CellConfig
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 IDLE_SHARE = 0.25  # of a stack's rows: a graph is captured anew each time that ended rows are dropped
 
@@ -41,7 +41,7 @@ def train_all(stacks: Sequence[Sequence[CellConfig]], seeds: int, pool: Pool, de
     """Train all stacks one after another; return seconds and the number of epochs that models were trained for."""
     started, epochs = time.perf_counter(), 0
     for cells in stacks:
-        training = Training({cell: range(seeds) for cell in cells}, pool, device, IDLE_SHARE)
+        training = start_training({cell: range(seeds) for cell in cells}, pool, device, IDLE_SHARE)
         epochs += sum(len(records) for records in training)
     _wait(device)
     return time.perf_counter() - started, epochs

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -17,8 +17,11 @@ from trainables.config import CellSettings, TrainableError
 from trainables.digits.settings import CellConfig
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked without
+    import torch
+
     from trainables.engine.examples import Split
     from trainables.engine.model import Model
+    from trainables.engine.training import Training
 
 BUILT_IN = {
     "comparator": "trainables.digits.comparator:Comparator",
@@ -44,6 +47,21 @@ def build(settings: CellSettings) -> "Model":
     except ValueError as error:
         raise ModelError(f"model {settings.model}: {error}") from None
     return model
+
+
+def start_training(
+    cells: Mapping[CellSettings, Sequence[int]],
+    pool: Any,
+    device: "torch.device | str" = "cpu",
+    idle_share: float = 0.0,
+) -> "Training":
+    """Return the training of some cells with their seeds, by the model that they name; see ``Training``.
+
+    Raises ValueError if the cells make no stack, and ModelError.
+    """
+    from trainables.engine.training import Training, check_stack
+
+    return Training(build(check_stack(cells)), cells, pool, device, idle_share)
 
 
 def settings_class(model: str) -> type[CellSettings]:

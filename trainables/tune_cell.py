@@ -16,9 +16,9 @@ import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
+from trainables.engine.evaluation import EpochRecord
 from trainables.engine.memory import keep_freed_memory
-from trainables.engine.training import EpochRecord, Training
-from trainables.registry import model_class, read_cell
+from trainables.registry import model_class, read_cell, start_training
 
 IDLE_SHARE = 0.25  # on a GPU, where a smaller stack means graphs to capture again
 GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code
@@ -74,7 +74,7 @@ class PackTrainable(tune.Trainable):
         first = next(iter(cells))
         pool = model_class(first.model).load(first, new_config["data_dir"])
         idle_share = IDLE_SHARE if new_config["device"] == "cuda" else 0.0
-        self._training = Training(cells, pool, new_config["device"], idle_share)
+        self._training = start_training(cells, pool, new_config["device"], idle_share)
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._val_accuracy: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
         self._marker: tuple[FileSystem, str] | None = new_config["marker"]

@@ -17,7 +17,7 @@ from pyarrow.fs import LocalFileSystem
 from pydantic import ValidationError
 from ray import tune
 
-from trainables.engine.training import Training
+from trainables.registry import start_training
 from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
 pytestmark = [
@@ -49,7 +49,7 @@ def timeless(results):
 def direct(cell, pool, seeds=SEEDS):
     """The timeless results that a training of this cell should have, from the training itself."""
     results, last = [], {}
-    for epoch, records in enumerate(Training({cell: seeds}, pool), start=1):
+    for epoch, records in enumerate(start_training({cell: seeds}, pool), start=1):
         last |= {record.seed: record.val_accuracy for record in records}
         names = ("cell_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
         names += ("test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
@@ -166,7 +166,7 @@ def by_cell(results):
 
 def pack_directly(pack, pool, pruned=()):
     """The reports by cell that a pack should have, from the training itself; ``pruned`` has (cell, epoch)."""
-    training, reports = Training(dict.fromkeys(pack, SEEDS), pool), {}
+    training, reports = start_training(dict.fromkeys(pack, SEEDS), pool), {}
     while training.rows:
         for cell, epoch in pruned:
             if training.epoch == epoch:

@@ -1,6 +1,6 @@
-"""What training shows of its pairs in an epoch and a step; evaluation shows all pairs as they were drawn.
+"""How training shows its pairs in an epoch and a step; evaluation shows all pairs as they were drawn.
 
-Everything is a function of a seed and of the epoch or step (streams.py).
+Everything is a function of a seed and of the epoch or step (engine/streams.py).
 """
 
 from collections.abc import Sequence
@@ -9,25 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.config import CellSettings
+from trainables.digits.settings import CellConfig
+from trainables.engine.examples import StackedExamples
 from trainables.engine.streams import fold, permutations, random_bits, stream_keys, uniform
 
 
 class Augmentation:
     """The order, pairing, distortions and shifts that the settings of a cell ask for, for the seeds of a stack.
 
-    Settings that a model does not have are as if off.
+    It is a ``trainables.engine.examples.Presentation``.
     """
 
-    def __init__(self, settings: CellSettings, seeds: Sequence[int], device: torch.device) -> None:
-        self._pairing = getattr(settings, "pairing", "drawn")
-        self._shift, self._distort = getattr(settings, "shift", 0), getattr(settings, "distort", 0.0)
-        self._order_keys, self._swap_keys, self._pairing_keys, self._shift_keys, self._distort_keys = (
-            stream_keys(seeds, purpose, device) for purpose in ("order", "swap", "pairing", "shift", "distort")
-        )
+    def __init__(self, settings: CellConfig, seeds: Sequence[int], device: torch.device) -> None:
+        self._pairing = settings.pairing
+        self._shift = settings.shift
+        self._distort = settings.distort
+        self._order_keys = stream_keys(seeds, "order", device)
+        self._swap_keys = stream_keys(seeds, "swap", device)
+        self._pairing_keys = stream_keys(seeds, "pairing", device)
+        self._shift_keys = stream_keys(seeds, "shift", device)
+        self._distort_keys = stream_keys(seeds, "distort", device)
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of ``count`` examples, ``[K, count]``, or of their images, ``[K, count, 2]``.
+        """Return an epoch's order of ``count`` pairs, ``[K, count]``, or of their images, ``[K, count, 2]``.
 
         The images of pair i are 2i and 2i + 1.
         """
@@ -36,13 +40,22 @@ class Augmentation:
         order = permutations(fold(self._order_keys, epoch), count)
         if self._pairing == "drawn":
             return order
+        # Every second bit pattern is negative, so half of the pairs are swapped.
         swapped = (random_bits(fold(self._swap_keys, epoch), count) < 0).long().unsqueeze(2)
         return 2 * order.unsqueeze(2) + torch.cat([swapped, 1 - swapped], dim=2)
+
+    def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images ``[K, B, 2, H, W]`` and digits ``[K, B, 2]`` of a step, by a part of ``order``'s order."""
+        if order.dim() == 3:  # of single images, which it pairs
+            train = StackedExamples(train.inputs.flatten(1, 2), train.labels.flatten(1, 2))
+        images, digits = train.batch(order)
+        return self.changed(images, step), digits
 
     def changed(self, images: Tensor, step: Tensor) -> Tensor:
         """Distort and move each of the images ``[K, B, 2, H, W]`` in its own way."""
         if self._distort:
-            factors = self.distortions(step, images[0, :, :, 0, 0].numel()).to(images.dtype)
+            count = images[0, :, :, 0, 0].numel()
+            factors = self.distortions(step, count).to(images.dtype)
             images = distorted(images.flatten(0, 2), factors.flatten(0, 1)).view(images.shape)
         return self._moved(images, step) if self._shift else images
 
@@ -52,15 +65,14 @@ class Augmentation:
         return (2 * values - 1) * self._distort
 
     def _moved(self, images: Tensor, step: Tensor) -> Tensor:
-        """Move each image by its own whole number of pixels in both axes; 0 moves in."""
+        """Move each image by its own whole number of pixels in both axes; what comes in from outside is 0."""
         *each, height, width = images.shape
         values = uniform(fold(self._shift_keys, step), images[0, ..., 0, 0].numel() * 2)
         # From 0 to 2 * shift: where in the padded image the moved one begins.
         corner = (values * (2 * self._shift + 1)).long().view(*each, 2)
-        rows, columns = (
-            corner[..., axis, None] + torch.arange(size, device=images.device)
-            for axis, size in enumerate((height, width))
-        )
+        rows = corner[..., 0, None] + torch.arange(height, device=images.device)
+        columns = corner[..., 1, None] + torch.arange(width, device=images.device)
+
         padded = F.pad(images, (self._shift,) * 4)
         padded = padded.gather(-2, rows.unsqueeze(-1).expand(*each, height, padded.shape[-1]))
         return padded.gather(-1, columns.unsqueeze(-2).expand(*each, height, width))
@@ -69,13 +81,14 @@ class Augmentation:
 def distorted(images: Tensor, factors: Tensor) -> Tensor:
     """Return square images ``[N, H, H]`` under an affine map about their middle, bilinear, with 0 outside.
 
-    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear: a pixel at (x, y) is taken from
+    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. A pixel at (x, y) is taken from
     where its position is after the shear, the turn and the scaling.
     """
-    turn, size, shear = factors.unbind(1)
-    cos, sin = turn.cos() * size.exp(), turn.sin() * size.exp()
-    none = torch.zeros_like(turn)
-    maps = torch.stack([cos, cos * shear - sin, none, sin, sin * shear + cos, none], dim=1).view(-1, 2, 3)
+    turn, log_scale, shear = factors.unbind(1)
+    cos = turn.cos() * log_scale.exp()
+    sin = turn.sin() * log_scale.exp()
+    zero = torch.zeros_like(turn)
+    maps = torch.stack([cos, cos * shear - sin, zero, sin, sin * shear + cos, zero], dim=1).view(-1, 2, 3)
     single = images.unsqueeze(1)
     grid = F.affine_grid(maps, list(single.shape), align_corners=False)
     return F.grid_sample(single, grid, align_corners=False).squeeze(1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainables.digits.convolution import CHANNELS, read_features
 from trainables.digits.normalisation import Moments, Normalisation, norm_of
-from trainables.digits.pairs import OfPairs
+from trainables.digits.pairs import PairsNetwork
 from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, linear, per_image, unpack
 from trainables.engine.model import Right
@@ -21,10 +21,11 @@ from trainables.engine.model import Right
 DIGIT_UNITS = 64
 
 
-class Classifier(OfPairs):
+class Classifier(PairsNetwork):
     """K replicates of the classifier of a cell; its outputs are raw digit logits ``[K, 2, B, 10]``."""
 
     def __init__(self, config: CellConfig) -> None:
+        self.settings = config
         self.layers = digit_layers(config)
         self.mask_units = digit_mask_units(self.layers)
 

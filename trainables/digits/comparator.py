@@ -25,7 +25,7 @@ from trainables.digits.classifier import (
     with_norms,
 )
 from trainables.digits.normalisation import Moments, Normalisation
-from trainables.digits.pairs import OfPairs
+from trainables.digits.pairs import PairsNetwork
 from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, linear, unpack
 from trainables.engine.model import Right
@@ -40,10 +40,11 @@ class Outputs(NamedTuple):
     digits: Tensor
 
 
-class Comparator(OfPairs):
+class Comparator(PairsNetwork):
     """K replicates of the comparator with the sharing of a cell."""
 
     def __init__(self, config: CellConfig) -> None:
+        self.settings = config
         of_digits = digit_layers(config)
         first, second, last = (hidden_units(count, config) for count in (*COMPARE_UNITS, OUTPUT_UNITS))
         features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")

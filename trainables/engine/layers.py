@@ -1,8 +1,10 @@
-"""Layers, optimiser, plateau schedule and patience over a replicate axis K.
+"""Layers and dropout over a replicate axis K.
 
-The parameters of K replicates of a model are one matrix ``[K, P]``, a row a replicate. Layers read it as views; one
-backward pass fills one gradient matrix; Adam is one fused call; dropping a finished replicate is dropping a row.
-A layer that both images share has one tower, a layer that each image has for itself has two, and is otherwise the same.
+The parameters of K replicates of a model are one matrix ``[K, P]`` with one row per replicate. Layers read it as views,
+so one backward pass fills one gradient matrix, and Adam is one fused call.
+
+An example may be a pair of images. A layer that both images share has one tower; a layer that each image has for
+itself has two, and is otherwise the same.
 """
 
 import math
@@ -18,11 +20,11 @@ from trainables.engine.streams import random_bits, stream_keys, uniform
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer; ``weight`` is its shape as ``nn.Conv2d`` or ``nn.Linear`` stores it, or
-    that of the scales ``[out]`` of a normalisation.
+    """A convolution, a linear layer, or the scales and shifts of a normalisation.
 
-    ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once for the pair and reads
-    both images' outputs of a layer that is not.
+    ``weight`` is the shape of its weights as ``nn.Conv2d`` or ``nn.Linear`` stores them; of a normalisation, that of
+    the scales, ``[out]``. ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once
+    for the pair, and reads both images' outputs of a layer that is not joint.
     """
 
     name: str
@@ -33,12 +35,12 @@ class Layer:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Numbers of weights and biases of a replicate, all towers together."""
+        """Numbers of weights and biases of one replicate, all towers together."""
         return self.towers * math.prod(self.weight), self.towers * self.weight[0]
 
 
 def parameter_count(layers: Sequence[Layer]) -> int:
-    """Parameters of one replicate, P."""
+    """Return the number of parameters of one replicate, P."""
     return sum(sum(layer.sizes) for layer in layers)
 
 
@@ -46,46 +48,47 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
     """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for convolutions and linear layers.
 
     A normalisation starts with scales of 1 and shifts of 0.
-    Every tower has a stream of its own, so a shared layer starts as the left tower of its unshared twin does.
     """
-    blocks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
     columns: list[Tensor] = []
     for layer in layers:
-        bound = 1 / math.sqrt(math.prod(layer.weight[1:]))
-        n_weights, n_biases = math.prod(layer.weight), layer.weight[0]
         if len(layer.weight) == 1:  # a normalisation
             ones = torch.ones(len(seeds), layer.sizes[0], device=device)
             columns += [ones, torch.zeros_like(ones)]
             continue
+        bound = 1 / math.sqrt(math.prod(layer.weight[1:]))
+        sizes = [math.prod(layer.weight), layer.weight[0]]
+        weights, biases = [], []
         for tower in range(layer.towers):
+            # Each tower has its own stream, so a shared layer starts like the left tower of its unshared twin.
             keys = stream_keys(seeds, f"init/{layer.name}/{tower}", device)
-            values = (uniform(keys, n_weights + n_biases) * 2 - 1) * bound
-            blocks[layer.name, tower] = (values[:, :n_weights], values[:, n_weights:])
-        towers = [blocks[layer.name, tower] for tower in range(layer.towers)]
-        columns += [weights for weights, _ in towers] + [biases for _, biases in towers]
+            values = (uniform(keys, sum(sizes)) * 2 - 1) * bound
+            tower_weights, tower_biases = values.split(sizes, dim=1)
+            weights.append(tower_weights)
+            biases.append(tower_biases)
+        columns += weights + biases
     return torch.cat(columns, dim=1)
 
 
 def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
     """View ``[K, P]`` as each layer's weights ``[K, towers, *weight]`` and biases ``[K, towers, out]``."""
     pieces = iter(parameters.split([size for layer in layers for size in layer.sizes], dim=1))
-    return {
-        layer.name: (
-            next(pieces).unflatten(1, (layer.towers, *layer.weight)),
-            next(pieces).unflatten(1, (layer.towers, layer.weight[0])),
-        )
-        for layer in layers
-    }
+    unpacked = {}
+    for layer in layers:
+        weights = next(pieces).unflatten(1, (layer.towers, *layer.weight))
+        biases = next(pieces).unflatten(1, (layer.towers, layer.weight[0]))
+        unpacked[layer.name] = (weights, biases)
+    return unpacked
 
 
 def conv(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, each image by its own tower.
 
-    G is 2K, both images of each replicate, or K * towers, as ``by_tower`` has it.
+    G is 2K, both images of each replicate, or K * towers, as ``by_tower`` returns them.
     """
     groups = images.shape[1] // weight.shape[3]
     each = groups // len(weight)
-    return F.conv2d(images, per_image(weight, each).flatten(0, 1), per_image(bias, each).flatten(), groups=groups)
+    kernels = per_image(weight, each).flatten(0, 1)
+    return F.conv2d(images, kernels, per_image(bias, each).flatten(), groups=groups)
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ def by_tower(images: Tensor, towers: int) -> Tensor:
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
     """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability).
 
-    The probability is one for all or ``[K]`` (float64). Where it is 0 all are 1, and multiplying by 1 changes no bit.
+    The probability is one for all, or ``[K]`` (float64). If it is 0 all masks are 1, and multiplying by 1 changes no
+    bit.
     """
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
     dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)  # of 2**32 values; all would not fit an int32

@@ -1,37 +1,41 @@
-"""What a model of one's own is: what ``model: my_package.my_module:MyModel`` in a grid file names.
+"""What a model is: what ``model: my_package.my_module:MyModel`` in a grid file names.
 
-An ordinary ``nn.Module`` with ``Settings``, ``load`` and ``draw`` is enough (``Module``); modules.py stacks it. A model
-that computes all replicates at once by the layers of stacked.py is faster (``Model``); classifier.py is one.
+An ordinary ``nn.Module`` with ``Settings``, ``load`` and ``draw`` is enough (``Module``); stacked_module.py stacks it.
+A model that computes all replicates at once by the functions of layers.py is faster (``Model``);
+digits/classifier.py is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from trainables.config import CellSettings
-from trainables.engine.examples import Split
+from trainables.engine.examples import Presentation, Shuffled, Split, StackedExamples
+
+LOSS_WEIGHT = "aux_weight"  # the setting that ``Model.losses`` gets for each replicate; 0 for cells without it
 
 
 class Data(Protocol):
-    """What every model says of its settings, a subclass of CellSettings, and of its examples."""
+    """What every model has: its settings, a subclass of CellSettings, and its examples."""
 
     Settings: type[CellSettings]
 
     @staticmethod
     def load(settings: Any, data_dir: str | None) -> Any:
-        """Return what examples are drawn from; asked for once a cell, so cache what is slow."""
+        """Return what examples are drawn from. It is called once per cell, so cache what is slow."""
 
     @staticmethod
     def draw(pool: Any, settings: Any, seed: int) -> Split:
-        """Draw a seed's examples by nothing but settings and seed, as ``examples.split_examples`` does."""
+        """Draw a seed's examples from settings and seed only, as ``examples.split_examples`` does."""
 
 
 class Module(Data, Protocol):
     """An ``nn.Module``, built as ``MyModel(settings)``, whose dropout is that of ``settings.dropout``.
 
-    Without the last two: the cross-entropy of logits ``[B, classes]``, and the largest logit.
+    ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits ``[B, classes]``, and the
+    largest logit is the answer.
     """
 
     def forward(self, inputs: Tensor) -> Any: ...
@@ -40,7 +44,7 @@ class Module(Data, Protocol):
 
 
 class Right(NamedTuple):
-    """Right answers ``[K]`` of B examples on the target; where there are any, on two digits, and by probability."""
+    """How many of B answers are right, each ``[K]``: on the target; on two digits and by probability, or None."""
 
     target: Tensor
     digits: Tensor | None = None
@@ -48,11 +52,35 @@ class Right(NamedTuple):
 
 
 class Model(Data, Protocol):
-    """K replicates at once, built as ``MyModel(settings)``; parameters are ``[K, P]``, examples ``[K, B, ...]``."""
+    """K replicates at once, built as ``MyModel(settings)``; parameters are ``[K, P]``, examples ``[K, B, ...]``.
 
-    mask_units: int  # of dropout, for an example; masks are [K, B * mask_units]
+    A model may also offer the two methods that ``presentation_of`` and ``evaluator_of`` look for.
+    """
+
+    mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor: ...  # parameters
     def forward(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None) -> Any: ...
     def losses(self, outputs: Any, labels: Tensor, aux_weights: Tensor) -> Tensor: ...  # means, [K]
     def correct(self, outputs: Any, labels: Tensor) -> Right: ...
+
+
+def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) -> Presentation:
+    """Return how training shows examples: as ``model.presentation(seeds, device)`` says, else only shuffled."""
+    offered = getattr(model, "presentation", None)
+    presentation: Presentation = Shuffled(seeds, device) if offered is None else offered(seeds, device)
+    return presentation
+
+
+@torch.no_grad()
+def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
+    """Return the model as it is evaluated with parameters ``[K, P]``: a function of inputs ``[K, B, ...]``.
+
+    It is what ``model.evaluator(parameters, train)`` returns, if the model offers that: some need their training
+    examples for it, such as those with batch normalisation. Else it is ``forward`` without dropout.
+    """
+    offered = getattr(model, "evaluator", None)
+    if offered is None:
+        return lambda inputs: model.forward(parameters, inputs, None)
+    evaluator: Callable[[Tensor], Any] = offered(parameters, train)
+    return evaluator

@@ -1,9 +1,12 @@
-"""Adam, learning-rate plateaus and early stopping, for each replicate of a stack."""
+"""The state of a stack in training: its rows, parameters, Adam, learning-rate plateaus and early stopping.
+
+Everything has one value or one row per replicate, so dropping a finished replicate is dropping a row.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +15,7 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
 class StackedAdam:
-    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]`` with a learning rate a replicate.
+    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, with one learning rate per replicate.
 
     The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel computes the step at rate 1
     into ``unit_step``, which then is scaled by row.
@@ -26,7 +29,8 @@ class StackedAdam:
     def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
         """Move ``parameters`` in place along ``parameters.grad``, and clear the gradient; rates are ``[K]``."""
         self.unit_step.zero_()
-        self.unit_step.grad, parameters.grad = parameters.grad, None
+        self.unit_step.grad = parameters.grad
+        parameters.grad = None
         self._adam.step()
         with torch.no_grad():
             parameters.addcmul_(self.unit_step, learning_rates[:, None])
@@ -36,23 +40,24 @@ class StackedAdam:
         return {name: value.clone() for name, value in self._adam.state[self.unit_step].items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state that ``state_dict`` returned."""
+        """Continue from a state that ``state_dict`` returned."""
         device = self.unit_step.device
         self._adam.state[self.unit_step] = {name: x.to(device, copy=True) for name, x in state.items()}
 
     def keep(self, rows: Tensor) -> Self:
-        """Drop all replicates but those at ``rows`` (int64)."""
+        """Drop all replicates except those at ``rows`` (int64)."""
         kept = type(self)(self.unit_step[rows])
+        # The step count is one number for all replicates.
         kept.load_state_dict({name: x[rows] if x.dim() else x for name, x in self.state_dict().items()})
         return kept
 
 
 @dataclass
 class Plateau:
-    """Learning rates ``[K]`` that fall on a plateau, as ``torch.optim.lr_scheduler.ReduceLROnPlateau`` has it.
+    """Learning rates ``[K]`` that fall on a plateau, as in ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
 
-    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``; after more than ``patience`` bad ones in a row the
-    rate is multiplied by ``factor`` (unless that would change it by less than 1e-8) and counting starts anew.
+    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``. After more than ``patience`` bad ones in a row the
+    rate is multiplied by ``factor`` (unless that would change it by less than 1e-8), and counting starts again.
     """
 
     learning_rate: Tensor
@@ -61,7 +66,7 @@ class Plateau:
 
     @classmethod
     def start(cls, learning_rates: Sequence[float]) -> Self:
-        """Begin with these rates; the state is float64 on the CPU, as the ordinary scheduler's is."""
+        """Begin with these rates; the state is float64 on the CPU, like that of PyTorch's scheduler."""
         rates = torch.tensor(learning_rates, dtype=torch.float64)
         return cls(rates, torch.full_like(rates, math.inf), torch.zeros(len(rates), dtype=torch.int64))
 
@@ -70,6 +75,7 @@ class Plateau:
         better = losses < self.best * (1 - 1e-4)
         self.best = torch.where(better, losses, self.best)
         self.bad_epochs = torch.where(better, 0, self.bad_epochs + 1)
+
         due = self.bad_epochs > patience
         lower = self.learning_rate * factor
         self.learning_rate = torch.where(due & (self.learning_rate - lower > 1e-8), lower, self.learning_rate)
@@ -86,10 +92,8 @@ class Patience:
     @classmethod
     def start(cls, replicates: int) -> Self:
         """Begin with no loss seen; the state is float64 on the CPU."""
-        return cls(
-            torch.full((replicates,), math.inf, dtype=torch.float64),
-            torch.zeros(replicates, dtype=torch.int64),
-        )
+        best = torch.full((replicates,), math.inf, dtype=torch.float64)
+        return cls(best, torch.zeros(replicates, dtype=torch.int64))
 
     def update(self, losses: Tensor, patience: int) -> Tensor:
         """Take in the validation losses ``[K]`` of an epoch; return which replicates stop, ``[K]`` bool."""
@@ -100,10 +104,76 @@ class Patience:
 
 
 def keep(state: Schedule, rows: Tensor) -> Schedule:
-    """Drop all replicates but those at ``rows`` (int64)."""
+    """Drop all replicates except those at ``rows`` (int64)."""
     return replace(state, **{name: value[rows] for name, value in tensors_of(state).items()})
 
 
 def tensors_of(state: Plateau | Patience) -> dict[str, Tensor]:
     """Return the ``[K]`` tensors of a schedule's state by name."""
     return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
+class Row(NamedTuple):
+    """What one row of a stack trains: one seed of the cell with this id."""
+
+    cell_id: str
+    seed: int
+
+
+@dataclass
+class Stack:
+    """The rows of a stack and all that their training changes.
+
+    ``running`` says which rows are still in training. The others are computed too, and ignored. ``parameters`` is
+    ``[K, P]``, one row per replicate.
+    """
+
+    rows: tuple[Row, ...]
+    running: list[bool]
+    parameters: Tensor
+    adam: StackedAdam
+    plateau: Plateau
+    patience: Patience
+
+    @classmethod
+    def start(cls, rows: Sequence[Row], parameters: Tensor, learning_rates: Sequence[float]) -> Self:
+        """Begin with first parameters ``[K, P]`` and learning rates, one per row."""
+        running = [True] * len(rows)
+        adam = StackedAdam(parameters)
+        plateau, patience = Plateau.start(learning_rates), Patience.start(len(rows))
+        return cls(tuple(rows), running, parameters.requires_grad_(), adam, plateau, patience)
+
+    def keep(self, places: Sequence[int]) -> Self:
+        """Drop all rows except those at ``places``."""
+        on_cpu = torch.tensor(places, dtype=torch.int64)  # the schedules stay on the CPU
+        index = on_cpu.to(self.parameters.device)
+        return replace(
+            self,
+            rows=tuple(self.rows[place] for place in places),
+            running=[self.running[place] for place in places],
+            parameters=self.parameters.detach()[index].requires_grad_(),
+            adam=self.adam.keep(index),
+            plateau=keep(self.plateau, on_cpu),
+            patience=keep(self.patience, on_cpu),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of the state: tensors, numbers and lists only."""
+        return {
+            "stack": [tuple(row) for row in self.rows],
+            "running": list(self.running),
+            "parameters": self.parameters.detach().clone(),
+            "adam": self.adam.state_dict(),
+            "plateau": tensors_of(self.plateau),
+            "patience": tensors_of(self.patience),
+        }
+
+    @classmethod
+    def of_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> Self:
+        """Return the stack whose state ``state_dict`` returned."""
+        parameters = state["parameters"].to(device, copy=True)
+        adam = StackedAdam(parameters)
+        adam.load_state_dict(state["adam"])
+        rows = tuple(Row(*row) for row in state["stack"])
+        plateau, patience = Plateau(**state["plateau"]), Patience(**state["patience"])
+        return cls(rows, list(state["running"]), parameters.requires_grad_(), adam, plateau, patience)

@@ -11,7 +11,7 @@ from tests.study.driver.test_runs import (
     write_grid,
 )
 from trainables.digits.mnist import load_pool
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SAME = ["cell_id", "seed", "trial_id", "status", "epochs", "aux_weight", "dropout", "learning_rate", "error"]
@@ -102,7 +102,7 @@ def test_a_pack_whose_worker_is_killed_goes_on_with_the_same_bits(tmp_path, clus
     assert process.returncode == 0, text
     assert "aux_weight 1 and 2 cells with it: ActorDiedError" in text
     cells = load_grid(grid).cells()
-    training = Training(dict.fromkeys(cells, (0, 1)), load_pool(cells[0].data))
+    training = start_training(dict.fromkeys(cells, (0, 1)), load_pool(cells[0].data))
     expected = {(r.cell_id, r.seed, r.epoch): r.val_loss for records in training for r in records}
     epochs = pd.read_parquet(tmp_path / "own" / "epochs")
     found = epochs.set_index(["cell_id", "seed", "epoch"])["val_loss"]

@@ -18,7 +18,7 @@ import yaml
 
 from study.grid.load import load_grid
 from trainables.digits.mnist import load_pool
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 STUDY = str(Path(sys.executable).with_name("study"))
@@ -70,7 +70,7 @@ def wait_for_line(process, pattern):
 def directly_trained(cell, seeds):
     """Epoch rows of a cell trained without Ray, indexed by seed and epoch."""
     torch.set_num_threads(1)
-    records = [record for epoch in Training({cell: seeds}, load_pool(cell.data)) for record in epoch]
+    records = [record for epoch in start_training({cell: seeds}, load_pool(cell.data)) for record in epoch]
     rows = pd.DataFrame([vars(record) for record in records])
     return rows.set_index(["seed", "epoch"])[METRICS].sort_index()
 

@@ -21,6 +21,7 @@ from trainables.digits.augment import Augmentation, distorted
 from trainables.digits.pairs import draw_split
 from trainables.digits.settings import CellConfig
 from trainables.engine.training import Training
+from trainables.registry import build, start_training
 
 SEEDS = (4, 0, 11)
 CPU = torch.device("cpu")
@@ -55,8 +56,8 @@ class Shown:
 
 def shown(cell, seeds, pool, epochs=2):
     """Return, for each epoch, images [K, n, 2, 14, 14] and digits [K, n, 2] of all its training steps."""
-    training = Training({cell: seeds}, pool)
-    training.model = model = Shown(training.model)
+    model = Shown(build(cell))
+    training = Training(model, {cell: seeds}, pool)
     found = []
     for _ in range(epochs):
         next(training)
@@ -199,7 +200,7 @@ def test_evaluation_shows_all_pairs_as_they_were_drawn(small_cell, pool):
     # A weight of 0 everywhere: the answer is that of the biases, so that only the pairs decide what is right.
     accuracies = []
     for settings in ({}, {"pairing": "renewed", "shift": 3, "distort": 0.5}):
-        training = Training({small_cell(learning_rate=1e-30, **settings): SEEDS}, pool)
+        training = start_training({small_cell(learning_rate=1e-30, **settings): SEEDS}, pool)
         accuracies.append([(r.val_loss, r.val_accuracy, r.test_accuracy) for r in next(training)])
     assert accuracies[0] == accuracies[1]
 
@@ -207,11 +208,11 @@ def test_evaluation_shows_all_pairs_as_they_were_drawn(small_cell, pool):
 @pytest.mark.parametrize("switches", EXTRAS)
 def test_the_same_call_gives_the_same_bits_and_another_stack_the_same_to_rounding(switches, small_cell, pool):
     cell = small_cell(**switches)
-    one, two = (Training({cell: SEEDS}, pool) for _ in range(2))
+    one, two = (start_training({cell: SEEDS}, pool) for _ in range(2))
     expected = run(one, 2)
     assert run(two, 2) == expected
-    assert torch.equal(one.parameters, two.parameters)
-    for records in by_seed(run(Training({cell: (0, 9)}, pool), 1)).values():
+    assert torch.equal(one.stack.parameters, two.stack.parameters)
+    for records in by_seed(run(start_training({cell: (0, 9)}, pool), 1)).values():
         if records[0].seed == 0:
             assert_alike(records, by_seed(expected)[0][:1], rel=1e-4)
 
@@ -219,7 +220,7 @@ def test_the_same_call_gives_the_same_bits_and_another_stack_the_same_to_roundin
 @pytest.mark.parametrize("switches", EXTRAS)
 def test_resuming_gives_the_bits_of_never_stopping(switches, small_cell, pool):
     cell = stopping_cell(small_cell, {"plateau_patience": 0, "stop_patience": 2, "max_epochs": 8, **switches})
-    straight = Training({cell: SEEDS}, pool)
+    straight = start_training({cell: SEEDS}, pool)
     expected, states = [], []
     for records in straight:
         expected.append(timeless(records))

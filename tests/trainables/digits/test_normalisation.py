@@ -79,8 +79,8 @@ class NormedComparator(nn.Module):
 
 def twin(training, row):
     """Make the plain network with the weights that a replicate has now."""
-    plain = NormedComparator(training.config).double()
-    parameters = unpack(training.parameters.detach(), training.model.layers)
+    plain = NormedComparator(training.settings).double()
+    parameters = unpack(training.stack.parameters.detach(), training.model.layers)
     with torch.no_grad():
         for layer in training.model.layers:
             for tower, part in enumerate(plain.parts(layer)):
@@ -156,7 +156,7 @@ def test_in_float64_a_stack_is_plain_trainings(switches, sharing, small_cell, do
             measured = (found.train_loss, found.val_loss, found.val_accuracy, found.test_accuracy)
             assert measured == pytest.approx(expected, abs=1e-8)
         own = parameters_of(plain, training.model.layers)
-        torch.testing.assert_close(training.parameters[row].detach(), own, rtol=0, atol=1e-7)
+        torch.testing.assert_close(training.stack.parameters[row].detach(), own, rtol=0, atol=1e-7)
 
 
 def test_moments_are_measured_once_and_then_used():

@@ -10,7 +10,7 @@ PAGES_MAY_BE_LARGE = HUGE_PAGES.is_file() and "[always]" in HUGE_PAGES.read_text
 # Takes and frees 64 MiB fifty times, and prints how many times that much memory the system had to provide.
 PROGRAM = """
 import resource, sys, torch
-from trainables.memory import keep_freed_memory
+from trainables.engine.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 torch.ones(2**24)

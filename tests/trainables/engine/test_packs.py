@@ -8,7 +8,6 @@ import torch
 
 from tests.trainables.engine.test_training import (
     RATE,
-    Witness,
     assert_alike,
     assert_metrics,
     double_training,
@@ -17,9 +16,10 @@ from tests.trainables.engine.test_training import (
     run,
     stopping_cell,
     through_a_file,
+    witnessed,
 )
 from trainables.digits.settings import CellConfig
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 SEEDS = (4, 0)
 VARIED = (
@@ -66,24 +66,22 @@ def test_in_float64_every_row_is_a_plain_training_of_its_cell(alike, small_cell,
 @pytest.mark.parametrize("alike", ALIKE)
 def test_a_cell_in_a_pack_trains_as_alone_to_rounding(alike, small_cell, pool):
     cells = pack_of(small_cell, alike)
-    packed = by_row(run(Training(cells, pool), 2))
+    packed = by_row(run(start_training(cells, pool), 2))
     for cell in cells:
-        for row, expected in by_row(run(Training({cell: SEEDS}, pool), 2)).items():
+        for row, expected in by_row(run(start_training({cell: SEEDS}, pool), 2)).items():
             assert_alike(packed[row], expected, rel=1e-5)
 
 
 def test_batches_and_masks_depend_on_the_seed_alone_and_no_dropout_is_exactly_none(small_cell, pool):
     cells = pack_of(small_cell, {})
-    training = Training(cells, pool)
-    training.model = Witness(training.model)
+    training = witnessed(cells, pool)
     run(training, 1)
     given = training.model.given
     assert len(given) == 3
     undisturbed, half, quarter = cells
     for number, (cell, drops) in enumerate(((undisturbed, 0), (half, 0.5), (quarter, 0.25))):
         rows = slice(2 * number, 2 * number + 2)
-        alone = Training({cell: SEEDS}, pool)
-        alone.model = Witness(alone.model)
+        alone = witnessed({cell: SEEDS}, pool)
         run(alone, 1)
         assert (alone.model.given == []) == (drops == 0)  # a stack without dropout draws no masks
         for (pairs, masks), (first_pairs, _) in zip(given, given, strict=True):
@@ -97,8 +95,7 @@ def test_batches_and_masks_depend_on_the_seed_alone_and_no_dropout_is_exactly_no
 
 def test_once_the_cells_with_dropout_are_gone_no_masks_are_drawn(small_cell, pool):
     undisturbed, half, quarter = pack_of(small_cell, {})
-    training = Training({undisturbed: SEEDS, half: SEEDS, quarter: SEEDS}, pool)
-    training.model = Witness(training.model)
+    training = witnessed({undisturbed: SEEDS, half: SEEDS, quarter: SEEDS}, pool)
     training.drop(half.cell_id)
     run(training, 1)
     assert len(training.model.given) == 3
@@ -118,12 +115,12 @@ def test_once_the_cells_with_dropout_are_gone_no_masks_are_drawn(small_cell, poo
 def test_cells_that_differ_otherwise_are_refused(other, message, small_cell, pool):
     assert small_cell().stack_key == small_cell(**VARIED[1]).stack_key != small_cell(**other).stack_key
     with pytest.raises(ValueError, match=message):
-        Training({small_cell(): SEEDS, small_cell(**other): SEEDS}, pool)
+        start_training({small_cell(): SEEDS, small_cell(**other): SEEDS}, pool)
 
 
 def test_no_cell_is_refused(pool):
     with pytest.raises(ValueError, match="no cell"):
-        Training({}, pool)
+        start_training({}, pool)
 
 
 def test_every_setting_is_varied_or_of_the_stack():
@@ -157,12 +154,12 @@ def test_rows_end_as_in_their_cell_alone(small_cell, double_pool):
 
 def test_a_dropped_cell_leaves_the_others_alone(small_cell, pool):
     cells = pack_of(small_cell, {"sharing": True})
-    whole, training = Training(cells, pool), Training(cells, pool)
+    whole, training = start_training(cells, pool), start_training(cells, pool)
     half = list(cells)[1]
     assert run(training, 1) == run(whole, 1)
     training.drop(half.cell_id)
     assert {row.cell_id for row in training.rows} == {cell.cell_id for cell in cells} - {half.cell_id}
-    assert len(training.parameters) == 4
+    assert len(training.stack.parameters) == 4
     expected, records = by_row(run(whole, 1)), by_row(run(training, 1))
     assert set(records) == {row for row in expected if row[0] != half.cell_id}
     for row, own in records.items():
@@ -171,7 +168,7 @@ def test_a_dropped_cell_leaves_the_others_alone(small_cell, pool):
 
 def test_the_training_ends_when_its_last_cell_is_dropped(small_cell, pool):
     cells = pack_of(small_cell, {})
-    training = Training(cells, pool)
+    training = start_training(cells, pool)
     for cell in cells:
         training.drop(cell.cell_id)
     assert (training.rows, run(training)) == ((), [])
@@ -180,7 +177,7 @@ def test_the_training_ends_when_its_last_cell_is_dropped(small_cell, pool):
 @pytest.mark.parametrize("idle_share", [0, 0.4])
 def test_resuming_a_pack_gives_the_bits_of_never_stopping(idle_share, small_cell, pool):
     cells = stopping_pack(small_cell)
-    straight = Training(cells, pool, idle_share=idle_share)
+    straight = start_training(cells, pool, idle_share=idle_share)
     pruned = list(cells)[1].cell_id
     expected, states = [], []
     while straight.rows:
@@ -190,7 +187,7 @@ def test_resuming_a_pack_gives_the_bits_of_never_stopping(idle_share, small_cell
         states.append(through_a_file(straight.state_dict()))
     assert 0 < len(states[2]["stack"]) < 12
     for epoch in range(2, len(states)):
-        other = Training(cells, pool, idle_share=idle_share)
+        other = start_training(cells, pool, idle_share=idle_share)
         other.load_state_dict(states[epoch - 1])
         if epoch == 2:
             other.drop(pruned)
@@ -202,7 +199,7 @@ def test_resuming_a_pack_gives_the_bits_of_never_stopping(idle_share, small_cell
 
 def test_rows_that_idle_change_nothing_but_rounding(small_cell, pool):
     cells = stopping_pack(small_cell)
-    at_once, later = Training(cells, pool), Training(cells, pool, idle_share=0.4)
+    at_once, later = start_training(cells, pool), start_training(cells, pool, idle_share=0.4)
     idled = 0
     while at_once.rows:
         records, others = run(at_once, 1)[0], run(later, 1)[0]
@@ -211,9 +208,9 @@ def test_rows_that_idle_change_nothing_but_rounding(small_cell, pool):
             assert_alike(others, records, rel=1e-3, nan_ok=True)
         if at_once.rows != later.rows:  # rounding, which so high a rate magnifies, has brought another end
             break
-        idle = len(later.parameters) - len(later.rows)
-        assert not later.rows or idle < 0.4 * len(later.parameters)
-        assert len(at_once.parameters) == len(at_once.rows)
+        idle = len(later.stack.parameters) - len(later.rows)
+        assert not later.rows or idle < 0.4 * len(later.stack.parameters)
+        assert len(at_once.stack.parameters) == len(at_once.rows)
         idled += idle
     assert idled > 0  # else nothing is tested here
 
@@ -221,13 +218,13 @@ def test_rows_that_idle_change_nothing_but_rounding(small_cell, pool):
 def test_a_row_that_idles_is_not_heard_of_and_its_neighbours_keep_their_bits(small_cell, pool):
     # With nothing dropped from the stack, the stack stays the same, and so do the bits of the other rows.
     cells = pack_of(small_cell, {"sharing": True}, seeds=(4, 0, 11))
-    whole, idling = Training(cells, pool, idle_share=1), Training(cells, pool, idle_share=1)
+    whole, idling = start_training(cells, pool, idle_share=1), start_training(cells, pool, idle_share=1)
     half = list(cells)[1].cell_id
     run(whole, 1), run(idling, 1)
     idling.drop(half)
-    assert len(idling.parameters) == 9
+    assert len(idling.stack.parameters) == 9
     for records, others in zip(run(whole), run(idling), strict=True):
         kept = [record for record in records if record.cell_id != half]
         assert [dataclasses.replace(record, train_time_s=0.0) for record in others] == kept
     assert idling.rows == ()
-    assert len(idling.parameters) == 0
+    assert len(idling.stack.parameters) == 0

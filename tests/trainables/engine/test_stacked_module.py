@@ -13,8 +13,7 @@ from trainables.engine.examples import Examples, Split, split_examples
 from trainables.engine.layers import dropout_masks
 from trainables.engine.stacked_module import StackedModule
 from trainables.engine.streams import fold, permutations, stream_keys
-from trainables.engine.training import Training
-from trainables.registry import ModelError, build
+from trainables.registry import ModelError, build, start_training
 
 HERE = f"{__name__}:"
 
@@ -73,7 +72,7 @@ def cell_of(cls, **settings):
 
 
 def train(cell, *seeds):
-    training = Training({cell: seeds}, Plain.load(cell, None))
+    training = start_training({cell: seeds}, Plain.load(cell, None))
     return [record for records in training for record in records], training
 
 
@@ -118,7 +117,7 @@ def test_a_seed_has_the_same_numbers_whatever_else_is_in_its_stack():
 
 def test_another_seed_has_other_initial_values_and_examples():
     _, training = train(cell_of(Plain), 1, 2)
-    first = build(training.config).initial([1, 2], torch.device("cpu"))
+    first = build(training.settings).initial([1, 2], torch.device("cpu"))
     assert not torch.equal(first[0], first[1])
     pool = Plain.load(None, None)
     assert not torch.equal(Plain.draw(pool, None, 1).train.inputs, Plain.draw(pool, None, 2).train.inputs)
@@ -127,7 +126,7 @@ def test_another_seed_has_other_initial_values_and_examples():
 def test_accuracies_are_those_of_the_largest_logit():
     cell = cell_of(Plain, max_epochs=1)
     (record,), training = train(cell, 5)
-    parameters = training.parameters.detach() if len(training.parameters) else None
+    parameters = training.stack.parameters.detach() if len(training.stack.parameters) else None
     assert parameters is None  # all have ended: the stack is empty
     assert record.val_accuracy * 26 == pytest.approx(round(record.val_accuracy * 26))  # 26 of 130 validate
     assert record.test_digit_accuracy != record.test_digit_accuracy  # it has no digits
@@ -161,10 +160,10 @@ def test_dropout_that_is_not_the_settings_is_refused():
 def test_a_checkpoint_goes_on_with_the_same_bits():
     cell = cell_of(Plain, dropout=0.5)
     whole = [r.val_loss for r in train(cell, 1, 2)[0]]
-    training = Training({cell: (1, 2)}, Plain.load(cell, None))
+    training = start_training({cell: (1, 2)}, Plain.load(cell, None))
     next(training)
     state = training.state_dict()
-    again = Training({cell: (1, 2)}, Plain.load(cell, None))
+    again = start_training({cell: (1, 2)}, Plain.load(cell, None))
     again.load_state_dict(state)
     assert [r.val_loss for records in again for r in records] == whole[2:]
 
@@ -172,11 +171,11 @@ def test_a_checkpoint_goes_on_with_the_same_bits():
 def test_cells_that_differ_in_the_learning_rate_alone_train_in_one_stack():
     slow, fast = cell_of(Plain), cell_of(Plain, learning_rate=0.01)
     assert slow.stack_key == fast.stack_key != cell_of(Plain, units=4).stack_key
-    together = [r for records in Training({slow: [0], fast: [0]}, Plain.load(slow, None)) for r in records]
+    together = [r for records in start_training({slow: [0], fast: [0]}, Plain.load(slow, None)) for r in records]
     expected = [r.val_loss for r in train(fast, 0)[0]]
     assert [r.val_loss for r in together if r.cell_id == fast.cell_id] == pytest.approx(expected, abs=1e-6)
     with pytest.raises(ValueError, match="units 8 and 4 in one stack"):
-        Training({slow: [0], cell_of(Plain, units=4): [0]}, Plain.load(slow, None))
+        start_training({slow: [0], cell_of(Plain, units=4): [0]}, Plain.load(slow, None))
 
 
 def test_the_parts_of_a_split_are_whole_and_apart():

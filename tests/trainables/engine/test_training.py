@@ -17,6 +17,7 @@ from trainables.engine.layers import dropout_masks
 from trainables.engine.optimiser import StackedAdam
 from trainables.engine.streams import fold, permutations, stream_keys
 from trainables.engine.training import Training
+from trainables.registry import build, start_training
 
 SEEDS = (4, 0, 11)
 SWITCHES = COMPARATORS + [
@@ -92,14 +93,14 @@ def plain_training(plain, cell, seed, pool):
 def plain_twins(training):
     """Make the plain networks with the weights that the stack has now."""
     rows = range(len(training.rows))
-    return [plain_from_row(training.model.layers, training.parameters, row, training.config) for row in rows]
+    return [plain_from_row(training.model.layers, training.stack.parameters, row, training.settings) for row in rows]
 
 
 def double_training(cells, double_pool):
     """Set up a training that computes in float64, from the same initial weights."""
-    training = Training(cells, double_pool)
-    training.parameters = training.parameters.detach().double().requires_grad_()
-    training.adam = StackedAdam(training.parameters)
+    training = start_training(cells, double_pool)
+    training.stack.parameters = training.stack.parameters.detach().double().requires_grad_()
+    training.stack.adam = StackedAdam(training.stack.parameters)
     return training
 
 
@@ -155,7 +156,7 @@ def test_in_float64_a_stack_is_three_plain_trainings(switches, small_cell, doubl
         epochs = itertools.islice(plain_training(plain, cell, seed, double_pool), 3)
         for record, expected in zip(records[seed], epochs, strict=True):
             assert_metrics(record, expected, abs=1e-10)
-        torch.testing.assert_close(training.parameters[row].detach(), row_from_plain(plain), rtol=0, atol=1e-10)
+        torch.testing.assert_close(training.stack.parameters[row].detach(), row_from_plain(plain), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
@@ -163,7 +164,7 @@ def test_in_float32_a_stack_is_three_plain_trainings_to_rounding(switches, small
     # Where a gradient is nothing but rounding, Adam's first steps are of full size in any direction, so a few weights
     # may differ by whole steps. The losses are compared closely, the weights by mean and upper end in units of a step.
     cell = small_cell(**switches, max_epochs=4)
-    training = Training({cell: SEEDS}, pool)
+    training = start_training({cell: SEEDS}, pool)
     twins = plain_twins(training)
     records = by_seed(run(training, 3))
     for row, (seed, plain) in enumerate(zip(SEEDS, twins, strict=True)):
@@ -171,13 +172,13 @@ def test_in_float32_a_stack_is_three_plain_trainings_to_rounding(switches, small
         for record, expected in zip(records[seed], epochs, strict=True):
             # One pair of the 62 to 250 may lie on the boundary between two answers.
             assert_metrics(record, expected, rel=1e-5, accuracies_abs=1 / 62)
-        steps = (training.parameters[row].detach() - row_from_plain(plain)).abs() / cell.learning_rate
+        steps = (training.stack.parameters[row].detach() - row_from_plain(plain)).abs() / cell.learning_rate
         assert steps.mean() < 1e-3
         assert steps.quantile(0.999) < 0.1
 
 
 def test_a_record_a_seed_and_epoch_in_the_order_given(small_cell, pool):
-    training = Training({small_cell(learning_rate=2e-3): SEEDS}, pool)
+    training = start_training({small_cell(learning_rate=2e-3): SEEDS}, pool)
     epochs = list(training)
     assert [[record.seed for record in records] for records in epochs] == [list(SEEDS)] * 3
     assert [[record.epoch for record in records] for records in epochs] == [[1] * 3, [2] * 3, [3] * 3]
@@ -194,7 +195,7 @@ def test_a_record_a_seed_and_epoch_in_the_order_given(small_cell, pool):
 @pytest.mark.parametrize("seeds", [(), (1, 2, 1)])
 def test_no_seeds_and_repeated_seeds_are_refused(seeds, small_cell, pool):
     with pytest.raises(ValueError, match="distinct and at least one"):
-        Training({small_cell(): seeds}, pool)
+        start_training({small_cell(): seeds}, pool)
 
 
 # A seed and its stack
@@ -202,18 +203,18 @@ def test_no_seeds_and_repeated_seeds_are_refused(seeds, small_cell, pool):
 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_the_same_call_gives_the_same_bits(switches, small_cell, pool):
-    one, two = (Training({small_cell(**switches): SEEDS}, pool) for _ in range(2))
+    one, two = (start_training({small_cell(**switches): SEEDS}, pool) for _ in range(2))
     for _ in range(2):
         assert timeless(next(one)) == timeless(next(two))
-        assert torch.equal(one.parameters, two.parameters)
+        assert torch.equal(one.stack.parameters, two.stack.parameters)
 
 
 def test_the_bits_do_not_depend_on_pytorchs_global_generator(small_cell, pool):
     cell = small_cell(dropout=0.5)
     torch.manual_seed(1)
-    one = run(Training({cell: SEEDS}, pool))
+    one = run(start_training({cell: SEEDS}, pool))
     torch.manual_seed(2)
-    assert run(Training({cell: SEEDS}, pool)) == one
+    assert run(start_training({cell: SEEDS}, pool)) == one
 
 
 class Witness:
@@ -231,13 +232,17 @@ class Witness:
         return self._model.forward(parameters, images, masks)
 
 
+def witnessed(cells, pool):
+    """A training whose model is a Witness."""
+    return Training(Witness(build(next(iter(cells)))), cells, pool)
+
+
 @pytest.mark.parametrize("stack", [(7,), (3, 7), (7, 1, 2), (2, 1, 7)])
 def test_a_seed_gets_the_same_weights_batches_and_masks_in_any_stack(stack, small_cell, pool):
     cell, given, initial = small_cell(dropout=0.5), {}, {}
     for seeds in ((7,), stack):
-        training = Training({cell: seeds}, pool)
-        initial[seeds] = training.parameters[seeds.index(7)].clone()
-        training.model = Witness(training.model)
+        training = witnessed({cell: seeds}, pool)
+        initial[seeds] = training.stack.parameters[seeds.index(7)].clone()
         run(training, 2)
         given[seeds] = [(pairs[seeds.index(7)], masks[seeds.index(7)]) for pairs, masks in training.model.given]
     assert torch.equal(initial[7,], initial[stack])
@@ -248,8 +253,7 @@ def test_a_seed_gets_the_same_weights_batches_and_masks_in_any_stack(stack, smal
 
 
 def test_every_step_has_batches_and_masks_of_its_own(small_cell, pool):
-    training = Training({small_cell(dropout=0.5): SEEDS}, pool)
-    training.model = Witness(training.model)
+    training = witnessed({small_cell(dropout=0.5): SEEDS}, pool)
     run(training, 2)
     steps = [given for given in training.model.given if given[0].shape[1] == 100]
     assert len(steps) == 4
@@ -266,8 +270,8 @@ def test_every_step_has_batches_and_masks_of_its_own(small_cell, pool):
 @pytest.mark.parametrize("stack", [(7,), (3, 7), (2, 1, 7)])
 def test_in_another_stack_a_seed_trains_alike_to_rounding(stack, small_cell, pool):
     cell = small_cell(sharing=True, aux_weight=1, dropout=0.5)
-    expected = by_seed(run(Training({cell: (7, 1, 2)}, pool), 2))
-    records = by_seed(run(Training({cell: stack}, pool), 2))
+    expected = by_seed(run(start_training({cell: (7, 1, 2)}, pool), 2))
+    records = by_seed(run(start_training({cell: stack}, pool), 2))
     for seed in set(stack) & {7, 1, 2}:
         assert_alike(records[seed], expected[seed], rel=1e-5)
 
@@ -301,7 +305,7 @@ def test_seeds_end_when_plain_trainings_would_and_leave_the_others_alone(setting
         epochs.append(timeless(records))
         running = tuple(record.seed for record in records if record.status == "running")
         assert tuple(row.seed for row in training.rows) == running
-        assert len(training.parameters) == len(running)  # who has ended costs nothing any more
+        assert len(training.stack.parameters) == len(running)  # who has ended costs nothing any more
     records = by_seed(epochs)
     assert len({len(of_seed) for of_seed in records.values()}) > 1  # else nothing is tested here
     assert len({record.learning_rate for of_seed in records.values() for record in of_seed}) > 1
@@ -325,7 +329,7 @@ def test_training_pairs_are_evaluated_for_the_seeds_that_end_and_no_other(small_
                 evaluated.append(images.shape[:2].numel())
             return self._model.forward(parameters, images, masks)
 
-    training = Training({stopping_cell(small_cell, STOPPING[1].values[0]): SEEDS}, pool)
+    training = start_training({stopping_cell(small_cell, STOPPING[1].values[0]): SEEDS}, pool)
     training.model = Counter(training.model)
     ends = []
     for records in training:
@@ -345,7 +349,7 @@ def test_ends_are_told_apart(small_cell, double_pool):
 
 
 def test_patience_that_ends_with_the_last_epoch_is_a_completed_training(small_cell, pool):
-    training = Training({small_cell(max_epochs=2, stop_patience=2): SEEDS}, pool)
+    training = start_training({small_cell(max_epochs=2, stop_patience=2): SEEDS}, pool)
     training.patience.best.fill_(0)  # no loss is ever better
     assert [[record.status for record in records] for records in training] == [["running"] * 3, ["completed"] * 3]
 
@@ -353,10 +357,10 @@ def test_patience_that_ends_with_the_last_epoch_is_a_completed_training(small_ce
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_seed_that_diverges_fails_and_harms_no_other(poison, small_cell, pool):
     cell = small_cell(dropout=0.5, aux_weight=1)
-    expected = by_seed(run(Training({cell: SEEDS}, pool)))
-    training = Training({cell: SEEDS}, pool)
+    expected = by_seed(run(start_training({cell: SEEDS}, pool)))
+    training = start_training({cell: SEEDS}, pool)
     with torch.no_grad():
-        training.parameters[1, 0] = poison
+        training.stack.parameters[1, 0] = poison
     records = by_seed(run(training))
     (failed,) = records[0]
     assert failed.status == "failed"
@@ -368,7 +372,7 @@ def test_a_seed_that_diverges_fails_and_harms_no_other(poison, small_cell, pool)
 
 
 def test_a_rate_that_is_far_too_high_fails_every_seed(small_cell, pool):
-    epochs = run(Training({small_cell(learning_rate=1e20): SEEDS}, pool))
+    epochs = run(start_training({small_cell(learning_rate=1e20): SEEDS}, pool))
     (records,) = epochs
     assert [record.status for record in records] == ["failed"] * 3
     assert all("a lower learning rate may help" in record.error for record in records)
@@ -386,7 +390,7 @@ def through_a_file(state):
 
 
 def resumed(cell, seeds, pool, state):
-    training = Training({cell: seeds}, pool)
+    training = start_training({cell: seeds}, pool)
     training.load_state_dict(state)
     return training
 
@@ -395,19 +399,19 @@ def resumed(cell, seeds, pool, state):
 @pytest.mark.parametrize("at", [0, 1])
 def test_resuming_gives_the_bits_of_never_stopping(at, switches, small_cell, pool):
     cell = small_cell(**switches)
-    straight, stopped = Training({cell: SEEDS}, pool), Training({cell: SEEDS}, pool)
+    straight, stopped = start_training({cell: SEEDS}, pool), start_training({cell: SEEDS}, pool)
     expected = run(straight, 2)
     assert run(stopped, at) == expected[:at]
     other = resumed(cell, SEEDS, pool, through_a_file(stopped.state_dict()))
     assert run(other, 2 - at) == expected[at:]
-    assert torch.equal(other.parameters, straight.parameters)
+    assert torch.equal(other.stack.parameters, straight.stack.parameters)
     assert run(other) == run(straight)  # to the end
 
 
 @pytest.mark.parametrize("settings", STOPPING)
 def test_resuming_after_seeds_have_ended_gives_the_bits_of_never_stopping(settings, small_cell, pool):
     cell = stopping_cell(small_cell, settings)
-    straight = Training({cell: SEEDS}, pool)
+    straight = start_training({cell: SEEDS}, pool)
     expected, states = [], []
     for records in straight:
         expected.append(timeless(records))
@@ -420,7 +424,7 @@ def test_resuming_after_seeds_have_ended_gives_the_bits_of_never_stopping(settin
 
 def test_a_finished_training_can_be_resumed_and_is_still_finished(small_cell, pool):
     cell = small_cell(max_epochs=1)
-    training = Training({cell: SEEDS}, pool)
+    training = start_training({cell: SEEDS}, pool)
     run(training)
     other = resumed(cell, SEEDS, pool, through_a_file(training.state_dict()))
     assert (other.epoch, other.rows, run(other)) == (1, (), [])
@@ -435,13 +439,13 @@ def flat(state):
 def test_a_state_in_memory_is_a_snapshot(small_cell, pool):
     # Neither the training that it was taken from nor one that goes on from it may change it.
     cell = small_cell(dropout=0.5)
-    training = Training({cell: SEEDS}, pool)
+    training = start_training({cell: SEEDS}, pool)
     run(training, 1)
     state = training.state_dict()
     before = copy.deepcopy(list(flat(state)))
     run(training, 1)
     other = resumed(cell, SEEDS, pool, state)
     run(other, 1)
-    assert torch.equal(other.parameters, training.parameters)
+    assert torch.equal(other.stack.parameters, training.stack.parameters)
     for now, then in zip(flat(state), before, strict=True):
         assert torch.equal(now, then) if isinstance(now, torch.Tensor) else now == then

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.engine.training import Training
+from trainables.registry import start_training
 
 WAITING = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.item"}
 
@@ -25,25 +25,26 @@ class Asked(TorchDispatchMode):
 
 def state_of(training):
     """The tensors that steps read and change, by name."""
-    adam = {f"adam/{name}": value for name, value in training.adam._adam.state[training.adam.unit_step].items()}
-    own = {name: value for name, value in vars(training).items() if isinstance(value, torch.Tensor)}
-    return adam | own | {"unit_step": training.adam.unit_step}
+    stack, steps = training.stack, training._steps
+    adam = {f"adam/{name}": value for name, value in stack.adam._adam.state[stack.adam.unit_step].items()}
+    own = {name: value for name, value in vars(steps).items() if isinstance(value, torch.Tensor)}
+    return adam | own | {"parameters": stack.parameters, "unit_step": stack.adam.unit_step}
 
 
 @pytest.mark.parametrize("dropout", [0, 0.5])
 def test_a_step_waits_for_nothing_and_leaves_its_state_in_place(dropout, small_cell, pool, monkeypatch):
     # Adam's step count is on the CPU there, and read there: as on a GPU, where it is the kernel that reads it.
     cells = {small_cell(dropout=dropout, aux_weight=weight): (1, 2) for weight in (0, 1)}
-    training = Training(cells, pool)
+    training = start_training(cells, pool)
     next(training)
     before = {name: (value.data_ptr(), value.clone()) for name, value in state_of(training).items()}
     batch = torch.arange(100).expand(4, 100)
     with Asked() as asked:
-        monkeypatch.setattr(training.adam._adam, "step", lambda: None)
-        training._train_step(batch)
+        monkeypatch.setattr(training.stack.adam._adam, "step", lambda: None)
+        training._steps._train_step(batch)
     assert asked.waited == []
     monkeypatch.undo()
-    training._train_step(batch)
+    training._steps._train_step(batch)
     after = state_of(training)
     assert {name: value.data_ptr() for name, value in after.items()} == {
         n: pointer for n, (pointer, _) in before.items()
@@ -55,10 +56,10 @@ def test_a_step_waits_for_nothing_and_leaves_its_state_in_place(dropout, small_c
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_replayed_steps_are_those_taken_one_by_one(small_cell, pool):
     cells = {small_cell(dropout=0.5, aux_weight=1): (1, 2, 3)}
-    graphed, plain = (Training(cells, pool, "cuda") for _ in range(2))
-    plain._take_step = plain._train_step
+    graphed, plain = (start_training(cells, pool, "cuda") for _ in range(2))
+    plain._steps._take_step = plain._steps._train_step
     for _ in range(3):
         for one, other in zip(next(graphed), next(plain), strict=True):
             assert one.train_loss == other.train_loss
             assert one.val_loss == other.val_loss
-    assert torch.equal(graphed.parameters, plain.parameters)
+    assert torch.equal(graphed.stack.parameters, plain.stack.parameters)

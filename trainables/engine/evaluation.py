@@ -1,0 +1,101 @@
+"""How the replicates of a stack are evaluated, and what is recorded of them in an epoch."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainables.engine.examples import StackedExamples
+from trainables.engine.model import Model
+from trainables.engine.optimiser import Row
+
+EVALUATION_CHUNK = 200  # examples at once: small enough for the activations to stay in cache
+
+Status = Literal["running", "completed", "converged", "failed"]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of one row. Losses are means over examples, accuracies are fractions, times are seconds.
+
+    Metrics that the model does not have are NaN. The accuracies on the training examples, without dropout, are taken
+    in the epoch in which the row ends, and are NaN before. ``train_time_s`` is this row's share of the stack's time.
+    """
+
+    cell_id: str
+    seed: int
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    test_accuracy: float
+    test_digit_accuracy: float
+    test_accuracy_by_probability: float
+    train_accuracy: float
+    train_digit_accuracy: float
+    train_time_s: float
+    status: Status
+
+    @property
+    def error(self) -> str | None:
+        """Why the seed failed, or None."""
+        if self.status != "failed":
+            return None
+        return f"the validation loss is {self.val_loss} after epoch {self.epoch}; a lower learning rate may help"
+
+
+def records_of(
+    rows: Sequence[Row],
+    epoch: int,
+    columns: Mapping[str, Tensor],
+    statuses: Sequence[Status | None],
+    time_s: float,
+) -> list[EpochRecord]:
+    """Return the records of an epoch from columns with one value per row, ``[K]``.
+
+    A row without a status ended before, and gets no record.
+    """
+    values = {name: column.tolist() for name, column in columns.items()}
+    records = []
+    for place, (row, status) in enumerate(zip(rows, statuses, strict=True)):
+        if status is None:
+            continue
+        own = {name: column[place] for name, column in values.items()}
+        records.append(EpochRecord(*row, epoch, **own, train_time_s=time_s, status=status))
+    return records
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and accuracies of K replicates, each ``[K]`` (float64, CPU), named as in EpochRecord."""
+
+    loss: Tensor
+    accuracy: Tensor
+    digit_accuracy: Tensor
+    accuracy_by_probability: Tensor
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor
+) -> Evaluation:
+    """Evaluate replicates on their examples.
+
+    ``answer`` maps inputs to outputs (``model.evaluator_of``). ``aux_weights`` are the replicates', ``[K]``.
+    """
+    totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=aux_weights.device)
+    for start in range(0, len(examples), EVALUATION_CHUNK):
+        inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
+        outputs = answer(inputs)
+        loss = model.losses(outputs, labels, aux_weights) * labels.shape[1]
+        right = model.correct(outputs, labels)
+
+        # Metrics that the model does not have stay NaN, whatever is added to them. Each example has two digits.
+        missing = torch.full_like(loss, math.nan)
+        digits = missing if right.digits is None else right.digits / 2
+        by_probability = missing if right.target_by_probability is None else right.target_by_probability
+        totals += torch.stack([loss, right.target, digits, by_probability])
+    return Evaluation(*(totals / len(examples)).cpu())

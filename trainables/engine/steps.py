@@ -1,0 +1,123 @@
+"""The training steps of a stack, taken on a GPU as a CUDA graph: one launch for the many small kernels of a step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainables.engine.examples import StackedExamples
+from trainables.engine.layers import dropout_masks
+from trainables.engine.model import Model, presentation_of
+from trainables.engine.optimiser import Stack
+from trainables.engine.streams import fold, stream_keys
+
+# Steps taken before the capture, in which libraries choose their kernels. PyTorch's notes on CUDA graphs ask for it
+# (docs.pytorch.org/docs/stable/notes/cuda.html, "Whole-network capture").
+WARM_UP = 3
+
+
+class Steps:
+    """Takes the training steps of a stack, one epoch at a time.
+
+    ``dropout`` and ``aux_weights`` are each replicate's, ``[K]`` (float64). A stack from which rows are dropped needs
+    new Steps.
+    """
+
+    def __init__(
+        self, model: Model, stack: Stack, train: StackedExamples, dropout: Tensor, aux_weights: Tensor
+    ) -> None:
+        self._model = model
+        self._stack = stack
+        self._train = train
+        self._dropout = dropout
+        self._aux_weights = aux_weights
+        self._any_dropout = bool(dropout.any())
+
+        # Which numbers a seed draws depends on the seed alone.
+        seeds = [row.seed for row in stack.rows]
+        device = stack.parameters.device
+        self._presentation = presentation_of(model, seeds, device)
+        self._dropout_keys = stream_keys(seeds, "dropout", device)
+
+        # What changes from step to step is in tensors that stay where they are: a CUDA graph knows their addresses.
+        self._rates = torch.empty(len(seeds), device=device)
+        self._loss_sums = torch.empty(len(seeds), dtype=torch.float64, device=device)
+        self._step = torch.empty((), dtype=torch.int32, device=device)
+        self._take_step = GraphedStep(self._train_step) if device.type == "cuda" else self._train_step
+
+    def take_epoch(self, epoch: int, batch_size: int) -> Tensor:
+        """Take one pass over the training examples; return the mean loss ``[K]`` (float64, CPU).
+
+        ``epoch`` counts from 0.
+        """
+        order = self._presentation.order(epoch, len(self._train))
+        batches = order.split(batch_size, dim=1)
+        self._rates.copy_(self._stack.plateau.learning_rate)
+        self._loss_sums.zero_()
+        self._step.fill_(epoch * len(batches))
+        for batch in batches:
+            self._take_step(batch)
+        return (self._loss_sums / len(self._train)).cpu()
+
+    def _train_step(self, order: Tensor) -> None:
+        """Take a step on the examples at ``order`` ``[K, B, ...]``, a part of what the presentation gave.
+
+        It must not wait for the GPU, and all state stays in place.
+        """
+        parameters, count = self._stack.parameters, order.shape[1]
+        inputs, labels = self._presentation.batch(self._train, order, self._step)
+        outputs = self._model.forward(parameters, inputs, self._masks(count))
+        losses = self._model.losses(outputs, labels, self._aux_weights)
+
+        # No replicate's loss depends on another's parameters, so the gradient of the sum is that of each.
+        losses.sum().backward()
+        self._stack.adam.step(parameters, self._rates)
+        self._loss_sums += losses.detach() * count
+        self._step += 1
+
+    def _masks(self, examples: int) -> Tensor | None:
+        if not self._any_dropout:
+            return None
+        keys = fold(self._dropout_keys, self._step)
+        return dropout_masks(keys, examples * self._model.mask_units, self._dropout)
+
+
+class GraphedStep:
+    """Takes steps on batches ``[K, B]``: the first ones as they are, then by replaying a captured one.
+
+    The step may read and change only tensors that stay where they are, and must not wait for the GPU. A batch of
+    another size than the first one's is taken as it is.
+    """
+
+    def __init__(self, step: Callable[[Tensor], None]) -> None:
+        self._step = step
+        self._taken = 0
+        self._stream = torch.cuda.Stream()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._batch: Tensor | None = None  # a replay reads its batch from the place where the captured one did
+
+    def __call__(self, batch: Tensor) -> None:
+        """Take a step."""
+        if self._batch is None:
+            self._batch = torch.empty_like(batch)
+        if batch.shape != self._batch.shape:
+            self._step(batch)
+            return
+        self._batch.copy_(batch)
+        if self._taken < WARM_UP:
+            self._taken += 1
+            self._take_aside(self._batch)
+            return
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):  # this only records; the replay below computes the step
+                self._step(self._batch)
+        self._graph.replay()
+
+    def _take_aside(self, batch: Tensor) -> None:
+        """Take a step on a separate CUDA stream, which a capture needs of the steps before it."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            self._step(batch)
+        current.wait_stream(self._stream)
