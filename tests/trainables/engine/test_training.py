@@ -347,7 +347,7 @@ def test_ends_are_told_apart(small_cell, double_pool):
 
 def test_patience_that_ends_with_the_last_epoch_is_a_completed_training(small_cell, pool):
     training = start_training({small_cell(max_epochs=2, stop_patience=2): SEEDS}, pool)
-    training.patience.best.fill_(0)  # no loss is ever better
+    training.stack.patience.best.fill_(0)  # no loss is ever better
     assert [[record.status for record in records] for records in training] == [["running"] * 3, ["completed"] * 3]
 
 
