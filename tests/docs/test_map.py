@@ -1,4 +1,4 @@
-"""The map in CONTRIBUTING.md names every module, and README.md every room; the reference has every error."""
+"""CONTRIBUTING.md names every module, README.md every room, the reference every error; what pages name exists."""
 
 import ast
 import re
@@ -60,3 +60,11 @@ def test_the_reference_has_every_error_that_a_user_can_fix():
     text = (ROOT / "docs" / "reference.md").read_text()
     assert set(re.findall(r"^::: (\S+Error)$", text, re.MULTILINE)) == errors
     assert set(re.findall(r"^[├└─ ]*([a-z]\S+Error)\b", text, re.MULTILINE)) == errors
+
+
+def test_every_file_that_a_page_names_exists():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    path = re.compile(r"\b(?:study|analysis|trainables|tests|benchmarks|examples)/[a-z_0-9/]+\.\w+\b")
+    named = {(page.name, name) for page in pages for name in path.findall(page.read_text())}
+    assert len(named) >= 50
+    assert [(page, name) for page, name in sorted(named) if not (ROOT / name).exists()] == []
