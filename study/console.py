@@ -1,6 +1,7 @@
-"""What goes where: answers to standard output, problems to standard error, and the rest as the user wants it."""
+"""Where lines go: answers to standard output, problems to standard error, and hints as the user wants them."""
 
 import logging
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -8,8 +9,13 @@ LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbo
 
 
 def set_level(quiet: bool, verbose: bool) -> None:
-    """Set how much is told: ``quiet`` leaves out progress and hints, ``verbose`` adds Ray's messages and tracebacks."""
-    LOG.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    """Set how much is printed; of the two switches, ``verbose`` counts more.
+
+    ``quiet`` leaves out progress and hints; ``verbose`` adds Ray's messages and the tracebacks of problems.
+    """
+    LOG.setLevel(logging.WARNING if quiet else logging.INFO)
+    if verbose:
+        LOG.setLevel(logging.DEBUG)
 
 
 def is_verbose() -> bool:
@@ -18,10 +24,16 @@ def is_verbose() -> bool:
 
 
 def notes(machine_reads: bool = False) -> Console:
-    """Return where progress and hints go; where a machine reads standard output, they do not go there."""
+    """Return where progress and hints go: to standard error if a machine reads standard output."""
     return Console(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO))
 
 
 def tell_problem(line: str) -> None:
-    """Print a line about something that went wrong."""
+    """Print one line about something that went wrong."""
     Console(stderr=True).print(line, style="red", soft_wrap=True, highlight=False, markup=False)
+
+
+def tell_unreadable(files: Iterable[str], where: str = "") -> None:
+    """Print one line for each damaged file of a study; ``where`` comes before its name."""
+    for file in files:
+        tell_problem(f"{where}{file} cannot be read; run the study again to restore it")

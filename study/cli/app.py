@@ -1,8 +1,4 @@
-"""The command line: ``study run``, ``confirm``, ``plan``, ``list``, ``status`` and ``analyze``.
-
-The other commands are in cli_grids.py and cli_keep.py, the examples in ``--help`` in help.py; options that are not
-given come from options.py.
-"""
+"""The program ``study``: its commands put together, and errors turned into exit codes."""
 
 import sys
 import traceback
@@ -12,11 +8,14 @@ import typer
 
 from study.cli import grids as cli_grids
 from study.cli import keep as cli_keep
+from study.cli import plan as cli_plan
 from study.cli import run as cli_run
 from study.cli import studies as cli_studies
 from study.cli.help import epilog
 from study.cli.options import Commands, bind_environment, file_options, usage_problem
 from study.console import is_verbose, set_level, tell_problem
+
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells do
 
 app = typer.Typer(
     cls=Commands,
@@ -24,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_grids.app, name="grids")
-for part in (cli_run, cli_studies, cli_keep):
+for part in (cli_run, cli_plan, cli_studies, cli_keep):
     app.add_typer(part.app)
 
 
@@ -39,14 +38,16 @@ def _print_version(asked: bool) -> None:
 @app.callback(epilog=epilog("study"))
 def study(
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress and no hints: answers and problems only.")
+        bool, typer.Option("--quiet", help="Print only answers and problems, no progress and no hints.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Ray's messages too, and tracebacks of problems.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print Ray's messages too, and the tracebacks of problems.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What do weight sharing, an auxiliary loss and dropout each buy? An ablation study on Ray Tune."""
+    """Train every cell of a grid with Ray Tune, keep all results, and report what they show."""
     set_level(quiet, verbose)
 
 
@@ -59,8 +60,9 @@ def main() -> None:
     except typer.TyperException as error:
         _fail(usage_problem(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on with what is missing", 130)
+        _fail("interrupted; run the same command again to continue", INTERRUPTED)
     except Exception as error:
+        # Anything else is a bug of ours: its traceback is what a report of it needs.
         if not isinstance(error, _user_errors()):
             raise
         _fail(str(error), 2)
@@ -70,13 +72,13 @@ def main() -> None:
 def _fail(message: str, code: int) -> NoReturn:
     if is_verbose():
         traceback.print_exc()
-    if message:  # of a command without arguments it is the help, which is printed already
+    if message:  # it is empty if a command without arguments has printed its help
         tell_problem(f"study: {message}")
     sys.exit(code)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    """Return the bases of all errors that the user can mend; others are bugs, and end with a traceback."""
+    """Return the bases of all errors that the user can mend."""
     from analysis.stored import AnalysisError
     from study.errors import StudyError
     from trainables.config import TrainableError

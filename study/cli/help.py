@@ -4,13 +4,21 @@ EXIT_CODES = {
     0: "all well",
     1: "some cells failed; their rows say why",
     2: "bad input, or a storage or cluster that cannot be used",
-    130: "interrupted; the same command goes on",
+    130: "interrupted; run the same command again to continue",
+}
+
+# The exit codes of commands that may end with others than 0 and 2.
+EXIT_CODES_OF = {
+    "run": "0, 1, 2 or 130",
+    "confirm": "0, 1, 2 or 130",
+    "merge": "0, 1 (a file could not be read) or 2",
+    "remove": "0, 1 (you said no) or 2",
 }
 
 EXAMPLES = {
     "run": """
-        # Table I of the report, on this machine
-        study run --grid table1
+        # a small shipped grid, on this machine
+        study run --grid smoke
         # your own grid, kept under another name
         study run --grid mine.yaml --name second-try
         # ten more seeds; what is finished is not trained again
@@ -23,7 +31,7 @@ EXAMPLES = {
     "confirm": """
         # the chosen cells of the study full, with 20 fresh seeds
         study confirm full
-        # with fewer
+        # with fewer seeds
         study confirm full --seeds 10
     """,
     "plan": """
@@ -33,9 +41,9 @@ EXAMPLES = {
         study plan --grid full --nodes 4 --cpus 48 --gpus 4 --price 2.50
     """,
     "grids": """
-        # the grids that are shipped
+        # the grids that come with the package
         study grids
-        # begin one of your own with a shipped one
+        # begin your own grid with a shipped one
         study grids show table1 > mine.yaml
         # the JSON Schema, for an editor that completes and checks grids
         study grids schema > grid.schema.json
@@ -49,19 +57,19 @@ EXAMPLES = {
     "grids schema": """
         # a copy beside your grids
         study grids schema > grid.schema.json
-        # where the shipped one is
+        # the path of the file that comes with the package
         study grids schema --path
-        # for the grids of a model of your own
+        # for the grids of your own model
         study grids schema --model my_module:MyModel > grid.schema.json
     """,
     "list": """
         study list
-        # those in a bucket
+        # the studies in a bucket
         study list --storage s3://bucket/studies
     """,
     "status": """
         study status full
-        # follow it until no driver runs it
+        # keep showing it until no run is in progress
         study status full --watch
         # for a script
         study status full --json
@@ -69,7 +77,7 @@ EXAMPLES = {
     "analyze": """
         # the study that ran last; the report is written to reports/NAME
         study analyze
-        # tables as CSV and LaTeX alone, into a folder of your choice
+        # only the tables, as CSV and LaTeX, in a folder of your choice
         study analyze full --format csv --format tex --out tables
         # all estimates as JSON; nothing is written
         study analyze full --json
@@ -79,17 +87,17 @@ EXAMPLES = {
         study merge full ../other/studies/full --into all
     """,
     "diff": """
-        # what the second reached over the first, paired by seed
+        # how the second study differs from the first, paired by seed
         study diff full ../other/studies/full
     """,
     "export": """
-        # a row a trial, with all settings as columns
+        # one row per trial, with all settings as columns
         study export full --out full.csv
-        # a row a trial and epoch
+        # one row per trial and epoch
         study export full --out curves.parquet --epochs
     """,
     "archive": """
-        # one file, read back before it counts
+        # one file, which is read back to check it
         study archive full --out full.tar.gz
     """,
     "restore": """
@@ -98,21 +106,21 @@ EXAMPLES = {
         study restore full.tar.gz --storage s3://bucket/studies
     """,
     "remove": """
-        # asks first
+        # shows what would be lost, and asks
         study remove full
     """,
 }
 
 
 def epilog(command: str) -> str:
-    """Return what comes after the options of a command, or of all of them for the name study."""
+    """Return what comes after the options of a command, or of the whole program for the name study."""
     if command == "study":
         codes = "\n".join(f"  {code:>3}  {what}" for code, what in EXIT_CODES.items())
         return (
-            "An option that is not given is looked for in the environment, --data-dir in "
-            "STUDY_DATA_DIR, and then in the file study.toml of the working directory. "
+            "An option that is not given is looked for in the environment (for --data-dir in "
+            "STUDY_DATA_DIR), and then in the file study.toml of the working directory. "
             f"See docs/cli.md.\n\n[bold]Exit codes[/bold]\n{codes}"
         )
-    lines = [f"  {line.strip()}" for line in EXAMPLES[command].strip().splitlines()]
-    codes = {"run": "0, 1, 2 or 130", "confirm": "0, 1, 2 or 130", "merge": "0, 1 or 2"}.get(command, "0 or 2")
-    return "[bold]Examples[/bold]\n{}\n\nExit code: {}; study --help explains them.".format("\n".join(lines), codes)
+    lines = "\n".join(f"  {line.strip()}" for line in EXAMPLES[command].strip().splitlines())
+    codes = EXIT_CODES_OF.get(command, "0 or 2")
+    return f"[bold]Examples[/bold]\n{lines}\n\nExit code: {codes}; study --help explains them."

@@ -1,4 +1,4 @@
-"""The commands ``study run`` and ``study confirm``."""
+"""The commands that train: ``study run`` and ``study confirm``."""
 
 import shlex
 import sys
@@ -14,7 +14,8 @@ from study.console import notes
 from study.plan.request import RunOptions, TrainingOptions
 
 if TYPE_CHECKING:
-    from study.plan.resources import Resources
+    from analysis.load import StudyData
+    from study.plan.request import Work
 
 app = typer.Typer()
 
@@ -27,7 +28,8 @@ def run(options: RunOptions, as_json: AsJson = False) -> None:
     from study.driver.session import run_study
     from study.plan.resources import resources_for
 
-    resources, work = resources_for(options), options.resolve()
+    resources = resources_for(options)
+    work = options.resolve()
     code = run_study(work, resources, notes(as_json), given_command())
     if as_json:
         show_status(options.storage, work.store.study, False, Console(), as_json)
@@ -46,34 +48,24 @@ def confirm(
     options: TrainingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Train the chosen cells again with fresh seeds, and show selection and confirmation side by side."""
-    from analysis.stored import CONFIRMATION
+    """Train the chosen cells of a study again with fresh seeds, and compare the results with those that chose them."""
+    from analysis.load import load_study, no_cell
     from study.cli.studies import show_status
+    from study.driver.session import INTERRUPTED, train
+    from study.plan.confirmation import confirmation_of
     from study.plan.resources import resources_for
 
-    code = run_confirmation(storage, name, seeds, resources_for(options), notes(as_json), given_command())
+    resources = resources_for(options)
+    data = load_study(storage, name, no_cell)
+    work = confirmation_of(data, storage, seeds)
+    console = notes(as_json)
+    console.print(_what_is_confirmed(data, work), soft_wrap=True)
+    code = train(work, resources, console, given_command())
+    if code != INTERRUPTED:
+        _show_confirmation(data, storage, console)
     if as_json:
-        show_status(storage, name + CONFIRMATION, False, Console(), as_json)
+        show_status(storage, work.store.study, False, Console(), as_json)
     raise typer.Exit(code)
-
-
-@app.command(epilog=epilog("plan"))
-@takes(RunOptions, leave_out=("data_dir", "address", "retries", "epoch_limit", "track"))
-def plan(
-    options: RunOptions,
-    nodes: Annotated[int, typer.Option(help="How many machines to plan for.")] = 1,
-    cpus: Annotated[float | None, typer.Option(help="CPU cores of each; by default as many as this one has.")] = None,
-    gpus: Annotated[float | None, typer.Option(help="GPUs of each; by default as many as this one has.")] = None,
-    price: Annotated[float | None, typer.Option(help="Price of one machine for an hour, in any currency.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a run would train, what the study already has, and the time and cost on machines of your choice."""
-    from study.cli.plan import show_plan
-    from study.plan.forecast import machines_for
-
-    work = options.resolve()
-    machines, resources = machines_for(nodes, cpus, gpus, price, options, alone=work.grid.search is not None)
-    show_plan(work, machines, resources, Console(), as_json)
 
 
 def given_command() -> str:
@@ -81,27 +73,23 @@ def given_command() -> str:
     return shlex.join(["study", *sys.argv[1:]])
 
 
-def run_confirmation(
-    storage: str, name: str, seeds: int, resources: "Resources", console: Console, command: str
-) -> int:
-    """Train what the confirmation lacks and show it beside the study; return the exit code of ``run_study``."""
+def _what_is_confirmed(data: "StudyData", work: "Work") -> str:
+    """Say how many cells of a study are trained again, and why these."""
+    why = "no factor is tuned"
+    if "tuned" in work.grid.roles.values():
+        why = "the best by validation, and those that contrasts compare"
+    return f"{data.name}: {len(work.cells)} of {len(data.info.cells)} cells to confirm ({why})"
+
+
+def _show_confirmation(data: "StudyData", storage: str, console: Console) -> None:
+    """Print what the confirmation has so far beside the study, and what to do next."""
     import numpy as np
 
-    from analysis.load import confirmation_study, load_study, no_cell
+    from analysis.load import confirmation_study
     from analysis.output.formats import sheet_rich
     from analysis.statistics.confirmation import confirmation_sheet
-    from study.driver.session import INTERRUPTED, train
-    from study.plan.confirmation import confirmation_of
 
-    data = load_study(storage, name, no_cell)
-    work = confirmation_of(data, storage, seeds)
-    why = "the best by validation, and those of contrasts" if "tuned" in work.grid.roles.values() else "none is tuned"
-    console.print(f"{name}: {len(work.cells)} of {len(data.info.cells)} cells to confirm ({why})", soft_wrap=True)
-    code = train(work, resources, console, command)
-    if code == INTERRUPTED:
-        return code
     confirmation = confirmation_study(storage, data)
     if confirmation is not None:
         console.print(sheet_rich(confirmation_sheet(data, confirmation, np.random.default_rng(0))))
-    console.print(f"Next: study analyze {name} --storage {storage}", soft_wrap=True)
-    return code
+    console.print(f"Next: study analyze {data.name} --storage {storage}", soft_wrap=True)

@@ -1,34 +1,33 @@
 """The commands ``study list``, ``status`` and ``analyze``."""
 
-import gc
 import time
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from study.cli.completion import complete_study
 from study.cli.help import epilog
 from study.cli.options import AsJson, Storage
-from study.console import tell_problem
-from study.grid.ranges import Budget
+from study.console import tell_unreadable
+from study.plan.request import RunOptions
 from study.run_progress import describe_progress, running_cells_table
-from study.store.heartbeat import BEAT_S, PATIENCE
-from study.store.status import StudyStatus, count_trials, read_status
-from study.store.store import Store
-from study.words import format_duration
+from study.words import format_counts, format_duration
+
+if TYPE_CHECKING:
+    from study.store.status import StudyStatus
 
 app = typer.Typer()
 
+COUNTED = ("finished", "pruned", "failed")  # the statuses that people read of, in this order
+
 
 class Format(StrEnum):
-    """What a report is written as."""
+    """What a report is written as; those of analysis.output.page, which takes a second to import."""
 
     html = "html"
     md = "md"
@@ -39,148 +38,95 @@ class Format(StrEnum):
 
 
 @app.command("list", epilog=epilog("list"))
-def list_studies(storage: Storage = "studies", as_json: AsJson = False) -> None:
-    """List the studies of a storage, with their progress."""
-    from study.cli.studies import show_studies
+def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False) -> None:
+    """List the studies in a storage, with how many of their trials are done."""
+    from study.store.status import count_trials
 
-    show_studies(storage, Console(), as_json)
+    studies, console = list(count_trials(storage)), Console()
+    for study in studies:
+        tell_unreadable(study["unreadable"], f"{study['study']}: ")
+    if as_json:
+        console.print_json(data=studies, indent=1)
+    elif studies:
+        console.print(_studies_table(studies))
+    else:
+        console.print(f"No study in {storage}. To start one, run: study run --grid smoke", soft_wrap=True)
 
 
 @app.command(epilog=epilog("status"))
 def status(
-    name: Annotated[str, typer.Argument(help="The study.", autocompletion=complete_study)],
-    storage: Storage = "studies",
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it until no driver runs it.")] = False,
+    name: Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)],
+    storage: Storage = RunOptions.storage,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until no run is in progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a study is, from any machine that sees its storage: cells in flight, failures, time left."""
-    from study.cli.studies import show_status
-
+    """Show how far a study is: cells that are training, failures, time left. Any machine that sees the storage can."""
     show_status(storage, name, watch, Console(), as_json)
 
 
 @app.command(epilog=epilog("analyze"))
 def analyze(
     name: Annotated[
-        str | None, typer.Argument(help="The study; by default the one that ran last.", autocompletion=complete_study)
+        str | None,
+        typer.Argument(help="Name of the study; by default the one that ran last.", autocompletion=complete_study),
     ] = None,
-    storage: Storage = "studies",
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; by default reports/NAME.")] = None,
+    storage: Storage = RunOptions.storage,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default reports/NAME.")] = None,
     formats: Annotated[
         list[Format], typer.Option("--format", help="What to write; may be given more than once. By default all.")
     ] = list(Format),  # noqa: B006
-    as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON; write nothing.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all estimates as JSON instead, and write nothing.")
+    ] = False,
 ) -> None:
-    """Print Table I and the verdicts on the report's claims; write them with all figures and a report."""
-    from study.cli.studies import analyze_study
+    """Print what a study shows, and write a report with all its tables and figures."""
+    import gc
 
-    analyze_study(storage, name, out, [format.value for format in formats], as_json, Console())
-
-
-def show_studies(storage: str, console: Console, as_json: bool) -> None:
-    """List the studies of a storage with their trials by status."""
-    from study.console import tell_problem
-
-    studies = list(count_trials(storage))
-    for study in studies:
-        for file in study["unreadable"]:
-            tell_problem(f"{study['study']}: {file} cannot be read; run the study again to restore it")
-    if as_json:
-        console.print_json(data=studies, indent=1)
-        return
-    if not studies:
-        console.print(f"No study in {storage}; begin one with: study run --grid table1", soft_wrap=True)
-        return
-    counted = ("finished", "pruned", "failed", "missing")
-    table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
-    for study in studies:
-        table.add_row(study["study"], study["grid"], _cells(study), *(str(study[how]) for how in counted))
-    console.print(table)
-
-
-def _cells(study: dict[str, Any]) -> str:
-    """Count the cells of a study, of those that its search may come to."""
-    most = Budget.model_validate(study["search"]["budget"]).cells(study["seeds"]) if study["search"] else None
-    return f"{study['cells']}" if most is None else f"{study['cells']} of {max(most, study['cells'])}"
-
-
-def analyze_study(
-    storage: str, name: str | None, out: Path | None, formats: Sequence[str], as_json: bool, console: Console
-) -> None:
-    """Print what a study shows, as tables or as JSON; the tables come with a report in ``out``."""
-    from analysis.report import tables_on_screen
     from study.api import load
 
     gc.disable()  # a large study is ten million objects, all in use to the end: looking for others takes a second
-    study = load(name, storage, for_report=True)
+    study, console = load(name, storage, for_report=True), Console()
     if as_json:
         console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
         return
-    written = study.report(out, formats)
+
+    from analysis.report import tables_on_screen
+
+    written = study.report(out, [format.value for format in formats])
     for table in tables_on_screen(study.data, study.page):
         console.print(table)
-    for file in study.data.unreadable:
-        tell_problem(f"left out: {file} cannot be read; run the study again to restore it")
+    tell_unreadable(study.data.unreadable, "left out: ")
     console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
 
 
-def _searching(status: StudyStatus) -> str:
-    if status.search is None:
-        return ""
-    budget = Budget.model_validate(status.search["budget"]).describe()
-    return f"a search with a budget of {budget}; it has suggested {status.cells} cells so far"
+def _studies_table(studies: list[dict[str, Any]]) -> Table:
+    counted = (*COUNTED, "missing")
+    table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
+    for study in studies:
+        counts = [str(study[how]) for how in counted]
+        table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
+    return table
 
 
-def status_data(status: StudyStatus) -> dict[str, Any]:
-    """Return the status as plain JSON values."""
-    held = sum(status.trials.values())
-    return {
-        "study": status.study,
-        "planned": status.planned,
-        "search": _searching(status) or None,
-        "trials": {how: status.trials.get(how, 0) for how in ("finished", "pruned", "failed")},
-        "missing": status.planned - held,
-        "failures": [{"cell": cell, "error": error} for cell, error in status.failures],
-        "unreadable": list(status.unreadable),
-        "driver": None if status.beat is None else {**status.beat, "beat_age_s": status.beat_age_s},
-    }
+def _cell_count(study: dict[str, Any]) -> str:
+    """Count the cells of a study; those of a search as part of how many its budget allows."""
+    from study.grid.ranges import Budget
 
-
-def render_status(status: StudyStatus) -> RenderableType:
-    """Draw the status."""
-    held = sum(status.trials.values())
-    counts = [f"{status.trials[name]} {name}" for name in ("finished", "pruned", "failed") if status.trials.get(name)]
-    missing = [f"{status.planned - held} not trained yet"] if held < status.planned else []
-    lines: list[RenderableType] = [
-        Text(f"{status.study}: of {status.planned} trials " + (", ".join([*counts, *missing]) or "none"))
-    ]
-    lines += [Text(f"{status.study}: {_searching(status)}")] if status.search else []
-    lines += [Text(f"failed: {cell}: {error}", style="red") for cell, error in status.failures]
-    lines += [Text(f"{file} cannot be read; run the study again to restore it", "red") for file in status.unreadable]
-    return Group(*lines, *_driver_lines(status))
-
-
-def _driver_lines(status: StudyStatus) -> list[RenderableType]:
-    beat, age = status.beat, status.beat_age_s
-    if beat is None or age is None:
-        return [Text("No driver runs it.")]
-    who = f"process {beat['pid']} on {beat['host']}, since {beat['started_at']}"
-    if age > (PATIENCE + 1) * BEAT_S:
-        silent = f"Its driver ({who}) was last heard of {format_duration(age)} ago; if it is dead, run the study again."
-        return [Text(silent, "red")]
-    if "cells" not in beat:
-        return [Text(f"Run by {who}: starting")]
-    lines: list[RenderableType] = [
-        Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}"),
-        Text(describe_progress(beat, "cells of this run done")),
-    ]
-    if beat["running"]:
-        lines.append(running_cells_table(beat["running"]))
-    return lines
+    cells = study["cells"]
+    if not study["search"]:
+        return f"{cells}"
+    most = Budget.model_validate(study["search"]["budget"]).cells(study["seeds"])
+    return f"{cells}" if most is None else f"{cells} of {max(most, cells)}"
 
 
 def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
-    """Print the status of a study; with ``watch``, follow it until no driver runs it, as JSON in a line each time."""
+    """Print the status of a study; with ``watch``, until no run is in progress. JSON is then one line each time."""
+    from rich.live import Live
+
+    from study.store.heartbeat import BEAT_S
+    from study.store.status import read_status
+    from study.store.store import Store
+
     store = Store(storage, name)
     status = read_status(store)
     if as_json:
@@ -198,3 +144,65 @@ def show_status(storage: str, name: str, watch: bool, console: Console, as_json:
             time.sleep(BEAT_S)
             status = read_status(store)
             live.update(render_status(status), refresh=True)
+
+
+def status_data(status: "StudyStatus") -> dict[str, Any]:
+    """Return the status as plain JSON values."""
+    return {
+        "study": status.study,
+        "planned": status.planned,
+        "search": _describe_search(status) or None,
+        "trials": {how: status.trials.get(how, 0) for how in COUNTED},
+        "missing": status.planned - sum(status.trials.values()),
+        "failures": [{"cell": cell, "error": error} for cell, error in status.failures],
+        "unreadable": list(status.unreadable),
+        "driver": None if status.beat is None else {**status.beat, "beat_age_s": status.beat_age_s},
+    }
+
+
+def render_status(status: "StudyStatus") -> RenderableType:
+    """Draw the status: trials by status, what failed and why, and the run that is in progress."""
+    counts = {how: status.trials.get(how, 0) for how in COUNTED}
+    counts["not trained yet"] = max(0, status.planned - sum(status.trials.values()))
+    text = format_counts(counts) or "none"
+    lines: list[RenderableType] = [Text(f"{status.study}: {status.planned} trials: {text}")]
+    if status.search:
+        lines.append(Text(f"{status.study}: {_describe_search(status)}"))
+    for cell, error in status.failures:
+        lines.append(Text(f"failed: {cell}: {error}", style="red"))
+    for file in status.unreadable:
+        lines.append(Text(f"{file} cannot be read; run the study again to restore it", "red"))
+    return Group(*lines, *_run_in_progress(status))
+
+
+def _describe_search(status: "StudyStatus") -> str:
+    """Say how far a search is; nothing if the study has none."""
+    if status.search is None:
+        return ""
+    from study.grid.ranges import Budget
+
+    budget = Budget.model_validate(status.search["budget"]).describe()
+    return f"a search with a budget of {budget}; it has suggested {status.cells} cells so far"
+
+
+def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
+    """Draw what the driver of the study last reported."""
+    from study.store.heartbeat import BEAT_S, PATIENCE
+
+    beat, age_s = status.beat, status.beat_age_s
+    if beat is None or age_s is None:
+        return [Text("No run is in progress.")]
+    who = f"process {beat['pid']} on {beat['host']}, since {beat['started_at']}"
+    # A driver that is this late has lost the study to any other run that asks for it.
+    if age_s > (PATIENCE + 1) * BEAT_S:
+        silent = f"The run ({who}) last reported {format_duration(age_s)} ago. If it is dead, run the study again."
+        return [Text(silent, "red")]
+    if "cells" not in beat:
+        return [Text(f"Run by {who}: starting")]
+    lines: list[RenderableType] = [
+        Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}"),
+        Text(describe_progress(beat, "cells of this run done")),
+    ]
+    if beat["running"]:
+        lines.append(running_cells_table(beat["running"]))
+    return lines

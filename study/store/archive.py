@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.output.whole_file import whole_file
 from study.store.files import StoreError
+from study.store.heartbeat import Heartbeat
 from study.store.store import Store
 from study.store.study_json import STUDY_JSON
 
@@ -123,3 +124,12 @@ def restore_study(file: Path, storage: str) -> Store:
             store.folder.put(name, content)
     store.folder.put(STUDY_JSON, info)
     return store
+
+
+def remove_study(store: Store) -> None:
+    """Delete a study with all that it has; raise StoreError if it is running."""
+    with Heartbeat(store.folder):
+        for folder in (*FOLDERS, "scratch"):
+            store.folder.delete_folder(folder)
+        store.folder.delete("study.json")  # the last: as long as it is there, the removal can be repeated
+    store.folder.delete_folder("")

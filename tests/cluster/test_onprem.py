@@ -109,7 +109,7 @@ def test_up_run_submit_and_down(lab):
     again = ray(lab, "submit", CONFIG, "study/__main__.py", "--", *command.split())
     assert "nothing to train" in again
     status = lab.hosts["laptop"].run("study", "status", "own", "--storage", STORAGE)
-    assert "own: of 8 trials 8 finished" in status.stdout
+    assert "own: 8 trials: 8 finished" in status.stdout
     # Cells so long that the head cannot have trained them all before another host is ready:
     write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, **LONG)
     apart = lab.hosts["head"].run("bash", "-c", f". ~/.bashrc; study {command} --storage /tmp/apart")

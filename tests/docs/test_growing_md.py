@@ -29,9 +29,9 @@ def test_every_block_runs_and_does_what_the_page_says(tmp_path, environment):
     assert {kind for kind, _ in BLOCKS} == {"yaml", "bash", "python"}
     assert "4 completed; 2 trials of 2 cells to train" in said["study run --grid weights.yaml --seeds 3"]
     assert "6 completed; 12 trials of 4 cells to train" in said["study run --grid larger.yaml --name weights"]
-    assert "weights: 18 trials joined" in said["study merge weights laptop/weights --into all"]
+    assert "weights: 18 trials added" in said["study merge weights laptop/weights --into all"]
     assert (
-        "laptop/weights: 2 trials joined, 6 were there already" in said["study merge weights laptop/weights --into all"]
+        "laptop/weights: 2 trials added, 6 were there already" in said["study merge weights laptop/weights --into all"]
     )
     assert "All of the 6 trials in both have the same bits" in said["study diff weights laptop/weights"]
     assert "all in studies: 20 trials (20 finished)" in said["study remove all --yes"]

@@ -6,11 +6,10 @@ import sys
 
 import pytest
 from matplotlib import pyplot
-from rich.console import Console
 
 import study
 from analysis.stored import AnalysisError
-from study.cli.studies import analyze_study
+from study.cli.studies import Format, analyze
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -74,12 +73,12 @@ def test_table1_claims_and_figures(storage):
 def test_commands_say_the_same(storage, tmp_path, capsys):
     own = study.load("own", storage)
     paths = own.report(tmp_path / "by-api", ["md", "csv"])
-    analyze_study(str(storage), "own", tmp_path / "by-command", ["md", "csv"], False, Console())
+    analyze("own", str(storage), tmp_path / "by-command", [Format.md, Format.csv])
     assert {path.name: path.read_bytes() for path in paths} == {
         path.name: path.read_bytes() for path in (tmp_path / "by-command").iterdir()
     }
     capsys.readouterr()
-    analyze_study(str(storage), "own", None, [], True, Console())
+    analyze("own", str(storage), as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["contrasts"][0]["mean"] == own.contrasts()["mean"][0]
 

@@ -109,7 +109,7 @@ def test_plan_and_list_count_what_the_store_has_and_write_nothing(study, tmp_pat
     code, text, _ = study("plan", "--grid", "smoke")
     assert (code, "4 cells x 2 seeds = 8 trials; in the store: none; 8 trials of 4 cells to train" in text) == (0, True)
     assert list(tmp_path.iterdir()) == []
-    assert "No study in studies; begin one with: study run --grid table1" in study("list")[1]
+    assert "No study in studies. To start one, run: study run --grid smoke" in study("list")[1]
 
     cell = CellConfig(sharing=True, max_epochs=3)
     store = begin_smoke("smoke")
@@ -161,10 +161,10 @@ def test_plan_says_what_machines_would_take(study):
     _, text, _ = study("plan", "--grid", "full", "--nodes", "4", "--cpus", "4", "--gpus", "0", "--price", "3.6")
     # 330 trainings of 1.01 s on 16 slots are 21 s; the slowest cell, of 10 seeds, takes 15 s
     assert "on 4 x 4 cores: 16 cells at once, each with 1 cores; about 21 s to 35 s, at a price" in text
-    assert "at a price of 0.08 to 0.14, and the start of the machines, at 1.01 s a training (measured: " in text
+    assert "at a price of 0.08 to 0.14, plus the start of the machines, at 1.01 s per training (measured: " in text
     _, text, _ = study("plan", "--grid", "full", "--nodes", "2", "--cpus", "48", "--gpus", "4")
     # 33 cells over 8 GPUs
-    assert "on 2 x 48 cores and 4 GPUs: 8 packs of up to 5 cells at once, each with 1 cores and 1 GPUs" in text
+    assert "on 2 x 48 cores and 4 GPUs: 8 stacks of up to 5 cells at once, each with 1 cores and 1 GPUs" in text
     assert "no time is known for such cells on a cuda device: train one there, then plan again" in text
 
 
@@ -174,4 +174,4 @@ def test_plan_takes_the_rate_of_the_study_itself(study, make_result):
     store.write(make_result([record(seed, 3, "completed") for seed in (0, 1)], cell))
     _, text, _ = study("plan", "--grid", "smoke", "--cpus", "1", "--gpus", "0")
     assert "about 3 min 00 s to 3 min 00 s" in text
-    assert "at 30.00 s a training (measured: the 2 trainings of smoke on cpu)" in text
+    assert "at 30.00 s per training (measured: the 2 trainings of smoke on cpu)" in text

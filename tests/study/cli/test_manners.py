@@ -102,6 +102,9 @@ def test_bash_completes_commands_options_grids_and_studies(tmp_path):
     ]
 
 
+HEAVY = {"torch", "ray", "pyarrow", "pandas", "numpy", "yaml", "study.grid.grid", "study.store", "analysis"}
+
+
 @pytest.mark.parametrize("words", ["study run --grid ", "study analyze "])
 def test_completion_and_help_import_nothing_heavy(tmp_path, words):
     completing = clean(_STUDY_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))
@@ -110,7 +113,7 @@ def test_completion_and_help_import_nothing_heavy(tmp_path, words):
         done = subprocess.run([STUDY, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         assert "study.cli" in imported
-        assert not imported & {"torch", "ray", "pyarrow", "pandas", "numpy", "yaml", "study.grid", "analysis"}
+        assert not imported & HEAVY
 
 
 def clean(**more):
@@ -238,7 +241,7 @@ def test_verbose_adds_the_traceback_wherever_it_stands(study):
 
 
 def test_grids_show_gives_the_file_back_or_its_cells(study, tmp_path):
-    shipped = Path(__file__).parents[2] / "study" / "grids" / "table1.yaml"
+    shipped = Path(__file__).parents[3] / "study" / "grid" / "shipped" / "table1.yaml"
     code, text, _ = study("grids", "show", "table1")
     assert (code, text) == (0, shipped.read_text())
     assert "# The report says 1e-3 for all" in text

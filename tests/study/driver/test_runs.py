@@ -387,14 +387,14 @@ def test_a_second_driver_is_refused_and_status_shows_the_first(tmp_path, cluster
     assert (status.returncode, status.stderr) == (0, "")
     assert f"Run by process {first.pid} on" in status.stdout
     assert "nodes: 1" in status.stdout
-    assert re.search(r"of 12 trials \d+ finished, \d+ not trained yet", status.stdout)
+    assert re.search(r"12 trials: \d+ finished, \d+ not trained yet", status.stdout)
     seen += first.communicate(timeout=240)[0]
     assert first.returncode == 0, seen
     assert not (tmp_path / "own" / "driver.json").exists()
     assert_store_is_as_trained_directly(tmp_path / "own", load_grid(long_cells).cells(), range(2))
     done = study("status", "own", "--storage", tmp_path).stdout
-    assert "own: of 12 trials 12 finished" in done
-    assert "No driver runs it." in done
+    assert "own: 12 trials: 12 finished" in done
+    assert "No run is in progress." in done
 
 
 def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, long_cells, start):

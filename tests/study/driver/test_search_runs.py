@@ -59,7 +59,7 @@ def test_a_search_goes_on_with_a_larger_budget_and_is_then_over(tmp_path, cluste
     for line in study("list", "--storage", tmp_path).stdout.splitlines()[-1:]:
         assert line.split() == ["own", "own", "5", "of", "5", "10", "0", "0", "0"]
     shown = study("status", "own", "--storage", tmp_path).stdout
-    assert "own: of 10 trials 10 finished" in shown
+    assert "own: 10 trials: 10 finished" in shown
     assert "a search with a budget of 10 trainings; it has suggested 5 cells so far" in " ".join(shown.split())
 
     third = search(tmp_path, cluster, 10)

@@ -53,7 +53,7 @@ def test_a_run_on_s3(s3, grid, address, s3_server, tmp_path):
     left = {key.split("/own/")[1].split("/")[0] for key in keys if key.startswith(s3.removeprefix("s3://lab/"))}
     assert left == {"study.json", "trials", "epochs"}  # neither checkpoints nor beats stay behind
     assert re.search(r"own +own +3 +6 +0 +0 +0", study("list", "--storage", s3).stdout)
-    assert "of 6 trials 6 finished" in study("status", "own", "--storage", s3).stdout
+    assert "6 trials: 6 finished" in study("status", "own", "--storage", s3).stdout
     analysis = study("analyze", "own", "--storage", s3, "--out", tmp_path / "report", "--format", "md")
     assert analysis.returncode == 0, analysis.stderr
 

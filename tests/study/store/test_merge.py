@@ -107,13 +107,13 @@ def test_studies_of_two_machines_become_one(tmp_path, study):
 
     code, out, errors = study("merge", "lab", f"{tmp_path}/usb/lab", "--into", "all")
     assert (code, errors) == (0, "")
-    assert "lab: 5 trials joined\n" in out
+    assert "lab: 5 trials added\n" in out
     conflict = f"  {CELLS[0].trial_id(3)}: test accuracy 0.7500 kept, 0.2500 left out\n"
     assert (
-        f"{tmp_path}/usb/lab: 4 trials joined, 1 of them in place of pruned or failed ones, 1 were there already, "
+        f"{tmp_path}/usb/lab: 4 trials added, 1 of them in place of pruned or failed ones, 1 were there already, "
         f"1 were there with other numbers, which are kept:\n{conflict}" in out
     )
-    assert "all: of 16 trials 5 finished, 1 pruned, 2 failed, 8 not trained yet" in out
+    assert "all: 16 trials: 5 finished, 1 pruned, 2 failed, 8 not trained yet" in out
     info = Store("studies", "all").read_info()
     assert (info.study, info.seeds, info.runs) == (
         "all",
@@ -128,7 +128,7 @@ def test_studies_of_two_machines_become_one(tmp_path, study):
 
     merged = files("studies/all")
     code, out, _ = study("merge", "lab", f"{tmp_path}/usb/lab", "--into", "all")
-    assert (code, out.count(" 0 trials joined")) == (0, 2)
+    assert (code, out.count(" 0 trials added")) == (0, 2)
     assert files("studies/all") == merged
 
 
@@ -148,7 +148,7 @@ def test_an_interrupted_merge_is_finished_by_the_same_command(study):
     assert len(rows(Store("studies", "all"))[0]) < 8
     obstacle.rmdir()
     code, out, _ = study("merge", "lab", "--into", "all")
-    assert (code, "all: of 8 trials 8 finished" in out) == (0, True)
+    assert (code, "all: 8 trials: 8 finished" in out) == (0, True)
     merged = {path.relative_to("studies/all"): content for path, content in files("studies/all").items()}
     whole = {path.relative_to("studies/whole"): content for path, content in files("studies/whole").items()}
     assert {k: v for k, v in merged.items() if k.suffix == ".parquet"} == {
@@ -167,7 +167,7 @@ def test_a_damaged_part_is_left_out_and_named(study):
     assert code == 1
     assert f"  trials/{first.name} cannot be read and is left out\n" in out
     assert f"  epochs/{second.name} cannot be read and is left out\n" in out
-    assert "of 8 trials 8 not trained yet" in out
+    assert "8 trials: 8 not trained yet" in out
 
 
 OTHER_CONTRAST = [{"name": "c", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]

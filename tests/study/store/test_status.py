@@ -55,9 +55,9 @@ def test_trials_are_counted_and_failures_named(store):
     assert (status.planned, status.trials) == (8, {"finished": 2, "pruned": 2, "failed": 2})
     assert status.failures == (("sharing on, aux_weight 0", "RuntimeError: worker lost"),)
     text = shown(status)
-    assert "abc: of 8 trials 2 finished, 2 pruned, 2 failed, 2 not trained yet\n" in text
+    assert "abc: 8 trials: 2 finished, 2 pruned, 2 failed, 2 not trained yet\n" in text
     assert "failed: sharing on, aux_weight 0: RuntimeError: worker lost\n" in text
-    assert "No driver runs it." in text
+    assert "No run is in progress." in text
 
 
 def test_a_running_study_shows_its_driver_and_cells_in_flight(store):
@@ -76,8 +76,8 @@ def test_a_run_that_has_just_begun_says_so(store):
 def test_a_silent_driver_is_named(store):
     beat(store, age_s=90, **REPORT)
     text = shown(read_status(store))
-    assert "was last heard of 1 min 3" in text
-    assert "if it is dead, run the study again" in text
+    assert "last reported 1 min 3" in text
+    assert "If it is dead, run the study again" in text
     assert "running cell" not in text
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_named(store, tmp_path):
 
 def test_watching_ends_when_no_driver_runs_it(store, capsys):
     show_status(store.storage, "abc", watch=True, console=Console(width=200))
-    assert "of 8 trials" in capsys.readouterr().out
+    assert "abc: 8 trials: " in capsys.readouterr().out
 
 
 def test_an_unknown_study_is_refused(tmp_path):
