@@ -1,0 +1,154 @@
+"""Studies, archives and files of options from version 0.1.0: they go on working.
+
+tests/data has a study that the last commit before the three buildings wrote (``before.yaml`` is its grid, of four cells
+and two seeds), its archive, and the JSON that ``study analyze`` of then printed of it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study.grid.load import load_grid
+from study.store.store import Store
+from tests.study.driver.test_runs import assert_rows_are_as_trained_directly
+from tests.study.driver.test_runs import study as study_in_a_process
+
+DATA = Path(__file__).parents[1] / "data"
+GRID = DATA / "before.yaml"
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """A storage with the study of before."""
+    return Path(shutil.copytree(DATA / "studies-0.1.0", tmp_path / "studies"))
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def figures(value, at=()):
+    """All numbers, switches and ids of some JSON by their place: everything but prose, which may be worded anew."""
+    if isinstance(value, dict):
+        return {place: leaf for key, of in value.items() for place, leaf in figures(of, (*at, key)).items()}
+    if isinstance(value, list):
+        return {place: leaf for index, of in enumerate(value) for place, leaf in figures(of, (*at, index)).items()}
+    return {} if isinstance(value, str) and at[-1] not in ("cell_id", "state") else {at: value}
+
+
+def assert_analysed_as_before(text):
+    now, before = figures(json.loads(text)), figures(json.loads((DATA / "before.json").read_text()))
+    assert len(before) > 300
+    numbers = {at for at, value in before.items() if isinstance(value, float)}
+    assert {at: now[at] for at in numbers} == pytest.approx({at: before[at] for at in numbers}, rel=1e-9, abs=1e-12)
+    assert {at: now.get(at) for at in before.keys() - numbers} == {at: before[at] for at in before.keys() - numbers}
+
+
+def test_a_store_of_before_is_read_and_analysed_with_the_same_numbers(study, studies):
+    assert "of 8 trials 8 finished" in study("status", "before")[1]
+    (listed,) = json.loads(study("list", "--json")[1])
+    assert (listed["study"], listed["finished"], listed["missing"], listed["unreadable"]) == ("before", 8, 0, [])
+    code, text, errors = study("analyze", "before", "--json")
+    assert (code, errors) == (0, "")
+    assert_analysed_as_before(text)
+    before = Store(str(studies), "before")
+    assert before.repair() == []
+    assert files(studies) == files(DATA / "studies-0.1.0")
+
+
+def test_an_archive_of_before_is_restored_and_written_again_byte_by_byte(study, studies, tmp_path):
+    code, out, errors = study("restore", str(DATA / "before.tar.gz"), "--storage", "others")
+    assert (code, errors) == (0, "")
+    assert "8 finished" in out
+    assert files(tmp_path / "others") == files(studies)
+    assert study("archive", "before", "--out", "again.tar.gz", "--storage", "others")[0] == 0
+    assert study("restore", "again.tar.gz", "--storage", "third")[0] == 0
+    assert files(tmp_path / "third") == files(studies)
+
+
+def test_a_store_of_before_is_merged(study, studies):
+    code, out, errors = study("merge", "before", "--into", "both")
+    assert (code, errors) == (0, "")
+    assert "of 8 trials 8 finished" in out
+    (rows, old) = (Store(str(studies), name).read_trials()[0] for name in ("both", "before"))
+    assert sorted(rows, key=lambda row: row["trial_id"]) == sorted(old, key=lambda row: row["trial_id"])
+    assert Store(str(studies), "both").read_epochs().num_rows == Store(str(studies), "before").read_epochs().num_rows
+    assert_analysed_as_before(study("analyze", "both", "--json")[1])
+
+
+def test_a_study_toml_of_before_still_works(study, tmp_path, studies):
+    """Every option that 0.1.0 took from the file, at the top for all commands and in the tables of some."""
+    (tmp_path / "study.toml").write_text(
+        f"""
+grid = "{GRID}"
+storage = "studies"
+seeds = 3
+scheduler = "none"
+cpus-per-trial = 1
+cells-per-trial = 1
+
+[run]
+name = "before"
+data = "mnist5k"
+data-dir = "data"
+gpus-per-trial = 0
+retries = 1
+epoch-limit = 60
+track = ["tensorboard"]
+
+[confirm]
+seeds = 4
+
+[plan]
+name = "before"
+nodes = 1
+cpus = 2
+gpus = 0
+price = 0.5
+
+[analyze]
+format = ["csv"]
+out = "report"
+
+[export]
+epochs = true
+
+[grids.show]
+cells = true
+"""
+    )
+    code, text, errors = study("plan", "--json")
+    assert (code, errors) == (0, "")
+    planned = json.loads(text)
+    assert (planned["study"], planned["seeds"], planned["to_train"]) == ("before", 3, 4)
+    assert study("analyze", "before")[0] == 0
+    assert {path.suffix for path in (tmp_path / "report").rglob("*") if path.is_file()} >= {".csv"}
+    assert study("export", "before", "--out", "rows.csv")[0] == 0
+    assert "epoch" in pd.read_csv(tmp_path / "rows.csv")
+    assert load_grid(str(GRID)).cells()[0].cell_id in study("grids", "show", str(GRID))[1]
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_study_of_before_is_resumed_with_a_third_seed(studies, cluster):
+    old = files(studies / "before")
+    arguments = ("--grid", GRID, "--seeds", 3, "--storage", studies)
+    run = study_in_a_process("run", *arguments, address=cluster.address)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "in the store: 8 completed; 4 in 4 cells to train" in run.stdout
+
+    now = files(studies / "before")
+    assert all(now[name] == content for name, content in old.items() if name != "study.json")
+    before, info = json.loads(old["study.json"]), json.loads(now["study.json"])
+    assert info["seeds"] == [0, 1, 2]
+    assert [cell["cell_id"] for cell in info["cells"]] == [cell["cell_id"] for cell in before["cells"]]
+    assert info["runs"][: len(before["runs"])] == before["runs"]
+    assert len(info["runs"]) == len(before["runs"]) + 1
+
+    trials, epochs = (pd.read_parquet(studies / "before" / kind) for kind in ("trials", "epochs"))
+    assert len(trials) == 12
+    new = trials[trials["seed"] == 2], epochs[epochs["seed"] == 2]
+    assert_rows_are_as_trained_directly(*new, load_grid(str(GRID)).cells(), (2,))
