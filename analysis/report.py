@@ -1,33 +1,29 @@
-"""What the report of a study contains; page.py writes it."""
+"""What the report of a study contains; ``analysis.output.page`` writes it."""
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.table import Table
 
-from analysis.course_report.claims import claims_rich
-from analysis.course_report.companions import crossed_study
-from analysis.course_report.sections import QUESTION, figures, is_replication, networks, verdicts
-from analysis.course_report.table1 import table1_data, table1_rich
+from analysis.course_report.chapters import chapters_for, companions_of
 from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
 from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
 from analysis.figures.search import draw_history, draw_importance, draw_slice, slice_data
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
-from analysis.output.page import BEST, FORMATS, Page, Panels, Section, make_picture, write_page
+from analysis.output.page import BEST, FORMATS, Page, Panels, Picture, Section, make_picture, write_page
 from analysis.output.sheet import Sheet, interval, percent
 from analysis.statistics.cell_table import cells_sheet
-from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
+from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
 from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.statistics.intervals import estimate
 from analysis.statistics.search_summary import (
     FEWEST,
+    TriedCell,
     best_in_words,
     history_data,
     history_sheet,
@@ -35,23 +31,28 @@ from analysis.statistics.search_summary import (
     importance_sheet,
 )
 from analysis.statistics.selection import best_cell
+from analysis.statistics.sources import facts_of, warnings_of
 
 BOOTSTRAP_SEED = 0  # the same study gives the same intervals
 IMPORTANCE = (
-    "Importance is about the ranges as they were given: a setting that ruins everything at one end of its range is "
-    "important, also where all good cells have the same value of it, and one with a narrow range never is. It is "
-    "estimated from the complete cells, which are most where the search went."
+    "Importance is about the ranges as they were given. A setting that ruins everything at one end of its range is "
+    "important, even if all good cells have the same value of it; a setting with a narrow range never is. Importance "
+    "is estimated from the complete cells, most of which are where the search went."
 )
-WARNINGS = 50  # cells that are named; more are counted
+CONFIRMATION = (
+    "The cells were chosen for their validation accuracy, so that figure is partly luck. Test accuracy was not used to "
+    "choose. Fresh seeds take the luck out of both."
+)
+ON_SCREEN = ("contrasts", "effects", "cells")
 
 
 def write_report(
     data: StudyData, related: Mapping[str, StudyData], out: Path, formats: Collection[str] = FORMATS
 ) -> list[Path]:
-    """Write the report of a study and the files it is made of into a folder, made where missing; return their paths.
+    """Write the report of a study and its files into a folder, which is made if missing; return their paths.
 
-    ``related`` are the studies that ``related_studies`` returns. The same rows give the same bytes. Raises
-    AnalysisError for an unknown format and where the folder cannot be written.
+    ``related`` are the studies that ``related_studies`` returns. The same rows give the same bytes.
+    Raises AnalysisError for an unknown format, and if the folder cannot be written.
     """
     return write_page(report_page(data, related), out, formats)
 
@@ -59,41 +60,35 @@ def write_report(
 def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
     """Return the other studies of the storage that a study's report draws on, if they have a finished trial.
 
-    ``confirmation`` trained its chosen cells again; ``crossed`` is the one that the course report needs beside it.
-    They have no epochs. Raises AnalysisError for a storage that cannot be read.
+    ``confirmation`` trained the study's chosen cells again; its chapters name the others. They have no
+    epochs. Raises AnalysisError if the storage cannot be read.
     """
-    found = {
-        "confirmation": confirmation_study(storage, data),
-        "crossed": companion(storage, crossed_study(data)),
-    }
+    found = {"confirmation": confirmation_study(storage, data)}
+    for what, name in companions_of(data).items():
+        found[what] = companion(storage, name)
     return {what: study for what, study in found.items() if study is not None}
 
 
 def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     """Put the report together."""
+    # All sections draw from one generator, in the order of the page: the order is part of the numbers.
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    summary = _best_in_words(data)
-    first: list[Section | None] = []
-    then: list[Section | None] = []
-    last: list[Section | None] = []
+    chapters = chapters_for(data, related)
     question = str(data.info.description)
-    if is_replication(data):
-        question = QUESTION
-        summary, first = verdicts(data, related.get("crossed", data), rng)
-        last = [networks(data)]
-    effects = _effects(data, rng)
-    if is_replication(data):
-        then = figures(data, rng)
-    sections = [
-        *first,
-        _search(data),
-        effects,
-        *then,
-        _confirmation(data, related.get("confirmation"), rng),
-        _curves(data),
-        *last,
-        Section("Every cell", (), (cells_sheet(data, rng),)),
-    ]
+    sections: list[Section | None] = []
+    if chapters is None:
+        summary = _best_in_words(data)
+    else:
+        question = chapters.question
+        summary, opening = chapters.opening(rng)
+        sections += opening
+    sections += [_search(data), _effects(data, rng)]
+    if chapters is not None:
+        sections += chapters.figures(rng)
+    sections += [_confirmation(data, related.get("confirmation"), rng), _curves(data)]
+    if chapters is not None:
+        sections += chapters.closing()
+    sections.append(Section("Every cell", (), (cells_sheet(data, rng),)))
     return Page(
         title=f"Study {data.name}",
         question=question,
@@ -108,7 +103,9 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
     best = best_cell(summarise_cells(data))
     if best is None:
         return ()
-    found = estimate(by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float), np.random.default_rng(0))
+    accuracies = by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float)
+    found = estimate(accuracies, np.random.default_rng(0))
+    # One seed has no interval.
     reach = "" if found.n < 2 else f" ({interval(found.low, found.high)})"
     return (
         f"The best cell {BEST}, {describe_settings(best, data.info.roles)}, has a test accuracy of "
@@ -117,152 +114,129 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
 
 
 def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
-    """Return the tables that the terminal shows of a report."""
-    if is_replication(data):
-        return [claims_rich(sheets_of(page)["claims"]), table1_rich(table1_data(data))]
-    return [sheet_rich(sheet) for name, sheet in sheets_of(page).items() if name in ("contrasts", "effects", "cells")]
+    """Return the tables of a report that the terminal shows."""
+    sheets = sheets_of(page)
+    chapters = chapters_for(data, {})
+    if chapters is not None:
+        return chapters.tables_on_screen(sheets)
+    return [sheet_rich(sheets[name]) for name in sheets if name in ON_SCREEN]
 
 
 def _search(data: StudyData) -> Section | None:
-    if data.info.search is None or not (tried := history_data(data)):
+    if data.info.search is None:
         return None
-    importances, ranges = importance_data(data), data.info.ranges
-    infos = [slice_data(tried, setting, given) for setting, given in ranges.items()]
-    pictures = [
-        make_picture(
-            "search",
-            "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
-            "Mean over seeds at a cell's last epoch.",
-            Panels([tried], draw_history, (6.4, 3.8)),
-        ),
-        make_picture(
-            "slices",
-            "Mean validation accuracy against each of the searched settings",
-            "All cells against each searched setting; the other settings differ too.",
-            Panels(infos, draw_slice, (3.6, 3.0), columns=min(3, len(infos))),
-        ),
-    ]
+    tried = history_data(data)
+    if not tried:
+        return None
+    importances = importance_data(data)
+    pictures = _search_pictures(data, tried)
+    sheets = [history_sheet(data, tried)]
+    words = f"Importance is not estimated: fewer than {FEWEST} cells are complete."
     if importances:
+        words = IMPORTANCE
+        sheets.append(importance_sheet(data, importances))
         pictures.append(
             make_picture(
                 "importance",
                 "How much of the variance of validation accuracy each searched setting accounts for",
-                "What the settings account for, each by itself or, where they interact, in part.",
+                "What each setting accounts for: by itself, or in part if settings interact.",
                 Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
             )
         )
-    sheets = [history_sheet(data, tried), *([importance_sheet(data, importances)] if importances else [])]
-    words = IMPORTANCE if importances else f"Of importance nothing is said: fewer than {FEWEST} cells are complete."
     return Section("The search", (best_in_words(data, tried), words), tuple(sheets), tuple(pictures))
 
 
+def _search_pictures(data: StudyData, tried: tuple[TriedCell, ...]) -> list[Picture]:
+    slices = [slice_data(tried, setting, given) for setting, given in data.info.ranges.items()]
+    history = make_picture(
+        "search",
+        "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
+        "Mean over seeds at a cell's last epoch.",
+        Panels([tried], draw_history, (6.4, 3.8)),
+    )
+    against = make_picture(
+        "slices",
+        "Mean validation accuracy against each of the searched settings",
+        "All cells against each searched setting; the other settings differ too.",
+        Panels(slices, draw_slice, (3.6, 3.0), columns=min(3, len(slices))),
+    )
+    return [history, against]
+
+
 def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
-    contrasts, effects, anova = contrasts_data(data, rng), main_effects_data(data, rng), anova_data(data)
-    if not (contrasts or effects):
+    contrasts = contrasts_data(data, rng)
+    effects = main_effects_data(data, rng)
+    anova = anova_data(data)
+    if not contrasts and not effects:
         return None
-    sheets = [contrasts_sheet(contrasts)] if contrasts else []
-    sheets += [effects_sheet(effects)] if effects else []
-    sheets += [anova_sheet(anova)] if anova.rows else []
-    rows, left_out = effects_data(effects, contrasts), max(0, len(effects) - MAIN_ROWS)
+    sheets = []
+    if contrasts:
+        sheets.append(contrasts_sheet(contrasts))
+    if effects:
+        sheets.append(effects_sheet(effects))
+    if anova.rows:
+        sheets.append(anova_sheet(anova))
+    rows = effects_data(effects, contrasts)
     caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
+    # A figure that leaves rows out says so.
+    if len(effects) > MAIN_ROWS:
+        caption += f" The {MAIN_ROWS} largest main effects are shown; {len(effects) - MAIN_ROWS} are left out."
     picture = make_picture(
         "effects",
         "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
-        caption + (f" The {MAIN_ROWS} largest main effects; {left_out} are left out." if left_out else ""),
+        caption,
         Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows))),
     )
-    return Section("Effects", (anova.note,) if anova.note else (), tuple(sheets), (picture,))
+    return Section("Effects", tuple(filter(None, [anova.note])), tuple(sheets), (picture,))
 
 
 def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.random.Generator) -> Section | None:
     if confirmation is None:
         return None
-    text = (
-        "What was chosen because it was best was lucky too, by the figure that chose it: validation accuracy. Test "
-        "accuracy chose nothing. Fresh seeds take the luck out of both."
-    )
-    return Section("Confirmation", (text,), (confirmation_sheet(data, confirmation, rng),))
+    return Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, confirmation, rng),))
 
 
 def _curves(data: StudyData) -> Section | None:
     infos = curves_data(data)
     if not infos:
         return None
-    left_out = len(data.info.cells) - len(shown_cells(data))
-    rest = (
-        f" Of each combination the {CURVES} best cells {BEST}, of the {PANELS} combinations with the best; {left_out} "
-        "cells are left out."
+    caption = (
+        "Mean over seeds, with the range of the middle half of the seeds. A seed that has ended keeps its last value; "
+        "a cross marks where a cell was pruned."
     )
+    # A figure that leaves cells out says so.
+    if left_out := len(data.info.cells) - len(shown_cells(data)):
+        caption += (
+            f" For the {PANELS} combinations with the best cells, the {CURVES} best cells {BEST} of each are shown; "
+            f"{left_out} cells are left out."
+        )
     picture = make_picture(
         "curves",
-        "Validation accuracy by epoch, a line a cell, a panel for each combination of the scientific factors",
-        "Mean over seeds and the range of the middle half; a seed that has ended keeps its last value, a cross marks "
-        "where a cell was pruned." + (rest if left_out else ""),
-        Panels(infos, draw_curves, (5.0, 3.6), columns=2 if len(infos) > 1 else 1),
+        "Validation accuracy by epoch, one line per cell, one panel per combination of the scientific factors",
+        caption,
+        Panels(infos, draw_curves, (5.0, 3.6), columns=min(2, len(infos))),
     )
     return Section("Learning curves", (), (), (picture,))
 
 
-def warnings_of(data: StudyData) -> Iterable[str]:
-    """Name the cells that are not complete and the files that cannot be read."""
-    cells = summarise_cells(data)
-    incomplete = cells[cells["state"] != "complete"]
-    for cell in incomplete.head(WARNINGS).to_dict("records"):
-        error = f" ({cell['error']})" if cell["state"] == "failed" and isinstance(cell["error"], str) else ""
-        yield f"Not complete, so no part of any mean: {describe_settings(cell, data.info.roles)}: " + (
-            f"{describe_state(cell)}{error}"
-        )
-    if rest := incomplete["state"].iloc[WARNINGS:].value_counts().to_dict():
-        counts = ", ".join(f"{count} {state}" for state, count in rest.items())
-        yield f"Not complete either: {counts}. The table of all cells, as CSV, names them."
-    for file in data.unreadable:
-        yield f"Cannot be read and is left out: {file}. Running the study again restores it."
-
-
-def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
-    """Tell where the numbers come from: grid, trials, times, protocol, and the last run's code and machine."""
-    cells, seeds = [cell["cell_id"] for cell in data.info.cells], data.info.seeds
-    trials = data.trials[data.trials["cell_id"].isin(cells) & data.trials["seed"].isin(seeds)]
-    yield "grid", f"{data.info.grid}, {len(cells)} cells of {len(seeds)} seeds"
-    yield "trials", _trial_counts(trials, len(cells) * len(seeds))
-    if "train_time_s" in trials and trials["train_time_s"].notna().any():
-        yield "training time", f"{_duration(trials['train_time_s'].sum())}, added up over the trials"
-    if "started_at" in trials and trials["started_at"].notna().any():
-        span = trials["finished_at"].max() - trials["started_at"].min()
-        yield "wall time", f"{_duration(span.total_seconds())}, from the first start to the last end"
-    for setting, value in data.info.protocol.items():
-        yield setting.replace("_", " "), str(value)
-    for fact, value in (data.info.runs or [{}])[-1].items():
-        yield f"last run, {fact.replace('_', ' ')}", _one_line(value)
-
-
-def _trial_counts(trials: pd.DataFrame, planned: int) -> str:
-    """Count the trials by status, the most frequent first, and those of the planned ones that have no row."""
-    counts = trials["status"].value_counts().to_dict()
-    counts["not run"] = planned - len(trials)
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + f"; {planned} planned"
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
-
-
-def _one_line(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return str(value)
-
-
 def sheets_of(page: Page) -> dict[str, Sheet]:
     """Return every sheet of the report by its name."""
-    return {sheet.name: sheet for section in page.sections for sheet in section.sheets}
+    sheets: dict[str, Sheet] = {}
+    for section in page.sections:
+        sheets |= {sheet.name: sheet for sheet in section.sheets}
+    return sheets
 
 
 def estimates_of(page: Page) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the raw rows of every sheet by its name, for machines; NaN becomes None."""
-    return {name: [_plain(row) for row in sheet.rows] for name, sheet in sheets_of(page).items()}
+    """Return the raw rows of every sheet by its name, for programs; NaN becomes None."""
+    return {name: list(map(_plain, sheet.rows)) for name, sheet in sheets_of(page).items()}
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-    return {name: None if value != value else value for name, value in plain.items()}
+    """Turn numpy's values into Python's, which JSON can write."""
+    plain = {}
+    for name, value in row.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        # NaN is the only value that is not equal to itself.
+        plain[name] = None if value != value else value
+    return plain

@@ -8,25 +8,29 @@ from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.intervals import estimate
 
+# By metric: what it measures, and the report's figure, a fraction.
+FIGURES = {
+    "test_digit_accuracy": ("digits", CLASSIFIER_DIGITS),
+    "test_accuracy": ("pairs, by rule: the likeliest digits are compared", CLASSIFIER_PAIRS),
+    "test_accuracy_by_probability": ("pairs, by the probability that the first is not the larger", None),
+}
+
 
 def classifier_sheet(data: StudyData, rng: np.random.Generator) -> Sheet | None:
-    """Show what the digit classifiers reach, by rule and by probability; None without a complete one."""
+    """Show what the digit classifiers reach, by rule and by probability; None if no classifier is complete."""
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "classifier") & (cells["state"] == "complete")]
-    figures = {
-        "test_digit_accuracy": ("digits", CLASSIFIER_DIGITS),
-        "test_accuracy": ("pairs, by rule: the likeliest digits are compared", CLASSIFIER_PAIRS),
-        "test_accuracy_by_probability": ("pairs, by the probability that the first is not the larger", None),
-    }
     rows = []
     for cell in cells.to_dict("records"):
-        for metric, (words, reported) in figures.items():
+        for metric, (words, reported) in FIGURES.items():
             values = by_seed(data, metric).loc[cell["cell_id"]].to_numpy(float)
-            if not np.isnan(values).any():
-                found = estimate(values, rng)
-                row = {"cell_id": cell["cell_id"], "cell": describe_settings(cell, ("dropout", "learning_rate"))}
-                row |= {"metric": metric, "words": words, "n": found.n, "mean": found.mean, "std": found.std}
-                rows.append(row | {"low": found.low, "high": found.high, "reported": reported})
+            # Older stores lack the accuracy by probability.
+            if np.isnan(values).any():
+                continue
+            found = estimate(values, rng)
+            row = {"cell_id": cell["cell_id"], "cell": describe_settings(cell, ("dropout", "learning_rate"))}
+            row |= {"metric": metric, "words": words, "n": found.n, "mean": found.mean, "std": found.std}
+            rows.append(row | {"low": found.low, "high": found.high, "reported": reported})
     if not rows:
         return None
     return Sheet(

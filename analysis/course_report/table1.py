@@ -1,7 +1,8 @@
-"""Table I of the report from a study's rows, and the tables beside it."""
+"""Table I of the course report from a study's rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -19,17 +20,18 @@ from analysis.course_report.reported import (
 )
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, percent
-from analysis.statistics.cells import describe_settings, describe_state, summarise_cells
+from analysis.statistics.cells import describe_settings, describe_state, format_setting, summarise_cells
 from analysis.statistics.selection import best_cell
 
 CAPTION = (
-    "Test accuracy in percent of the last epoch's network: mean ± standard deviation over n seeds; "
-    f"the report's over {ROUNDS} rounds."
+    "Test accuracy in percent at the last epoch: mean ± standard deviation over n seeds; "
+    f"the report's is over {ROUNDS} rounds."
 )
 SETTINGS = ("aux_weight", "dropout", "learning_rate")
-ABSENT = 20  # cells that people read of in a note to Table I
+LISTED = 20  # a note to Table I names no more cells than that
 SELECTION = (
-    "Where cells competed, the one with the highest mean validation accuracy is shown; test accuracy chose none."
+    "If cells competed, the one with the highest mean validation accuracy is shown; test accuracy was not used to "
+    "choose."
 )
 
 
@@ -37,10 +39,10 @@ SELECTION = (
 class Table1Entry:
     """One of the six entries. Accuracies are fractions in [0, 1].
 
-    ``chosen`` holds the chosen cell's ``cell_id``, SETTINGS, and every other factor in which the candidates differ.
-    Where no candidate is complete it is empty, ``mean`` and ``std`` are None, ``n`` is 0, and ``state`` says why; else
-    ``state`` is ``complete``. ``std`` is None for one seed. ``competed`` and ``weights`` count the complete candidate
-    cells and their different auxiliary weights.
+    ``chosen`` holds the chosen cell's ``cell_id``, SETTINGS, and every other factor in which the
+    candidates differ. ``state`` is ``complete``; or, if no candidate is complete, it says why: then
+    ``chosen`` is empty, ``mean`` and ``std`` are None and ``n`` is 0. ``std`` is None for one seed.
+    ``competed`` and ``weights`` count the complete candidates and their different auxiliary weights.
     """
 
     row: str
@@ -67,8 +69,8 @@ class Table1:
 def table1_data(data: StudyData) -> Table1:
     """Choose a cell for each entry and return its estimates.
 
-    The complete cells of an entry, which differ in auxiliary weight and perhaps in further settings, compete by mean
-    validation accuracy; of equals, the smaller weight wins. Test accuracy has no part in it.
+    The complete cells of an entry, which differ in auxiliary weight and perhaps in other settings,
+    compete by mean validation accuracy; of equals, the smaller weight wins. Test accuracy is not used.
     """
     cells = summarise_cells(data)
     cells = cells[cells["model"] == "comparator"]
@@ -80,18 +82,25 @@ def table1_data(data: StudyData) -> Table1:
     factors = list(dict.fromkeys([*SETTINGS, *data.info.roles]))
     notes = [SELECTION]
     entries = []
-    for row in ROWS:
-        for sharing in (False, True):
-            candidates = cells[conditions[row] & (cells["sharing"] == sharing)]
-            differ = [name for name in factors if candidates[name].nunique() > 1]
-            entries.append(_entry(row, sharing, candidates, differ))
-            absent = candidates[candidates["state"] != "complete"]
-            if len(candidates) > 1 and len(absent):
-                first = absent.head(ABSENT).to_dict("records")
-                listed = "; ".join(f"{describe_settings(cell, differ)} ({describe_state(cell)})" for cell in first)
-                listed += f"; and {len(absent) - ABSENT} more" if len(absent) > ABSENT else ""
-                notes.append(f"Did not compete for {_place(entries[-1])}: {listed}.")
+    for row, sharing in product(ROWS, (False, True)):
+        candidates = cells[conditions[row] & (cells["sharing"] == sharing)]
+        differ = [name for name in factors if candidates[name].nunique() > 1]
+        entries.append(_entry(row, sharing, candidates, differ))
+        # A single candidate's state stands in the table itself.
+        absent = candidates[candidates["state"] != "complete"]
+        if len(candidates) > 1 and len(absent):
+            notes.append(f"Did not compete for {_place(entries[-1])}: {_listed(absent, differ)}.")
     return Table1(data.name, tuple(entries), tuple(notes))
+
+
+def _listed(cells: pd.DataFrame, names: Sequence[str]) -> str:
+    """Name the first LISTED cells with their states, and count the others."""
+    texts = []
+    for cell in cells.head(LISTED).to_dict("records"):
+        texts.append(f"{describe_settings(cell, names)} ({describe_state(cell)})")
+    if len(cells) > LISTED:
+        texts.append(f"and {len(cells) - LISTED} more")
+    return "; ".join(texts)
 
 
 def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
@@ -116,7 +125,7 @@ def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str])
 
 
 def _place(entry: Table1Entry) -> str:
-    return f"{entry.row}, sharing {'on' if entry.sharing else 'off'}"
+    return f"{entry.row}, sharing {format_setting(entry.sharing)}"
 
 
 def _numbers(entry: Table1Entry) -> str:
@@ -132,17 +141,14 @@ def _reported(entry: Table1Entry) -> str:
 
 
 def _settings(entry: Table1Entry) -> str:
-    """Name the chosen cell by what is not off, and how many it was the best of; empty where there is none."""
-    off = {name for name in ("aux_weight", "dropout") if entry.chosen.get(name) == 0}
-    text = describe_settings(entry.chosen, [name for name in entry.chosen if name not in {"cell_id", *off}])
+    """Name the chosen cell by what is not off, and how many it was the best of; empty if there is none."""
+    unsaid = {"cell_id"}
+    unsaid |= {name for name in ("aux_weight", "dropout") if entry.chosen.get(name) == 0}
+    text = describe_settings(entry.chosen, [name for name in entry.chosen if name not in unsaid])
     if entry.competed > 1:
         kind = "weights" if entry.competed == entry.weights else "cells"
         text += f"; best of {entry.competed} {kind}"
     return text
-
-
-def _by_row(table: Table1) -> list[tuple[Table1Entry, Table1Entry]]:
-    return list(zip(table.entries[::2], table.entries[1::2], strict=True))
 
 
 def table1_rich(table: Table1) -> Table:
@@ -151,32 +157,19 @@ def table1_rich(table: Table1) -> Table:
     drawn = Table(title=Text(f"Table I of {table.study}"), caption=caption, caption_justify="left", show_lines=True)
     for heading in ("", "sharing off", "sharing on"):
         drawn.add_column(heading)
-    for entries in _by_row(table):
-        texts = [Text("\n".join(filter(None, (_numbers(e), f"report {_reported(e)}", _settings(e))))) for e in entries]
-        drawn.add_row(entries[0].row, *texts)
+    # The entries come in pairs, sharing off and on, which are the two columns.
+    for off, on in zip(table.entries[::2], table.entries[1::2], strict=True):
+        drawn.add_row(off.row, _lines(off), _lines(on))
     return drawn
 
 
+def _lines(entry: Table1Entry) -> Text:
+    lines = (_numbers(entry), f"report {_reported(entry)}", _settings(entry))
+    return Text("\n".join(filter(None, lines)))
+
+
 def table1_sheet(table: Table1) -> Sheet:
-    """Put the table into rows, one an entry."""
-    rows = tuple(
-        {
-            "row": entry.row,
-            "sharing": entry.sharing,
-            "state": entry.state,
-            "n": entry.n,
-            "test_accuracy_mean": entry.mean,
-            "test_accuracy_std": entry.std,
-            "reported_mean": round(entry.reported.mean / 100, 4),
-            "reported_std": round(entry.reported.std / 100, 4),
-            "reported_n": entry.reported.n,
-            "cells_competed": entry.competed,
-            "weights_competed": entry.weights,
-            **dict.fromkeys(("cell_id", *SETTINGS)),
-            **entry.chosen,
-        }
-        for entry in table.entries
-    )
+    """Put the table into rows, one per entry."""
     entries = {(entry.row, entry.sharing): entry for entry in table.entries}
 
     def entry_of(row: Mapping[str, Any]) -> Table1Entry:
@@ -188,11 +181,30 @@ def table1_sheet(table: Table1) -> Sheet:
         caption=CAPTION,
         columns=(
             Column("", lambda row: row["row"]),
-            Column("sharing", lambda row: "on" if row["sharing"] else "off"),
+            Column("sharing", lambda row: format_setting(row["sharing"])),
             Column("test accuracy, %", lambda row: _numbers(entry_of(row)), numeric=True),
             Column("report", lambda row: _reported(entry_of(row)), numeric=True),
             Column("chosen cell", lambda row: _settings(entry_of(row))),
         ),
-        rows=rows,
+        rows=tuple(map(_row, table.entries)),
         notes=table.notes,
     )
+
+
+def _row(entry: Table1Entry) -> dict[str, Any]:
+    return {
+        "row": entry.row,
+        "sharing": entry.sharing,
+        "state": entry.state,
+        "n": entry.n,
+        "test_accuracy_mean": entry.mean,
+        "test_accuracy_std": entry.std,
+        # The report's numbers have one decimal; division would add noise in the last bits.
+        "reported_mean": round(entry.reported.mean / 100, 4),
+        "reported_std": round(entry.reported.std / 100, 4),
+        "reported_n": entry.reported.n,
+        "cells_competed": entry.competed,
+        "weights_competed": entry.weights,
+        **dict.fromkeys(("cell_id", *SETTINGS)),
+        **entry.chosen,
+    }

@@ -1,1 +1,1 @@
-"""The figures: for each a pure ``*_data`` and a ``draw_*`` that puts its result on axes."""
+"""The figures of any study. Each has a pure ``*_data`` and a ``draw_*`` that draws its result on axes."""

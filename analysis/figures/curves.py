@@ -1,27 +1,31 @@
-"""Learning curves: mean validation accuracy by epoch, a line a cell, an axes a stratum."""
+"""Learning curves: mean validation accuracy by epoch, one line per cell, one panel per stratum."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.figures.style import GRID, RAMP
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 LINES = ("-", "--", "-.", ":")
-PANELS, CURVES = 8, 8  # of a study of more than PANELS x CURVES cells, which no reader could tell apart
-ONLY = "the cell"  # of a stratum, where no factor is tuned
-WIDE = 30  # characters of a label, of which two do not fit beside each other
-RAMP = matplotlib.colormaps["viridis"]  # rises in lightness, so that its order is seen in grey too
+# Of a large study, so many strata are drawn, and so many cells of each: more could not be told apart.
+PANELS = 8
+CURVES = 8
+ONLY_CELL = "the cell"  # labels the one cell of a stratum in which no factor is tuned
+WIDE = 30  # characters of a label; two longer labels do not fit beside each other
+MARGIN = 3  # points of accuracy above and below all curves
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A cell over its seeds, in percent by epoch: mean, and the quartiles of the seeds.
+    """A cell over its seeds, in percent by epoch: the mean, and the quartiles of the seeds.
 
-    A seed that has ended keeps its last value. ``pruned`` tells that the cell was ended early.
+    A seed that has ended keeps its last value. ``pruned`` says that the cell was ended early.
     """
 
     label: str
@@ -34,9 +38,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """The curves of the cells with the same scientific factors, by rising tuned factors; n is the number of seeds.
+    """The curves of a stratum's cells, ordered by their tuned factors; n is the number of seeds.
 
-    All axes of a study go from ``bottom`` to ``top``, in percent, so that strata compare.
+    All panels of a study go from ``bottom`` to ``top``, in percent, so that strata can be compared.
     """
 
     title: str
@@ -47,62 +51,87 @@ class CurvesFigure:
 
 
 def shown_cells(data: StudyData) -> Sequence[str]:
-    """Return the ids of the cells whose curves are drawn; the epochs of no others are needed.
+    """Return the ids of the cells whose curves are drawn; the epochs of other cells are not needed.
 
-    They are all, or of a search or more than PANELS x CURVES, the CURVES best of each of the PANELS best strata: by
-    mean validation accuracy, a stratum by its best cell. What is not complete comes last.
+    These are all cells; but for a search, or for more than PANELS x CURVES cells, they are the CURVES best
+    cells of each of the PANELS best strata, by mean validation accuracy. A stratum ranks by its best
+    cell. Cells that are not complete come last.
     """
     cells = summarise_cells(data)
     if len(cells) <= PANELS * CURVES and data.info.search is None:
         return cells["cell_id"].tolist()
     ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
-    scientific = [name for name, role in data.info.roles.items() if role == "scientific"]
-    stratum = ranked.groupby(scientific or "n_planned", sort=False).ngroup()  # n_planned is the same for all
+    # Without scientific factors all cells are one stratum; n_planned is the same for all.
+    stratum = ranked.groupby(_scientific(data) or "n_planned", sort=False).ngroup()
     shown = (stratum < PANELS) & (stratum.groupby(stratum).cumcount() < CURVES)
     return ranked.loc[shown, "cell_id"].tolist()
 
 
+def _scientific(data: StudyData) -> list[str]:
+    return [name for name, role in data.info.roles.items() if role == "scientific"]
+
+
 def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
-    """Return a figure a stratum, of its shown cells with validation accuracies by epoch."""
+    """Return one figure per stratum, of its shown cells that have validation accuracies by epoch."""
     if "val_accuracy" not in data.epochs:
         return ()
     cells = summarise_cells(data)
     cells = cells[cells["cell_id"].isin(shown_cells(data))]
-    roles = data.info.roles
-    scientific = [name for name, role in roles.items() if role == "scientific"]
-    tuned = [name for name, role in roles.items() if role == "tuned"]
-    epochs = data.epochs[data.epochs["seed"].isin(data.info.seeds) & data.epochs["cell_id"].isin(cells["cell_id"])]
-    by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
+    tuned = list(data.tuned)
+    if tuned:
+        cells = cells.sort_values(tuned, kind="stable")
+    by_epoch = _by_epoch(data, cells)
     known = set(by_epoch.columns.get_level_values("cell_id"))
+
+    # A stratum is named by its scientific factors; cells of the same name share a panel.
     strata: dict[str, list[Curve]] = {}
-    for cell in cells.sort_values(tuned, kind="stable").to_dict("records") if tuned else cells.to_dict("records"):
-        if cell["cell_id"] in known:
-            title = describe_settings(cell, scientific) or "all cells"
-            strata.setdefault(title, [])
-            values = 100 * by_epoch[cell["cell_id"]].dropna(how="all").ffill()
-            low, high = values.quantile(0.25, axis=1), values.quantile(0.75, axis=1)
-            strata[title].append(
-                Curve(
-                    describe_settings(cell, tuned) or ONLY,
-                    tuple(values.index.tolist()),
-                    tuple(values.mean(axis=1).tolist()),
-                    tuple(low.tolist()),
-                    tuple(high.tolist()),
-                    cell["state"] == "pruned",
-                )
-            )
-    # Without the first epochs, which are near chance and would flatten all the rest.
-    ends = [end for curves in strata.values() for curve in curves for end in np.quantile(curve.mean, (0.1, 1.0))]
-    n, bottom, top = len(data.info.seeds), min(ends, default=0) - 3, min(100.5, max(ends, default=0) + 3)
+    for cell in cells[cells["cell_id"].isin(known)].to_dict("records"):
+        title = describe_settings(cell, _scientific(data)) or "all cells"
+        label = describe_settings(cell, tuned) or ONLY_CELL
+        strata.setdefault(title, []).append(_curve(cell, label, by_epoch[cell["cell_id"]]))
+
+    bottom, top = _common_ends(strata)
+    n = len(data.info.seeds)
     return tuple(CurvesFigure(title, n, tuple(curves), bottom, top) for title, curves in strata.items())
 
 
+def _by_epoch(data: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return validation accuracies, a row per epoch, a column per cell and seed."""
+    planned = data.epochs["seed"].isin(data.info.seeds)
+    epochs = data.epochs[planned & data.epochs["cell_id"].isin(cells["cell_id"])]
+    return epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
+
+
+def _curve(cell: Mapping[Any, Any], label: str, by_seed: pd.DataFrame) -> Curve:
+    """Summarise the seeds of a cell, whose accuracies are in columns."""
+    values = 100 * by_seed.dropna(how="all").ffill()
+    return Curve(
+        label,
+        tuple(values.index.tolist()),
+        tuple(values.mean(axis=1).tolist()),
+        tuple(values.quantile(0.25, axis=1).tolist()),
+        tuple(values.quantile(0.75, axis=1).tolist()),
+        cell["state"] == "pruned",
+    )
+
+
+def _common_ends(strata: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:
+    """Return the ends of the axis of accuracy that all panels share, in percent."""
+    ends: list[float] = []
+    for curves in strata.values():
+        for curve in curves:
+            # The first tenth of the epochs is near chance and would flatten everything else.
+            ends += np.quantile(curve.mean, (0.1, 1.0)).tolist()
+    return min(ends, default=0) - MARGIN, min(100.5, max(ends, default=0) + MARGIN)
+
+
 def draw_curves(info: CurvesFigure, ax: Axes) -> None:
-    """Draw a line a cell with the band of its quartiles, and a cross where a cell was pruned."""
+    """Draw one line per cell with the band of its quartiles, and a cross at the end of a pruned cell."""
     for index, curve in enumerate(info.curves):
         colour = RAMP(0.9 * index / max(1, len(info.curves) - 1))
         label = f"{curve.label}, pruned" if curve.pruned else curve.label
-        ax.plot(curve.epochs, curve.mean, LINES[index % len(LINES)], color=colour, linewidth=1.4, label=label)
+        line = LINES[index % len(LINES)]
+        ax.plot(curve.epochs, curve.mean, line, color=colour, linewidth=1.4, label=label)
         ax.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
         if curve.pruned:
             ax.plot(curve.epochs[-1], curve.mean[-1], "x", color=colour, markersize=8, markeredgewidth=2)
@@ -110,8 +139,9 @@ def draw_curves(info: CurvesFigure, ax: Axes) -> None:
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy, %")
     ax.set_ylim(info.bottom, info.top)
-    ax.grid(linewidth=0.4, alpha=0.6)
-    if all(curve.label == ONLY and not curve.pruned for curve in info.curves):
-        return  # the title says which cell it is
-    columns = 1 if any(len(curve.label) > WIDE for curve in info.curves) else 2
-    ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")
+    ax.grid(**GRID)
+    # The title already says which cell an only cell is.
+    if any(curve.label != ONLY_CELL or curve.pruned for curve in info.curves):
+        wide = any(len(curve.label) > WIDE for curve in info.curves)
+        columns = 1 if wide else 2
+        ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")

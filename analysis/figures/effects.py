@@ -6,22 +6,23 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from analysis.figures.style import REPORTED_GREY, STYLES
+from analysis.figures.style import ESTIMATES, GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style
 from analysis.output.sheet import probability
 from analysis.statistics.cells import format_setting
 from analysis.statistics.contrasts import EstimatedContrast
 from analysis.statistics.effects import Effect
+from analysis.statistics.intervals import Estimate
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MAIN_ROWS = 60  # more would be a picture of metres; the table has all
-MAIN, NAMED = STYLES[0], STYLES[1]  # by colour and marker
+MAIN_ROWS = 60  # a picture of more rows would be metres high; the table has all of them
+LABEL_WIDTH = 42  # characters of a line of a label
 
 
 @dataclass(frozen=True)
 class EffectRow:
-    """A line of the figure: a difference of test accuracy over n seeds, in points, with its 95 % t interval.
+    """A row of the figure: a difference of test accuracy over n seeds, in points, with its 95 % t interval.
 
-    All three are NaN, and n is 0, where there is no estimate; ``label`` then says why. ``named`` tells contrasts that
+    Without an estimate all three are NaN, n is 0, and ``label`` says so. ``named`` tells contrasts that
     the grid named in advance from main effects.
     """
 
@@ -34,54 +35,64 @@ class EffectRow:
 
 
 def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> tuple[EffectRow, ...]:
-    """Return the contrasts, then the main effects; of more than MAIN_ROWS, the largest."""
-    nan = float("nan")
-    rows = []
-    for contrast in contrasts:
-        found = contrast.estimate
-        if found is None:
-            rows.append(EffectRow(f"{contrast.name}: no estimate", 0, nan, nan, nan, True))
-        else:
-            p = probability(contrast.p_holm)
-            sign = "" if p.startswith("<") else "= "
-            label = f"{contrast.name} " + f"(p {sign}{p})".replace(" ", NO_BREAK)
-            rows.append(EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, True))
+    """Return the contrasts, then the main effects; of more than MAIN_ROWS main effects, the largest."""
+    rows = [_row(_contrast_label(contrast), contrast.estimate, named=True) for contrast in contrasts]
     largest = sorted(effects, key=lambda effect: -abs(effect.estimate.mean))[:MAIN_ROWS]
-    for effect in (effect for effect in effects if effect in largest):
-        found = effect.estimate
-        along = f" (with {' and '.join(effect.along)})" if effect.along else ""
-        label = f"{effect.factor}: {format_setting(effect.value)} − {format_setting(effect.baseline)}{along}"
-        label = label.replace("_", " ")
-        rows.append(EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, False))
+    # They stay in the order of the table, so that the values of a factor stand together.
+    for effect in effects:
+        if effect in largest:
+            rows.append(_row(_effect_label(effect), effect.estimate, named=False))
     return tuple(rows)
 
 
+def _row(label: str, found: Estimate | None, named: bool) -> EffectRow:
+    if found is None:
+        return EffectRow(label, 0, float("nan"), float("nan"), float("nan"), named)
+    return EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, named)
+
+
+def _contrast_label(contrast: EstimatedContrast) -> str:
+    if contrast.estimate is None:
+        return f"{contrast.name}: no estimate"
+    p = probability(contrast.p_holm)
+    sign = "" if p.startswith("<") else "= "
+    return f"{contrast.name} " + f"(p {sign}{p})".replace(" ", NO_BREAK)
+
+
+def _effect_label(effect: Effect) -> str:
+    along = f" (with {' and '.join(effect.along)})" if effect.along else ""
+    values = f"{format_setting(effect.value)} − {format_setting(effect.baseline)}"
+    return f"{effect.factor}: {values}{along}".replace("_", " ")
+
+
 def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
-    """Draw a line a row, the first on top, around the line of no effect."""
-    for named, (colour, marker, _), words in ((True, NAMED, "named in advance"), (False, MAIN, "main effect")):
-        places = [place for place, row in enumerate(rows) if row.named == named]
-        if places:
-            means = [rows[place].mean for place in places]
-            below = [rows[place].mean - rows[place].low for place in places]
-            above = [rows[place].high - rows[place].mean for place in places]
-            seeds = sorted({rows[place].n for place in places if rows[place].n})
-            label = f"{words}, n = {', '.join(map(str, seeds)) or 0}"
-            ax.errorbar(
-                means,
-                places,
-                xerr=(below, above),
-                linestyle="none",
-                color=colour,
-                marker=marker,
-                markersize=5,
-                capsize=3,
-                elinewidth=1.2,
-                label=label,
-            )
-    ax.axvline(0, color=REPORTED_GREY, linewidth=1, zorder=1)
-    labels = [textwrap.fill(row.label, 42) for row in rows]
+    """Draw one row each, the first on top, around the line of no effect."""
+    _draw_kind(rows, True, STYLES[1], "named in advance", ax)
+    _draw_kind(rows, False, STYLES[0], "main effect", ax)
+    ax.axvline(0, color=GREY, linewidth=1, zorder=1)
+    labels = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
     ax.set_yticks(range(len(rows)), labels, fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("points of test accuracy, 95 % t interval")
-    ax.grid(axis="x", linewidth=0.4, alpha=0.6)
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=8, frameon=False)
+    ax.grid(axis="x", **GRID)
+    ax.legend(**LEGEND_ABOVE, **LEGEND_TEXT)
+
+
+def _draw_kind(rows: Sequence[EffectRow], named: bool, style: Style, words: str, ax: Axes) -> None:
+    """Draw the contrasts, or the main effects, at their places among all rows."""
+    places = [place for place, row in enumerate(rows) if row.named == named]
+    if not places:
+        return
+    drawn = [rows[place] for place in places]
+    below = [row.mean - row.low for row in drawn]
+    above = [row.high - row.mean for row in drawn]
+    seeds = sorted({row.n for row in drawn if row.n})
+    ax.errorbar(
+        [row.mean for row in drawn],
+        places,
+        xerr=(below, above),
+        color=style.colour,
+        marker=style.marker,
+        label=f"{words}, n = {', '.join(map(str, seeds)) or 0}",
+        **ESTIMATES,
+    )

@@ -1,24 +1,25 @@
-"""Pictures of a search: accuracy in the order of the cells, importance of the settings, accuracy against each."""
+"""Figures of a search: accuracy in the order of the cells, accuracy against each setting, and importance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.figures.style import REPORTED_GREY, STYLES
+from analysis.figures.style import BLACK, GREY, GRID, STYLES
 from analysis.statistics.cells import format_setting
 from analysis.statistics.search_summary import Importance, TriedCell
 
-COLOUR, BEST = STYLES[0][0], STYLES[1][0]
+COLOUR = STYLES[0].colour
+BEST_COLOUR = STYLES[1].colour
 
 
 @dataclass(frozen=True)
 class Slice:
     """All cells against one searched setting: ``places`` on the axis, accuracies in percent, pruned or not.
 
-    Choices have the places 0, 1, ... and ``labels``; numbers have none.
+    Choices have the places 0, 1, ... and ``labels``; numbers have no labels.
     """
 
     setting: str
@@ -29,13 +30,15 @@ class Slice:
     labels: tuple[str, ...]
 
 
-def slice_data(tried: Sequence[TriedCell], setting: str, given: dict[str, Any]) -> Slice:
+def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any]) -> Slice:
     """Return the cells against a setting whose range is ``given`` as in a grid file."""
     values = [cell.settings[setting] for cell in tried]
     choices = given.get("choices", [])
+    if choices:
+        values = [choices.index(value) for value in values]
     return Slice(
         setting,
-        tuple(float(choices.index(value)) if choices else float(value) for value in values),
+        tuple(map(float, values)),
         tuple(100 * cell.accuracy for cell in tried),
         tuple(cell.pruned for cell in tried),
         given["log"],
@@ -44,31 +47,36 @@ def slice_data(tried: Sequence[TriedCell], setting: str, given: dict[str, Any]) 
 
 
 def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
-    """Draw a mark a cell, a cross for a pruned one, and the best so far as steps."""
+    """Draw one mark per cell, a cross for a pruned one, and the best so far as steps."""
+    places = [cell.place for cell in tried]
     best = [np.nan if cell.best is None else 100 * cell.best for cell in tried]
-    ax.step([cell.place for cell in tried], best, where="post", color=BEST, linewidth=1.4, label="best so far")
-    _draw_cells(ax, [cell.place for cell in tried], [100 * c.accuracy for c in tried], [c.pruned for c in tried])
+    ax.step(places, best, where="post", color=BEST_COLOUR, linewidth=1.4, label="best so far")
+    _draw_cells(ax, places, [100 * cell.accuracy for cell in tried], [cell.pruned for cell in tried])
     ax.set_xlabel("cell, in the order in which they ended")
     ax.set_ylabel("validation accuracy, %")
-    ax.grid(axis="y", linewidth=0.4, alpha=0.6)
+    ax.grid(axis="y", **GRID)
     ax.legend(loc="lower right", fontsize=8, frameon=False)
 
 
 def _draw_cells(ax: Axes, places: Sequence[float], accuracies: Sequence[float], pruned: Sequence[bool]) -> None:
-    """Draw marks; those below Tukey's fence, which would flatten the others, at the fence."""
+    """Draw the marks of the cells. Those below the fence are drawn at the fence, or they would flatten the others."""
+    # Tukey's fence for outliers ("Exploratory Data Analysis", 1977).
     low, high = np.quantile(accuracies, (0.25, 0.75))
     fence = low - 1.5 * (high - low)
+    heights = np.maximum(accuracies, fence)
     kinds = np.where(np.less(accuracies, fence), "lower still", np.where(pruned, "pruned", "a cell"))
-    for kind, marker, colour in (
-        ("a cell", "o", COLOUR),
-        ("pruned", "x", REPORTED_GREY),
-        ("lower still", "v", "black"),
-    ):
+    marks = (("a cell", "o", COLOUR), ("pruned", "x", GREY), ("lower still", "v", BLACK))
+    for kind, marker, colour in marks:
         chosen = kinds == kind
         if chosen.any():
-            y = np.maximum(accuracies, fence)[chosen]
             ax.plot(
-                np.array(places)[chosen], y, linestyle="none", marker=marker, markersize=5, color=colour, label=kind
+                np.array(places)[chosen],
+                heights[chosen],
+                linestyle="none",
+                marker=marker,
+                markersize=5,
+                color=colour,
+                label=kind,
             )
     if "lower still" in kinds:
         ax.set_ylim(bottom=fence - 0.08 * (max(accuracies) - fence))
@@ -84,18 +92,20 @@ def draw_slice(info: Slice, ax: Axes) -> None:
         ax.set_xlim(-0.5, len(info.labels) - 0.5)
     ax.set_xlabel(info.setting.replace("_", " "))
     ax.set_ylabel("validation accuracy, %")
-    ax.grid(linewidth=0.4, alpha=0.6)
+    ax.grid(**GRID)
 
 
 def draw_importance(importances: Sequence[Importance], ax: Axes) -> None:
-    """Draw a bar a setting with its interval, the most important on top."""
+    """Draw one bar per setting with its interval, the most important on top."""
     shares = [100 * found.share for found in importances]
     ax.barh(range(len(shares)), shares, height=0.6, color=COLOUR, alpha=0.8)
     for place, found in enumerate(importances):
+        # One seed has no interval.
         if found.low is not None and found.high is not None:
-            ax.plot([100 * found.low, 100 * found.high], [place, place], color="black", linewidth=1.2, marker="|")
+            ends = [100 * found.low, 100 * found.high]
+            ax.plot(ends, [place, place], color=BLACK, linewidth=1.2, marker="|")
     ax.set_yticks(range(len(shares)), [found.setting.replace("_", " ") for found in importances])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.set_xlabel("percent of variance, with 95 % interval")
-    ax.grid(axis="x", linewidth=0.4, alpha=0.6)
+    ax.grid(axis="x", **GRID)

@@ -1,14 +1,43 @@
-"""What the figures have in common: colours, lines and marks."""
+"""What all figures have in common: colours, line styles and marks. No other module names a colour."""
 
-# Okabe and Ito's colours, told apart by the colour-blind; marker and line style tell them apart in grey.
+from typing import Any, NamedTuple
+
+import matplotlib
+
+
+class Style(NamedTuple):
+    """How one series is drawn: matplotlib's colour, marker and line style."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+# The colours of Okabe and Ito ("Color Universal Design", 2008), which the colour-blind can tell
+# apart. Markers and line styles tell the series apart in grey too.
 STYLES = (
-    ("#0072B2", "o", "-"),
-    ("#D55E00", "s", "--"),
-    ("#009E73", "^", "-."),
-    ("#CC79A7", "D", ":"),
-    ("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
-    ("#56B4E9", "P", (0, (8, 2))),
+    Style("#0072B2", "o", "-"),
+    Style("#D55E00", "s", "--"),
+    Style("#009E73", "^", "-."),
+    Style("#CC79A7", "D", ":"),
+    Style("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
+    Style("#56B4E9", "P", (0, (8, 2))),
 )
+# For cells in an order, such as rising weights: its lightness rises, so the order shows in grey too.
+RAMP = matplotlib.colormaps["viridis"]
 
+GREY = "#767676"  # what the study is compared with: a printed number, the line of no effect, pruned cells
+DARK_GREY = "#555555"
+LIGHT_GREY = "#EEEEEE"
+BLACK = "#000000"
+# Backgrounds of boxes; black text on them has more than enough contrast.
+WHITE = "#FFFFFF"
+PALE_BLUE = "#D6E9F5"
+PALE_ORANGE = "#FBE3D3"
 
-REPORTED_GREY = "#767676"
+# Keyword arguments of matplotlib that several figures share.
+GRID: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.6}
+ESTIMATES: dict[str, Any] = {"linestyle": "none", "markersize": 5, "capsize": 3, "elinewidth": 1.2}
+LEGEND_ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
+LEGEND_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+LEGEND_TEXT: dict[str, Any] = {"ncols": 2, "fontsize": 8, "frameon": False}

@@ -182,9 +182,7 @@ def test_a_store_of_many_pruned_cells_has_a_short_list_of_warnings(tmp_path: Pat
     page = report_page(load_study(str(tmp_path), NAME, shown_cells), {})
     pruned = sum(name.name.endswith("-pruned.parquet") for name in (tmp_path / NAME / "trials").iterdir())
     assert len(page.warnings) == 51
-    assert (
-        page.warnings[-1] == f"Not complete either: {pruned - 50} pruned. The table of all cells, as CSV, names them."
-    )
+    assert page.warnings[-1] == f"Also not complete: {pruned - 50} pruned. The CSV file of all cells names them."
 
 
 def test_the_analysis_of_variance_is_that_of_a_fitted_model(tmp_path: Path) -> None:

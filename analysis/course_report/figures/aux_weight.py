@@ -1,20 +1,21 @@
-"""Figures 2 and 3 of the report: test accuracy against the auxiliary weight, without and with sharing."""
+"""Figures 2 and 3 of the course report: test accuracy against the auxiliary weight, without and with sharing."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.course_report.reported import AUX_WEIGHT_CURVES, ROUNDS
-from analysis.figures.style import REPORTED_GREY, STYLES
+from analysis.figures.style import BLACK, GREY, GRID, LEGEND_BELOW, LEGEND_TEXT, LIGHT_GREY, STYLES
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 SERIES = 2 * len(STYLES)  # more cannot be told apart
-MARK_HEIGHT = 0.045  # of the axes
-BAND_GREY = "#EEEEEE"
-# A cell without an estimate: its mark along the bottom and the legend's word.
+MARK_HEIGHT = 0.045  # of a row of marks, as a fraction of the axes
+# A cell without an estimate, by its state: its mark along the bottom, and its word in the legend.
 ABSENT = {
     "pruned": ("x", "pruned"),
     "failed": ("*", "failed"),
@@ -27,7 +28,7 @@ ABSENT = {
 class Point:
     """A cell: its state, and over n seeds the mean and standard deviation of test accuracy in percent.
 
-    Both are NaN unless the cell is complete; the standard deviation also for one seed.
+    Both are NaN unless the cell is complete; the standard deviation is NaN for one seed too.
     """
 
     aux_weight: float
@@ -39,7 +40,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """The cells that differ in auxiliary weight alone, by rising weight; ``label`` names what they share."""
+    """Cells that differ in auxiliary weight only, by rising weight; ``label`` names the settings they share."""
 
     label: str
     points: tuple[Point, ...]
@@ -47,9 +48,10 @@ class Series:
 
 @dataclass(frozen=True)
 class AuxWeightFigure:
-    """Accuracies in percent by auxiliary weight; ``reported`` are the report's ``(weight, accuracy)``.
+    """Accuracies in percent by auxiliary weight; ``reported`` has the report's ``(weight, accuracy)``.
 
-    ``left_out`` is how many series there are besides the SERIES with the best cells by mean validation accuracy.
+    ``series`` are at most the SERIES whose best cells have the highest mean validation accuracies;
+    ``left_out`` counts the others.
     """
 
     sharing: bool
@@ -57,11 +59,31 @@ class AuxWeightFigure:
     left_out: int
     reported: tuple[tuple[float, float], ...]
 
+    @property
+    def name(self) -> str:
+        """The figure's name in the report."""
+        return "Figure 3" if self.sharing else "Figure 2"
+
+    @property
+    def subject(self) -> str:
+        """What the figure's cells have in common."""
+        return "with weight sharing" if self.sharing else "without weight sharing"
+
+    @property
+    def states(self) -> set[str]:
+        """The states of all cells."""
+        return {point.state for point in self.points}
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all series."""
+        return [point for series in self.series for point in series.points]
+
 
 def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
-    """Return a series for each dropout, and for each value of any other factor but the auxiliary weight.
+    """Return one series per dropout and per value of any other factor except the auxiliary weight.
 
-    Of more than SERIES, they are those whose best cells have the highest mean validation accuracies.
+    If there are more than SERIES, those whose best cells have the highest mean validation accuracies.
     """
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "comparator") & (cells["sharing"] == sharing)].sort_values("aux_weight")
@@ -70,57 +92,55 @@ def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
     best = cells.groupby(names)["val_accuracy_mean"].max().sort_values(ascending=False, kind="stable")
     series = []
     for settings, group in cells.groupby(names):
-        if settings not in best.index[:SERIES]:
-            continue
-        rows = group.to_dict("records")
-        points = tuple(
-            Point(
-                row["aux_weight"],
-                row["state"],
-                100 * row["test_accuracy_mean"],
-                100 * row["test_accuracy_std"],
-                row["n"],
-            )
-            for row in rows
-        )
-        series.append(Series(describe_settings(rows[0], names), points))
+        if settings in best.index[:SERIES]:
+            rows = group.to_dict("records")
+            series.append(Series(describe_settings(rows[0], names), tuple(map(_point, rows))))
     reported = tuple((weight, 100 * accuracy) for weight, accuracy in AUX_WEIGHT_CURVES[sharing].items())
     return AuxWeightFigure(sharing, tuple(series), len(best) - len(series), reported)
 
 
+def _point(cell: Mapping[Any, Any]) -> Point:
+    return Point(
+        cell["aux_weight"],
+        cell["state"],
+        100 * cell["test_accuracy_mean"],
+        100 * cell["test_accuracy_std"],
+        cell["n"],
+    )
+
+
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
-    """Draw the figure on empty axes: mean ± standard deviation, and marks along the bottom for what has none."""
+    """Draw mean ± standard deviation, and marks along the bottom for cells without an estimate."""
     ax.plot(
         *zip(*info.reported, strict=True),
         linestyle="none",
         marker="o",
         markersize=9,
         markerfacecolor="none",
-        markeredgecolor=REPORTED_GREY,
+        markeredgecolor=GREY,
         label=f"report, dropout 0, read off by eye (n = {ROUNDS})",
     )
     for index, series in enumerate(info.series):
         _draw_series(series, index, len(info.series), ax)
     _set_weight_axis(info, ax)
     _set_accuracy_axis(info, ax)
-    number, word = (3, "with") if info.sharing else (2, "without")
-    ax.set_title(f"Figure {number}: {word} weight sharing")
+    ax.set_title(f"{info.name}: {info.subject}")
     _add_legend(info, ax)
 
 
 def _draw_series(series: Series, index: int, count: int, ax: Axes) -> None:
     """Draw one of ``count`` series, a little beside the others so that no spread hides another."""
-    colour, marker, line = STYLES[index % len(STYLES)]
+    style = STYLES[index % len(STYLES)]
     aside = ScaledTranslation((index - (count - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
     seeds = next((f"n = {point.n}" for point in series.points if point.state == "complete"), "no complete cell")
-    # Where a cell has no estimate, its NaN breaks the line.
+    # If a cell has no estimate, its NaN breaks the line.
     ax.errorbar(
         [point.aux_weight for point in series.points],
         [point.mean for point in series.points],
         [point.std for point in series.points],
-        color=colour,
-        marker=marker,
-        linestyle=line,
+        color=style.colour,
+        marker=style.marker,
+        linestyle=style.line,
         markersize=5,
         linewidth=1.3,
         elinewidth=1,
@@ -128,60 +148,76 @@ def _draw_series(series: Series, index: int, count: int, ax: Axes) -> None:
         transform=ax.transData + aside,
         label=f"{series.label} ({seeds})",
     )
-    for point in (point for point in series.points if point.state in ABSENT):
+    for point in series.points:
+        if point.state not in ABSENT:
+            continue
+        marker, _ = ABSENT[point.state]
         ax.plot(
             point.aux_weight,
             MARK_HEIGHT * (index + 0.6),
             linestyle="none",
-            marker=ABSENT[point.state][0],
+            marker=marker,
             markersize=6,
-            color=colour,
+            color=style.colour,
             transform=ax.get_xaxis_transform() + aside,
         )
 
 
 def _set_weight_axis(info: AuxWeightFigure, ax: Axes) -> None:
-    """Make the weight axis linear from 0 to the smallest positive weight, logarithmic beyond."""
+    """Make the weight axis linear from 0 to the smallest positive weight, and logarithmic beyond."""
     reported = [weight for weight, _ in info.reported]
-    weights = {point.aux_weight for series in info.series for point in series.points}
-    low, high = min(weight for weight in reported if weight > 0), max(reported)
-    # The report's weights are labelled, and the study's where the report has none near.
-    ticks = sorted({*reported, *(weight for weight in weights if 0 < weight < low or weight > high)})
-    smallest = next(weight for weight in ticks if weight > 0)
+    low = _smallest_positive(reported)
+    # The report's weights are labelled; of the study's, only those beyond the report's, where there is room.
+    beyond = [
+        point.aux_weight for point in info.points if 0 < point.aux_weight < low or point.aux_weight > max(reported)
+    ]
+    ticks = sorted({*reported, *beyond})
+    smallest = _smallest_positive(ticks)
     ax.set_xscale("symlog", linthresh=smallest, linscale=0.6)
     ax.set_xticks(ticks, [f"{weight:g}" for weight in ticks])
     ax.set_xticks([], minor=True)
     ax.set_xlim(-0.3 * smallest, 1.6 * ticks[-1])
     ax.set_xlabel("auxiliary weight (symlog)")
-    ax.grid(axis="y", linewidth=0.4, alpha=0.6)
+    ax.grid(axis="y", **GRID)
+
+
+def _smallest_positive(weights: Iterable[float]) -> float:
+    return min(weight for weight in weights if weight > 0)
 
 
 def _set_accuracy_axis(info: AuxWeightFigure, ax: Axes) -> None:
-    """Leave a band for the marks below all that has an accuracy, shaded so that no mark is read as one."""
-    points = [point for series in info.series for point in series.points if point.state == "complete"]
-    ends = [end for point in points for end in (point.mean, point.mean - point.std, point.mean + point.std)]
-    values = [value for value in (*ends, *(accuracy for _, accuracy in info.reported)) if value == value]
-    low, high = min(values), max(values)
-    marked = any(point.state in ABSENT for series in info.series for point in series.points)
-    below, above = 0.06 + MARK_HEIGHT * len(info.series) * marked, 0.06
+    """Leave a band for the marks below all accuracies, shaded so that no mark is read as an accuracy."""
+    low, high = _range(info)
+    marked = not info.states.isdisjoint(ABSENT)
+    above = 0.06
+    below = above + MARK_HEIGHT * len(info.series) * marked
     scale = (high - low) / (1 - below - above)
     bottom = low - below * scale
     ax.set_ylim(bottom, high + above * scale)
-    if marked:  # above the grid, below the lines
+    if marked:
         top = bottom + MARK_HEIGHT * (len(info.series) + 0.2) * scale
-        ax.axhspan(bottom, top, color=BAND_GREY, linewidth=0, zorder=1.6)
+        # This zorder is above the grid and below the lines.
+        ax.axhspan(bottom, top, color=LIGHT_GREY, linewidth=0, zorder=1.6)
     ax.set_ylabel("test accuracy, %")
 
 
+def _range(info: AuxWeightFigure) -> tuple[float, float]:
+    """Return the lowest and the highest accuracy of the figure, with their spreads."""
+    values = [accuracy for _, accuracy in info.reported]
+    for point in info.points:
+        if point.state == "complete":
+            values.append(point.mean)
+            # One seed has no spread.
+            if point.std == point.std:
+                values += [point.mean - point.std, point.mean + point.std]
+    return min(values), max(values)
+
+
 def _add_legend(info: AuxWeightFigure, ax: Axes) -> None:
-    """Put the legend below the axes, with a grey mark for each kind of absence that occurs."""
-    occurring = {point.state for series in info.series for point in series.points}
-    absent = [
-        Line2D([], [], linestyle="none", marker=marker, color="black", label=f"{word}: no estimate")
-        for state, (marker, word) in ABSENT.items()
-        if state in occurring
-    ]
+    """Put the legend below the axes, with a black mark for each kind of absence that occurs."""
     handles, _ = ax.get_legend_handles_labels()
-    ax.legend(
-        handles=[*handles, *absent], loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False
-    )
+    for state, (marker, word) in ABSENT.items():
+        if state in info.states:
+            label = f"{word}: no estimate"
+            handles.append(Line2D([], [], linestyle="none", marker=marker, color=BLACK, label=label))
+    ax.legend(handles=handles, **LEGEND_BELOW, **LEGEND_TEXT)

@@ -1,4 +1,4 @@
-"""Figure 1 of the report: the network, drawn from the list of layers that the study trained."""
+"""Figure 1 of the course report: the networks, drawn from the list of layers that the study trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,17 +9,24 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
+from analysis.figures.style import BLACK, DARK_GREY, PALE_BLUE, PALE_ORANGE, WHITE
 from analysis.load import StudyData
+from analysis.statistics.cells import format_setting
 
-WIDTH, HEIGHT = 0.84, 0.88  # of a box, in columns and rows
-COLOURS = {"image": "#FFFFFF", "own": "#FFFFFF", "shared": "#D6E9F5", "joint": "#FBE3D3"}
-WORDS = {"own": "one an image", "shared": "shared by both", "joint": "of the pair"}
+# Of a box, in columns and rows.
+WIDTH = 0.84
+HEIGHT = 0.88
+COLOURS = {"image": WHITE, "own": WHITE, "shared": PALE_BLUE, "joint": PALE_ORANGE}
+WORDS = {"own": "one per image", "shared": "shared by both", "joint": "of the pair"}
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box of the diagram: its place, its lines of text, and whether it is an image, a layer of each image's own
-    (``own``), one that both share (``shared``) or one of the pair (``joint``)."""
+    """A box of the diagram: its place, its kind and its lines of text.
+
+    ``kind`` is ``image``, or for a layer: ``own`` (each image has one), ``shared`` (both images share
+    it) or ``joint`` (it reads the pair).
+    """
 
     column: int
     row: float
@@ -37,30 +44,40 @@ class NetworkFigure:
 
 
 def network_data(data: StudyData) -> tuple[NetworkFigure, ...]:
-    """Return a diagram for each network of the study; none for a study that did not record them."""
-    return tuple(_figure(network) for network in data.info.networks)
+    """Return one diagram per network of the study; none for a study that did not record its networks."""
+    return tuple(map(_figure, data.info.networks))
 
 
 def _figure(network: Mapping[str, Any]) -> NetworkFigure:
     boxes = [Box(0, 0, "image", (f"{word} image", "1 x 14 x 14")) for word in ("first", "second")]
-    columns, at = {"image": 0}, {"image": [0, 1]}  # of each layer, its column and its boxes
+    # Of each layer so far, its column and the indices of its boxes.
+    columns = {"image": 0}
+    at = {"image": [0, 1]}
     arrows: list[tuple[int, int]] = []
     for layer in network["layers"]:
-        name, kind = layer["name"], "joint" if layer["joint"] else "shared" if layer["towers"] == 1 else "own"
+        name, kind = layer["name"], _kind(layer)
         columns[name] = 1 + max(columns[source] for source in layer["reads"])
-        at[name] = list(range(len(boxes), len(boxes) + (2 if kind == "own" else 1)))
-        boxes += [Box(columns[name], 0, kind, _lines(layer, kind)) for _ in at[name]]
+        copies = 2 if kind == "own" else 1
+        at[name] = list(range(len(boxes), len(boxes) + copies))
+        boxes += [Box(columns[name], 0, kind, _lines(layer, kind))] * copies
+        # A layer of one image reads only what comes from that image; all others read both.
         for source in layer["reads"]:
-            pairs = zip(at[source], at[name], strict=True) if kind == "own" else product(at[source], at[name])
-            arrows += pairs
-    sharing = "" if network["model"] == "classifier" else f", sharing {'on' if network['sharing'] else 'off'}"
+            arrows += zip(at[source], at[name], strict=True) if kind == "own" else product(at[source], at[name])
+    sharing = "" if network["model"] == "classifier" else f", sharing {format_setting(network['sharing'])}"
     title = f"{network['model']}{sharing}: {network['parameters']:,} parameters"
     return NetworkFigure(title, tuple(_placed(boxes)), tuple(arrows))
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    if layer["joint"]:
+        return "joint"
+    return "shared" if layer["towers"] == 1 else "own"
 
 
 def _lines(layer: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     weight = layer["weight"]
     what = f"{'x'.join(map(str, weight[2:]))} convolution" if len(weight) > 2 else "linear"
+    # Weights and a bias per output; batch norm adds a scale and a shift per output.
     norm = " + batch norm" if layer.get("batch_norm") else ""
     count = prod(weight) + weight[0] + (2 * weight[0] if norm else 0)
     output = " x ".join(map(str, layer["output"]))
@@ -69,12 +86,13 @@ def _lines(layer: Mapping[str, Any], kind: str) -> tuple[str, ...]:
 
 
 def _placed(boxes: list[Box]) -> list[Box]:
-    """Spread the boxes of each column around the middle: one of a pair above, the other below what they enclose."""
+    """Spread the boxes of each column around the middle: a pair is above and below what it encloses."""
     placed = list(boxes)
     for column in {box.column for box in boxes}:
-        inside = [i for i, box in enumerate(boxes) if box.column == column]
-        outer = [i for i in inside if boxes[i].kind in ("image", "own")]
-        order = [*outer[::2], *(i for i in inside if i not in outer), *outer[1::2]]
+        inside = [index for index, box in enumerate(boxes) if box.column == column]
+        outer = [index for index in inside if boxes[index].kind in ("image", "own")]
+        inner = [index for index in inside if index not in outer]
+        order = [*outer[::2], *inner, *outer[1::2]]
         for place, index in enumerate(order):
             placed[index] = replace(boxes[index], row=(len(order) - 1) / 2 - place)
     return placed
@@ -83,33 +101,40 @@ def _placed(boxes: list[Box]) -> list[Box]:
 def draw_network(info: NetworkFigure, ax: Axes) -> None:
     """Draw the boxes by column, from the images on the left to the outputs on the right."""
     for source, target in info.arrows:
-        start, end = info.boxes[source], info.boxes[target]
-        ax.annotate(
-            "",
-            (end.column - WIDTH / 2, end.row),
-            (start.column + WIDTH / 2, start.row),
-            arrowprops={"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
-            zorder=1,
-        )
+        _draw_arrow(info.boxes[source], info.boxes[target], ax)
     for box in info.boxes:
-        corner = (box.column - WIDTH / 2, box.row - HEIGHT / 2)
-        ax.add_patch(
-            FancyBboxPatch(
-                corner,
-                WIDTH,
-                HEIGHT,
-                boxstyle="round,pad=0,rounding_size=0.05",
-                facecolor=COLOURS[box.kind],
-                edgecolor="black",
-                linewidth=0.8,
-                zorder=2,
-            )
-        )
-        head, *rest = box.lines
-        ax.text(box.column, box.row + HEIGHT / 2 - 0.06, head, ha="center", va="top", fontsize=8, weight="bold")
-        ax.text(box.column, box.row - 0.08, "\n".join(rest), ha="center", va="center", fontsize=6.2)
+        _draw_box(box, ax)
     reach = max(1.0, *(abs(box.row) for box in info.boxes)) + HEIGHT / 2 + 0.1
     ax.set_xlim(-0.6, max(box.column for box in info.boxes) + 0.6)
     ax.set_ylim(-reach, reach)
     ax.set_title(info.title, fontsize=10)
     ax.set_axis_off()
+
+
+def _draw_arrow(start: Box, end: Box, ax: Axes) -> None:
+    ax.annotate(
+        "",
+        (end.column - WIDTH / 2, end.row),
+        (start.column + WIDTH / 2, start.row),
+        arrowprops={"arrowstyle": "-|>", "color": DARK_GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
+        zorder=1,
+    )
+
+
+def _draw_box(box: Box, ax: Axes) -> None:
+    ax.add_patch(
+        FancyBboxPatch(
+            (box.column - WIDTH / 2, box.row - HEIGHT / 2),
+            WIDTH,
+            HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.05",
+            facecolor=COLOURS[box.kind],
+            edgecolor=BLACK,
+            linewidth=0.8,
+            zorder=2,
+        )
+    )
+    # The name stands at the top in bold, the rest in small letters below it.
+    head, *rest = box.lines
+    ax.text(box.column, box.row + HEIGHT / 2 - 0.06, head, ha="center", va="top", fontsize=8, weight="bold")
+    ax.text(box.column, box.row - 0.08, "\n".join(rest), ha="center", va="center", fontsize=6.2)

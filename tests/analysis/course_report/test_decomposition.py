@@ -75,7 +75,7 @@ def test_the_sheet_shows_points_with_intervals(store: StoreBuilder) -> None:
         "learning rate alone",
         "dropout alone",
         "interaction",
-        "all of it",
+        "total",
         "n",
     ]
     assert [row[:4] for row in sheet.texts] == [
@@ -83,4 +83,4 @@ def test_the_sheet_shows_points_with_intervals(store: StoreBuilder) -> None:
         ["on", "10", "–", "+2.0 (+2.0 to +2.0)"],
         ["on", "10 to 1", "-1.0 (-1.0 to -1.0)", "+3.0 (+3.0 to +3.0)"],
     ]
-    assert "the learning rate (0.001 to 0.01), dropout (0 to 0.5)" in sheet.caption
+    assert "a change of the learning rate (0.001 to 0.01), of dropout (0 to 0.5)" in sheet.caption

@@ -121,7 +121,7 @@ def test_few_cells_say_nothing_of_importance(store: StoreBuilder, tmp_path: Path
     assert importance_data(data) == ()
     page = report_page(data, {})
     (section,) = [section for section in page.sections if section.title == "The search"]
-    assert section.paragraphs[1] == "Of importance nothing is said: fewer than 8 cells are complete."
+    assert section.paragraphs[1] == "Importance is not estimated: fewer than 8 cells are complete."
     assert [picture.name for picture in section.pictures] == ["search", "slices"]
     assert {"search.svg", "slices.png", "search.csv"} <= {
         path.name for path in write_report(data, {}, tmp_path / "out")

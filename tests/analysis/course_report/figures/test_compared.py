@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.course_report.claims import findings_data
 from analysis.course_report.figures.compared import compared_data, draw_compared
+from analysis.course_report.verdicts import findings_data
 from tests.analysis.conftest import StoreBuilder
 
 

@@ -46,7 +46,7 @@ def test_boxes_say_what_the_list_says(data: StudyData) -> None:
         "3x3 convolution, 1 to 8",
         "gives 8 x 6 x 6",
         "2 of 80 parameters",
-        "one an image",
+        "one per image",
     )
     assert shared.boxes[2].lines[3:] == ("80 parameters", "shared by both")
     assert shared.boxes[4].lines == ("both", "linear, 576 to 4", "gives 4", "2,308 parameters", "of the pair")

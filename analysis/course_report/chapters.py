@@ -1,0 +1,100 @@
+"""What the report of a study of the course report's networks has beside what the report of any study has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from analysis.course_report import sections
+from analysis.course_report.claims_table import claims_rich, claims_sheet, summarise
+from analysis.course_report.decomposition import steps_data, steps_in_words
+from analysis.course_report.table1 import table1_data, table1_rich, table1_sheet
+from analysis.course_report.verdicts import findings_data
+from analysis.load import StudyData
+from analysis.output.page import Section
+from analysis.output.sheet import Sheet
+
+QUESTION = (
+    "For a network that says which of two handwritten digits is not the larger: what do weight sharing, an auxiliary "
+    "digit loss and dropout each buy?"
+)
+# What the report's networks do not have, with the value that leaves it out.
+EXTRAS = {"pairing": "drawn", "shift": 0, "distort": 0, "batch_norm": False, "width": 1}
+
+CROSSED = "crossed"  # a study that crosses dropout with the learning rate
+CROSSED_GRID = "dropout-or-rate"
+# A run appends the data source to a study's name, except for this one.
+DEFAULT_SOURCE = "mnist5k"
+
+
+def companions_of(data: StudyData) -> dict[str, str]:
+    """Return the names of the studies that the chapters draw on beside the study itself, by what they are.
+
+    The name of a crossed study is the one that a run gives to the study of CROSSED_GRID on the same data.
+    """
+    source = data.info.protocol.get("data", DEFAULT_SOURCE)
+    return {CROSSED: CROSSED_GRID if source == DEFAULT_SOURCE else f"{CROSSED_GRID}-{source}"}
+
+
+def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters | None":
+    """Return the chapters that a study adds to its report; None unless all its cells are the report's networks.
+
+    ``related`` has the studies that ``companions_of`` names, as far as there are any.
+    """
+    for cell in data.info.cells:
+        extra = any(cell.get(name, off) != off for name, off in EXTRAS.items())
+        if extra or cell["model"] not in ("comparator", "classifier"):
+            return None
+    # Without the companion, the study itself may cross dropout with the learning rate.
+    return Chapters(data, related.get(CROSSED, data))
+
+
+@dataclass(frozen=True)
+class Chapters:
+    """The chapters of a study, in the order of the report; each ``rng`` draws bootstrap intervals."""
+
+    data: StudyData
+    crossed: StudyData
+    question: str = QUESTION
+
+    def opening(self, rng: np.random.Generator) -> tuple[tuple[str, ...], list[Section]]:
+        """Return what the study says of the report in a few sentences, and the sections that show it."""
+        findings = findings_data(self.data, rng)
+        steps = steps_data(self.crossed, rng)
+        summary = summarise(findings)
+        opening = [sections.table1(self.data), sections.verdicts(findings)]
+        if steps is not None:
+            summary.append(steps_in_words(steps))
+        if (parts := sections.decomposition(self.crossed, steps, rng)) is not None:
+            opening.append(parts)
+        return tuple(summary), opening
+
+    def figures(self, rng: np.random.Generator) -> list[Section]:
+        """Return the sections with the report's figures and with its digit classifier."""
+        found = [sections.aux_weight(self.data), sections.boxes(self.data)]
+        if (classifier := sections.classifier(self.data, rng)) is not None:
+            found.append(classifier)
+        return found
+
+    def closing(self) -> list[Section]:
+        """Return the section that draws the networks; none if the study does not say what they were."""
+        networks = sections.networks(self.data)
+        return [] if networks is None else [networks]
+
+    def tables_on_screen(self, sheets: Mapping[str, Sheet]) -> list[Table]:
+        """Return what the terminal shows of the report, whose sheets are given by name."""
+        return [claims_rich(sheets["claims"]), table1_rich(table1_data(self.data))]
+
+
+def table1(data: StudyData) -> pd.DataFrame:
+    """Return the six entries of Table I: the cell that validation chose for each, beside the report's numbers."""
+    return pd.DataFrame(table1_sheet(table1_data(data)).rows)
+
+
+def claims(data: StudyData) -> pd.DataFrame:
+    """Return the report's claims, what was measured, and the verdicts."""
+    # The generator only draws bootstrap intervals, which the claims do not show.
+    findings = findings_data(data, np.random.default_rng(0))
+    return pd.DataFrame(claims_sheet(findings).rows)

@@ -1,0 +1,219 @@
+"""Each claim of the course report compared with a study: the measured figure, its interval, and a verdict by a rule."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.course_report.claims import CLAIMS, Claim
+from analysis.course_report.reported import Reported
+from analysis.load import StudyData
+from analysis.output.sheet import percent
+from analysis.statistics.cells import by_seed, describe_state, summarise_cells
+from analysis.statistics.intervals import Estimate, Measure, Values, compare, estimate, holm, paired_p
+from analysis.statistics.selection import best_cell, matching
+
+PRECISION = 0.02  # a mean that is known less well than this agrees with almost any claim
+ONE_SEED = "one seed has no spread"
+NO_SPREAD = "the report gives no spread"
+RULE = (
+    "A figure is reproduced if the 95 % interval of measured minus reported contains zero and the measured mean is "
+    f"known to within {100 * PRECISION:g} points. For a gain, its own interval must also lie above zero.",
+    "A figure is not reproduced if the interval of measured minus reported does not contain zero, or if a gain's own "
+    "interval lies below zero. Everything else is undecided at this n.",
+    "The interval of measured minus reported is Welch's: it uses the spread and n of both sides. A gain is measured in "
+    "pairs, seed by seed. If the report gives a figure without a spread, the figure is compared with the 95 % range of "
+    "a single training; a gain without a spread is compared with zero.",
+    "The best weight is compared with every other weight by paired t tests with Holm's correction.",
+    "A gain is confounded if its cells differ in a setting that the claim does not name.",
+    "The intervals are not corrected for the number of claims: of twenty true claims, about one will look wrong.",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a study says of a claim. Accuracies and gains are fractions, weights are weights.
+
+    ``verdict`` is ``reproduced``, ``not reproduced``, ``undecided`` or ``not measured``; ``note`` gives
+    the reason in words. ``measured`` is None if the study lacks the cells; for a best weight only its
+    mean, the weight found best, is a number. ``low`` and ``high`` are the ends of the interval that
+    decided, that of measured minus reported. ``confounded_with`` names settings in which the cells of a
+    gain differ and which the claim does not name.
+    """
+
+    claim: Claim
+    verdict: str
+    note: str = ""
+    measured: Estimate | None = None
+    low: float | None = None
+    high: float | None = None
+    confounded_with: tuple[str, ...] = ()
+
+    @property
+    def verdict_in_words(self) -> str:
+        """The verdict, with the settings that it is confounded with."""
+        if not self.confounded_with or self.measured is None:
+            return self.verdict
+        names = " and ".join(name.replace("_", " ") for name in self.confounded_with)
+        return f"{self.verdict}, but confounded with {names}"
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The cells of a study, and their accuracies by seed."""
+
+    cells: pd.DataFrame
+    accuracies: Mapping[str, pd.DataFrame]
+    settings: Sequence[str]
+
+    def choose(self, condition: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+        """Return the cell that the condition stands for, or None and the reason why there is none."""
+        candidates = matching(self.cells, condition)
+        best = best_cell(candidates)
+        if best is not None:
+            return best, ""
+        states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
+        return None, "; ".join(states) or "not in this study"
+
+    def values(self, cell: Mapping[str, Any], metric: str = "test_accuracy") -> Values:
+        """Return the metric of a cell by seed ``[n]``, fractions."""
+        return np.asarray(self.accuracies[metric].loc[cell["cell_id"]], float)
+
+
+def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
+    """Judge every claim by the study's complete cells; ``rng`` draws the bootstrap intervals."""
+    metrics = {claim.metric for claim in CLAIMS} | {"test_accuracy"}
+    accuracies = {metric: by_seed(data, metric) for metric in metrics}
+    cells = _Cells(summarise_cells(data), accuracies, data.settings)
+    judges = {"accuracy": _accuracy, "gain": _gain, "above": _above, "best weight": _best_weight}
+    return tuple(judges[claim.kind](claim, cells, rng) for claim in CLAIMS)
+
+
+def _accuracy(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+    cell, why = cells.choose(claim.cell)
+    if cell is None:
+        return Finding(claim, "not measured", why)
+    values = cells.values(cell, claim.metric)
+    if np.isnan(values).any():
+        return Finding(claim, "not measured", f"the study has no {claim.metric.replace('_', ' ')}")
+    measured = estimate(values, rng)
+    if measured.n < 2:
+        return Finding(claim, "undecided", ONE_SEED, measured)
+    mine = Measure.of(measured.mean, measured.std, measured.n)
+    if claim.spread:
+        _, low, high = compare(mine, _measure(claim.spread[0]))
+        return _judged(claim, measured, (low, high))
+    # Without a spread, the report's figure is taken as the result of one more training.
+    reach = stats.t.ppf(0.975, mine.df) * measured.std * sqrt(1 + 1 / measured.n)
+    ends = (measured.mean - reach - claim.reported, measured.mean + reach - claim.reported)
+    return _judged(claim, measured, ends, NO_SPREAD)
+
+
+def _gain(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+    cell, why = cells.choose(claim.cell)
+    than, why_than = cells.choose(claim.than or {})
+    if cell is None or than is None:
+        return Finding(claim, "not measured", why or why_than)
+    measured = estimate(cells.values(cell) - cells.values(than), rng)
+    unnamed = [name for name in cells.settings if name not in claim.varies]
+    confounded_with = tuple(name for name in unnamed if cell[name] != than[name])
+    if measured.n < 2:
+        finding = Finding(claim, "undecided", ONE_SEED, measured)
+    elif not claim.spread:
+        finding = _judged(claim, measured, (measured.low, measured.high), NO_SPREAD)
+    else:
+        # The report's gain is a difference of two independent means; the study's is paired.
+        better, worse = (_measure(entry) for entry in claim.spread)
+        reported = replace(better - worse, mean=claim.reported)
+        mine = Measure(measured.mean, measured.std / sqrt(measured.n), measured.n - 1)
+        _, low, high = compare(mine, reported)
+        finding = _judged(claim, measured, (low, high))
+    return replace(finding, confounded_with=confounded_with)
+
+
+def _measure(entry: Reported) -> Measure:
+    """Return an entry of the report as fractions."""
+    return Measure.of(entry.mean / 100, entry.std / 100, entry.n)
+
+
+def _judged(claim: Claim, measured: Estimate, ends: tuple[float, float], remark: str = "") -> Finding:
+    """Judge an accuracy or a gain by RULE. ``ends`` are ``low`` and ``high`` of the Finding."""
+    low, high = ends
+    gain = claim.kind == "gain"
+    # A gain that the report gives without a spread is judged by its direction only.
+    sized = not gain or claim.reported_n is not None
+    reach = measured.high - measured.mean
+    if gain and measured.high < 0:
+        verdict, reason = "not reproduced", "a loss instead of a gain"
+    elif sized and not low <= 0 <= high:
+        difference = measured.mean - claim.reported
+        more, less = ("more", "less") if gain else ("higher", "lower")
+        direction = more if difference > 0 else less
+        verdict, reason = "not reproduced", f"{percent(abs(difference))} points {direction} than reported"
+    elif gain and measured.low <= 0:
+        verdict, reason = "undecided", "the gain's interval contains zero"
+    elif reach > PRECISION:
+        verdict, reason = "undecided", f"known no better than to {percent(reach)} points"
+    else:
+        verdict, reason = "reproduced", ""
+    return Finding(claim, verdict, "; ".join(filter(None, (reason, remark))), measured, low, high)
+
+
+def _above(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+    cell, why = cells.choose(claim.cell)
+    if cell is None:
+        return Finding(claim, "not measured", why)
+    measured = estimate(cells.values(cell), rng)
+    if measured.n < 2:
+        return Finding(claim, "undecided", ONE_SEED, measured)
+    low, high = measured.low - claim.reported, measured.high - claim.reported
+    verdict = "undecided"
+    if low > 0:
+        verdict = "reproduced"
+    elif high < 0:
+        verdict = "not reproduced"
+    return Finding(claim, verdict, "", measured, low, high)
+
+
+def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+    """Judge by the paired lead of the claimed weight over each other weight; ``rng`` is not needed."""
+    candidates = matching(cells.cells, claim.cell)
+    weights = sorted(set(candidates["aux_weight"].tolist()))
+    chosen = {weight: best_cell(matching(candidates, {"aux_weight": weight})) for weight in weights}
+    values = {weight: cells.values(cell) for weight, cell in chosen.items() if cell is not None}
+    if claim.value not in values or len(values) < 2:
+        note = f"expected weight {claim.value:g} and others, found {len(values)} complete"
+        return Finding(claim, "not measured", note)
+
+    # The weight that is best in this study stands in the place of the mean.
+    means = {weight: float(accuracies.mean()) for weight, accuracies in values.items()}
+    best = max(means, key=means.__getitem__)
+    measured = Estimate(len(values[best]), best, *[float("nan")] * 5)
+    if measured.n < 2:
+        return Finding(claim, "undecided", ONE_SEED, measured)
+
+    # A rival counts as different only if its corrected p value says so.
+    rivals = [weight for weight in values if weight != claim.value]
+    p_values = holm([paired_p(values[claim.value] - values[weight]) for weight in rivals])
+    different = [weight for weight, p in zip(rivals, p_values, strict=True) if p < 0.05]
+    better = [weight for weight in different if means[weight] > means[claim.value]]
+    alike = [weight for weight in rivals if weight not in different]
+    notes = []
+    verdict = "reproduced"
+    if better:
+        verdict = "not reproduced"
+        notes.append(f"better: {_listed(better)}")
+    elif alike:
+        verdict = "undecided"
+        notes.append(f"not told apart from {_listed(alike)}")
+    if absent := [weight for weight in weights if weight not in values]:
+        notes.append(f"not complete: {_listed(absent)}")
+    return Finding(claim, verdict, "; ".join(notes), measured)
+
+
+def _listed(weights: Sequence[float]) -> str:
+    return ", ".join(f"{weight:g}" for weight in weights)

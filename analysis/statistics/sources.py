@@ -1,0 +1,65 @@
+"""Where the numbers of a study come from, and which cells and files they leave out."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+
+from analysis.load import StudyData
+from analysis.statistics.cells import describe_settings, describe_state, summarise_cells
+
+NAMED = 50  # cells that the warnings name; others are counted
+
+
+def warnings_of(data: StudyData) -> Iterable[str]:
+    """Name the cells that are not complete and the files that cannot be read."""
+    cells = summarise_cells(data)
+    incomplete = cells[cells["state"] != "complete"]
+    for cell in incomplete.head(NAMED).to_dict("records"):
+        settings = describe_settings(cell, data.info.roles)
+        # A worker that died without a word leaves no error.
+        error = f" ({cell['error']})" if cell["state"] == "failed" and isinstance(cell["error"], str) else ""
+        yield f"Not complete, so left out of all means: {settings}: {describe_state(cell)}{error}"
+    if rest := incomplete["state"].iloc[NAMED:].value_counts().to_dict():
+        counts = ", ".join(f"{count} {state}" for state, count in rest.items())
+        yield f"Also not complete: {counts}. The CSV file of all cells names them."
+    for file in data.unreadable:
+        yield f"{file} cannot be read and is left out. Run the study again to restore it."
+
+
+def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
+    """Say where the numbers come from: grid, trials, times, protocol, and the last run's code and machine."""
+    cells = [cell["cell_id"] for cell in data.info.cells]
+    seeds = data.info.seeds
+    # Cells and seeds that were planned once and no longer are stay in the store.
+    trials = data.trials[data.trials["cell_id"].isin(cells) & data.trials["seed"].isin(seeds)]
+    yield "grid", f"{data.info.grid}, {len(cells)} cells with {len(seeds)} seeds each"
+    yield "trials", _trial_counts(trials, data.info.planned)
+    if "train_time_s" in trials and trials["train_time_s"].notna().any():
+        yield "training time", f"{_duration(trials['train_time_s'].sum())}, summed over the trials"
+    if "started_at" in trials and trials["started_at"].notna().any():
+        span = trials["finished_at"].max() - trials["started_at"].min()
+        yield "wall time", f"{_duration(span.total_seconds())}, from the first start to the last end"
+    for setting, value in data.info.protocol.items():
+        yield setting.replace("_", " "), str(value)
+    for run in data.info.runs[-1:]:
+        for fact, value in run.items():
+            yield f"last run, {fact.replace('_', ' ')}", _one_line(value)
+
+
+def _trial_counts(trials: pd.DataFrame, planned: int) -> str:
+    """Count the trials by status, the most frequent first, and the planned trials that have no row."""
+    counts = trials["status"].value_counts().to_dict()
+    counts["not run"] = planned - len(trials)
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + f"; {planned} planned"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return str(value)
