@@ -1,7 +1,6 @@
 """``study confirm``: the cells that selection chose, trained again with seeds that no study has."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from analysis.load import StudyData
 from analysis.statistics.selection import chosen_cells, fixed_contrasts
@@ -13,39 +12,59 @@ from study.plan.request import Work
 from study.store.files import StoreError
 from study.store.store import Store
 from study.store.study_json import config_of
-
-if TYPE_CHECKING:  # Ray takes seconds to import; only a run needs it
-    pass
+from trainables.config import CellSettings
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
-    """Return what the confirmation of a study has to train: its chosen cells, unpruned, with ``seeds`` fresh seeds.
+    """Return what the confirmation of a study has to train: its chosen cells, with ``seeds`` fresh seeds.
 
-    They count from MAX_SEEDS, where the seeds of studies end, so that they never overlap with any that the study has
-    or will have. Raises GridError for an impossible number of seeds, StoreError for a study that cannot be confirmed.
+    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never overlap with any that the
+    study has or will have. No cell is stopped early. Raises GridError for an impossible number of seeds, and
+    StoreError for a study that cannot be confirmed.
     """
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
     if confirmed := data.info.confirms:
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
-    ids = chosen_cells(data)
-    chosen = {cell["cell_id"]: config_of(cell) for cell in data.info.cells if cell["cell_id"] in ids}
-    if not chosen:
+    cells = _chosen(data)
+    if not cells:
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
-    for cell_id, cell in chosen.items():
+    grid = _grid_of(data, cells)
+    store = Store(storage, data.name + CONFIRMATION)
+    fresh = range(MAX_SEEDS, MAX_SEEDS + seeds)
+    info = study_info(store.study, grid, cells, fresh, store.read_info())
+    # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.
+    info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
+    return Work(grid, cells, fresh, "none", store, info)
+
+
+def _chosen(data: StudyData) -> list[CellSettings]:
+    """Return the settings of the chosen cells, in the order of study.json."""
+    ids = chosen_cells(data)
+    cells = []
+    for stored in data.info.cells:
+        cell_id = stored["cell_id"]
+        if cell_id not in ids:
+            continue
+        cell = config_of(stored)
+        # With another id it would be another cell: settings or defaults have changed since it was trained.
         if cell.cell_id != cell_id:
             raise StoreError(f"cell {cell_id} of {data.name} has the id {cell.cell_id} now; run the study again first")
+        cells.append(cell)
+    return cells
+
+
+def _grid_of(data: StudyData, cells: list[CellSettings]) -> Grid:
+    """Return a grid with just these cells, and the factors of the study."""
     roles = data.info.roles
+    explicit = []
+    for cell in cells:
+        explicit.append({name: getattr(cell, name) for name in roles})
     content = {
         "name": data.info.grid,
         "description": f"The chosen cells of {data.name}, with fresh seeds.",
         "factors": {name: {"role": role} for name, role in roles.items()},
-        "cells": [{name: getattr(cell, name) for name in roles} for cell in chosen.values()],
+        "cells": explicit,
         "protocol": dict(data.info.protocol),
     }
-    grid = Grid.model_validate(content)
-    store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
-    cells = list(chosen.values())
-    info = study_info(store.study, grid, cells, fresh, store.read_info())
-    info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
-    return Work(grid, cells, fresh, "none", store, info)
+    return Grid.model_validate(content)

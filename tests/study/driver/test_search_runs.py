@@ -108,4 +108,4 @@ def test_a_suggested_cell_is_pruned_beside_its_rivals_and_a_small_space_ends_the
     assert trials.loc[1e-9, ["status", "epochs"]].to_numpy().tolist() == [["pruned", 8]] * 2
     refused = study("run", "--grid", grid, "--storage", tmp_path, "--cells-per-trial", 4, address=cluster.address)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == "study: --cells-per-trial 4: a search trains its cells alone; leave it out\n"
+    assert refused.stderr == "study: --cells-per-trial 4: a search trains one cell in a stack; leave it out\n"
