@@ -17,33 +17,39 @@ PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarro
 def describe_run(cell: CellSettings) -> dict[str, Any]:
     """Describe a run that starts now as plain JSON values; ``cell`` is one of those that it trains."""
     packages = [*PACKAGES, *sorted(packages_of(cell).difference(PACKAGES))]
+    versions = {name: version(name) for name in packages}
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of(Path(__file__).parents[2]),
-        "packages": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "packages": {"python": platform.python_version()} | versions,
         **data_identity(cell),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+        },
     }
 
 
 def commit_of(folder: Path) -> str | None:
-    """Return the commit of a git work tree, ``-dirty`` added when it has changes; None where it is none."""
+    """Return the commit of a git work tree, with ``-dirty`` if it has changes; None if it is no work tree."""
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    except (
-        OSError,
-        subprocess.CalledProcessError,
-    ):  # no git here, or not its work tree: the commit is unknown
+    except (OSError, subprocess.CalledProcessError):
+        # There is no git here, or the folder belongs to someone else: the commit is unknown.
         return None
 
 
 def _processor() -> str:
+    """Return the name of the processor; platform.processor() knows it only outside of Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,7 +1,7 @@
-"""What TensorBoard, MLflow and Weights & Biases get to see of a run, by Ray's own integrations, locally.
+"""What TensorBoard, MLflow and Weights & Biases see of a run, by Ray's own integrations, on this machine.
 
-Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings and number of seeds, and
-after each epoch its number and the mean validation accuracy over the seeds. Nothing leaves this machine.
+Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings, its number of
+seeds, and after each epoch the mean validation accuracy over the seeds. Nothing leaves this machine.
 """
 
 import importlib.util
@@ -14,13 +14,13 @@ from typing import Any
 from study.plan.jobs import Job
 
 FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
-PACKAGES = {  # what is imported, and where it comes from
+PACKAGES = {  # which module a tracker needs, and which package has it
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "mlflow": ("mlflow", "mlflow-skinny"),
     "wandb": ("wandb", "wandb"),
 }
-# To be set before a tracker is imported. MLflow asks whoever keeps its files in a folder, not a database, to say so;
-# a database takes 25 times as long for each value, and the driver waits for it.
+# To be set before a tracker is imported. MLflow asks everyone who keeps its files in a folder instead of a
+# database to say so; a database takes 25 times as long for each value, and the driver waits for it.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_FILE_STORE": "true",
@@ -28,7 +28,7 @@ ENVIRONMENT = {
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_MODE": "offline",
 }
-WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is noted
+WANDB_SETTINGS = {  # it prints nothing, and notes nothing about this machine and its code
     "silent": True,
     "console": "off",
     "disable_git": True,
@@ -41,7 +41,7 @@ WANDB_SETTINGS = {  # no output, and of this machine and its code nothing is not
 
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
-    """Return the folder for what a study's trackers write; raise LaunchError for an unknown or missing one."""
+    """Return the folder that a study's trackers write to; raise LaunchError for one that cannot be used."""
     from study.plan.request import LaunchError
 
     for tracker in trackers:
@@ -55,7 +55,10 @@ def folder_for(study: str, trackers: Iterable[str]) -> Path:
 
 @dataclass(frozen=True)
 class TrackedCell:
-    """What Ray's loggers read of a Tune trial; ``local_path`` is where TensorBoard's files go."""
+    """A cell in the shape of a Tune trial: all that Ray's loggers read of one.
+
+    ``local_path`` is where TensorBoard's files go.
+    """
 
     trial_id: str
     cell_id: str
@@ -77,12 +80,13 @@ class TrackedCell:
 
 
 class WandbRuns:
-    """Logs cells to Weights & Biases as Ray's loggers do to the others, by Ray's ``setup_wandb`` in this process.
+    """Logs cells to Weights & Biases, by Ray's ``setup_wandb`` in this process.
 
-    Not by Ray's WandbLoggerCallback, which loses runs: ``finish`` only asks wandb's service, a child process, to write
-    what it holds of a run (all, up to 32 KiB), and does not wait; Ray has a process a cell, and kills it, with that
-    child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left
-    with a header alone. Here all runs have one service, and ``on_experiment_end`` waits until it has written and ended.
+    Ray's own WandbLoggerCallback loses runs. ``finish`` only asks wandb's service, a child process, to write
+    what it holds of a run (all, up to 32 KiB), and does not wait. Ray has one process per cell and kills it,
+    with that child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of
+    48 files were left with nothing but a header. Here all runs share one service, and ``on_experiment_end``
+    waits until it has written everything and ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,14 +127,16 @@ class WandbRuns:
 
         try:
             wandb.teardown()
-        except SystemExit as end:  # of the service, with its code: wandb would end this process too
+        except SystemExit as end:
+            # The service has died, and wandb would end this process with its exit code.
             raise RuntimeError(f"wandb's service ended early, with code {end.code}; runs may be cut short") from None
 
 
 class Tracking:
-    """Hands the cells of a run to loggers, by the names of their trackers; ``run`` tells this run from others.
+    """An observer that hands the cells of a run to loggers, which are given by the names of their trackers.
 
-    A logger that fails is left out from then on, and ``errors`` says why: a study is worth more than its curves.
+    ``run`` tells this run from others. A logger that fails is left out from then on, and ``errors`` says why: a
+    study is worth more than its curves.
     """
 
     def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
@@ -158,7 +164,7 @@ class Tracking:
         """Log nothing: the epochs that are reported again are known."""
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
-        """Log an epoch; one that is reported again, by a cell that goes on from a checkpoint, is not logged again."""
+        """Log an epoch, but not a second time: a cell that continues from a checkpoint reports some again."""
         if epoch > self._epochs[cell_id]:
             self._epochs[cell_id] = epoch
             result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
@@ -178,15 +184,17 @@ class Tracking:
         for tracker, logger in list(self._loggers.items()):
             try:
                 getattr(logger, what)(*arguments)
-            except Exception as error:  # of any library that a tracker uses
+            except Exception as error:  # whatever the library of a tracker raises
                 del self._loggers[tracker]
                 lines = str(error).strip().splitlines() or ["no message"]
-                self.errors[f"tracking by {tracker}"] = f"{type(error).__name__}: {lines[0]}; the study goes on without"
+                reason = f"{type(error).__name__}: {lines[0]}"
+                self.errors[f"tracking by {tracker}"] = f"{reason}; the study continues without it"
 
 
 def tracking_by(trackers: Collection[str], study: str) -> Tracking:
-    """Return what logs the cells of a run by Ray's own loggers, each imported only where it is asked for."""
-    folder, run = folder_for(study, trackers), f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
+    """Return what logs the cells of a run by Ray's own loggers; one that is not asked for is not imported."""
+    folder = folder_for(study, trackers)
+    run = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
     loggers: dict[str, Any] = {}
     if "tensorboard" in trackers:
         from ray.tune.logger import TBXLoggerCallback

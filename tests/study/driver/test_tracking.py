@@ -171,7 +171,7 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     tracking.cell_ended(CellConfig().cell_id, "finished", [])
     tracking.close()
     assert logger.calls == 2
-    expected = "OSError: [Errno 28] No space left on device; the study goes on without"
+    expected = "OSError: [Errno 28] No space left on device; the study continues without it"
     assert tracking.errors == {"tracking by mlflow": expected}
 
 
