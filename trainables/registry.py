@@ -227,6 +227,6 @@ def model_class(model: str) -> Any:
     if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
         raise ModelError(
             f"model {model}: expected Settings (a subclass of trainables.config.CellSettings), load and draw, as "
-            f"trainables/model.py says; {'it lacks ' + ', '.join(missing) if missing else 'Settings is no such class'}"
+            f"trainables/engine/model.py says; {'it lacks ' + ', '.join(missing) if missing else 'Settings is no such class'}"
         )
     return found
