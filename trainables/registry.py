@@ -225,8 +225,9 @@ def model_class(model: str) -> Any:
     missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
     settings = getattr(found, "Settings", None)
     if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
+        found_instead = f"it lacks {', '.join(missing)}" if missing else "Settings is no such class"
         raise ModelError(
             f"model {model}: expected Settings (a subclass of trainables.config.CellSettings), load and draw, as "
-            f"trainables/engine/model.py says; {'it lacks ' + ', '.join(missing) if missing else 'Settings is no such class'}"
+            f"trainables/engine/model.py says; {found_instead}"
         )
     return found
