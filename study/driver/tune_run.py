@@ -53,14 +53,13 @@ def train_on_tune(
     """
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
-    asha, verdicts = None, None
-    if run.stopping is not None:
-        # Only packs of several cells have to hear which of them is pruned.
-        verdicts, tell = start_verdicts() if len(packs) < len(run.jobs) else (None, tell_none)
-        asha = StratifiedASHA(run.stopping, run.jobs, tell)
-    queue, samples = PackQueue(iter(packs)), len(packs)
+    asha, verdicts = _scheduler(run, has_packs=len(packs) < len(run.jobs))
+    queue = PackQueue(iter(packs))
+    samples = len(packs)
     if run.search is not None:
-        queue, samples = PackQueue(_suggested(run, run.search, asha, stopper)), -1
+        # How many cells a search will suggest is not known: Tune asks until the queue has ended.
+        queue = PackQueue(_suggested(run, run.search, asha, stopper))
+        samples = -1
         observers = [_Learner(run.search), *observers]
     pruned = asha.pruned if asha else {}
     recorder = Recorder(queue.jobs, run.store, run.resources.device, pruned, stopper, observers)
@@ -76,14 +75,31 @@ def train_on_tune(
             tune_config=_tune_config(queue, samples, asha),
             run_config=_run_config(run.resources.retries, filesystem, folder, callbacks, stopper),
         )
-        try:
-            tuner.fit()
-        except Exception:  # Tune reads its own files at its end, and may stumble over those of a failed storage
-            if stopper.error is None:
-                raise
+        _fit(tuner, stopper)
     if stopper.error is not None:
         raise stopper.error
     return recorder.outcome
+
+
+def _fit(tuner: tune.Tuner, stopper: RunStopper) -> None:
+    """Let Tune train; what the stopper has noted is not raised here."""
+    try:
+        tuner.fit()
+    except Exception:
+        # Tune reads its own files when it ends, and may stumble over what a failed storage left of them.
+        if stopper.error is None:
+            raise
+
+
+def _scheduler(run: TuneRun, has_packs: bool) -> tuple[StratifiedASHA | None, str | None]:
+    """Return what stops cells early, if anything does, and the name of the actor that tells packs of it."""
+    if run.stopping is None:
+        return None, None
+    if not has_packs:
+        return StratifiedASHA(run.stopping, run.jobs, tell_none), None
+    # A pack goes on without the cells that are pruned, so it has to hear which they are.
+    verdicts, tell = start_verdicts()
+    return StratifiedASHA(run.stopping, run.jobs, tell), verdicts
 
 
 def _with_share(trainable: type[PackTrainable], resources: Resources) -> Any:
@@ -181,8 +197,8 @@ def _suggested(
 class PackQueue(Searcher):
     """Hands out the Tune configs of packs, in their order; if the next one is None, Tune has to wait.
 
-    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours to
-    begin. ``jobs`` has the jobs that were handed out, by cell id.
+    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours
+    to begin. ``jobs`` has the jobs that were handed out, by cell id.
     """
 
     def __init__(self, packs: Iterator[Pack | None]) -> None:

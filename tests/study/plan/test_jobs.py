@@ -4,7 +4,6 @@ import pytest
 
 from study.grid.load import load_grid
 from study.plan.jobs import plan_run, study_info
-from study.plan.packs import packs_of
 from study.store.files import StoreError
 
 GRID = load_grid("smoke")
@@ -81,24 +80,3 @@ def test_another_protocol_under_the_same_name_is_refused():
     earlier = study_info("smoke", GRID, CELLS, range(2), None)
     with pytest.raises(StoreError, match=r"smoke was run with data mnist5k, now it is mnist: .*--name"):
         study_info("smoke", GRID, GRID.cells("mnist"), range(2), earlier)
-
-
-def test_packs_are_of_cells_that_may_share_a_stack_and_even_in_size():
-    full = load_grid("full")
-    jobs = plan_run(full, full.cells(), range(10), [], "asha").jobs
-    assert [len(pack) for pack in packs_of(jobs, 100)] == [16, 16, 1]  # sharing off, on, and the classifier
-    assert [len(pack) for pack in packs_of(jobs, 9)] == [8, 8, 8, 8, 1]  # each a stratum
-    assert [len(pack) for pack in packs_of(jobs, 7)] == [5, 5, 6, 5, 5, 6, 1]
-    assert [job for pack in packs_of(jobs, 9) for job in pack] == list(jobs)
-    assert packs_of(jobs, 1) == [(job,) for job in jobs]
-
-
-def test_rivals_are_packed_together_where_the_grid_lists_them_apart():
-    grid = load_grid("smoke").model_copy(
-        update={"factors": {name: load_grid("smoke").factors[name] for name in ("aux_weight", "sharing")}}
-    )
-    jobs = plan_run(grid, grid.cells(), range(2), [], "none").jobs
-    assert [job.cell.sharing for job in jobs] == [False, True, False, True]
-    packs = packs_of(jobs, 2)
-    assert [[job.cell.sharing for job in pack] for pack in packs] == [[False, False], [True, True]]
-    assert [pack[0] for pack in packs] == [jobs[0], jobs[1]]
