@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from study.grid.cells import build_cells, build_suggested
 from study.grid.ranges import Search
 from study.grid.values import Condition, Settings, matches
 from study.grid.yaml_text import PlacedError
@@ -31,7 +32,7 @@ def check_grid(grid: "Grid") -> None:
     for index, condition in enumerate(grid.stopping.protect):
         _check_condition(grid, condition, "stopping", "protect", index)
     # Building the cells checks that the values of each go together, also where there is no contrast.
-    _check_contrasts(grid, [cell.model_dump() for cell in grid.build_cells({})])
+    _check_contrasts(grid, [cell.model_dump() for cell in build_cells(grid, {})])
 
 
 def _check_search(grid: "Grid", search: Search) -> None:
@@ -51,7 +52,7 @@ def _check_search(grid: "Grid", search: Search) -> None:
         expected = f"expected at least {grid.seeds}, the seeds of a cell, not {search.budget.trainings}"
         raise PlacedError(expected, "search", "budget", "trainings")
     for point in search.ends():
-        grid.build_suggested(point, {})
+        build_suggested(grid, point, {})
 
 
 def _check_no_factor(grid: "Grid", settings: Settings, *at: str | int) -> None:

@@ -1,6 +1,5 @@
 """Grid files: which cells a study has, what role each factor plays, and when a bad cell may be stopped early."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -10,13 +9,13 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from study.errors import StudyError
 from study.grid import MAX_SEEDS
+from study.grid.cells import build_cells, build_suggested
 from study.grid.checks import check_grid
 from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search, add_searched_factors
@@ -27,11 +26,10 @@ from study.grid.values import (
     Strict,
     context_class,
     find_settings_class,
-    matches,
     matches_any,
     typed,
 )
-from study.grid.yaml_text import At, PlacedError
+from study.grid.yaml_text import PlacedError
 from study.words import Value, describe_settings
 from trainables.config import CellSettings
 
@@ -109,12 +107,12 @@ class Grid(Strict):
     def cells(self, data: str | None = None) -> list[CellSettings]:
         """Return the cells in the order of the file, with ``data`` as their source if given; raise GridError."""
         with self._as_grid_error():
-            return self.build_cells(self._chosen(data))
+            return build_cells(self, self._chosen(data))
 
     def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
         """Return the cell of a search with these values of what is searched; raise GridError if it is impossible."""
         with self._as_grid_error():
-            return self.build_suggested(point, self._chosen(data))
+            return build_suggested(self, point, self._chosen(data))
 
     def ends(self, data: str | None) -> list[CellSettings]:
         """Return the cells at the ends of all ranges of a search; none without a search."""
@@ -129,70 +127,6 @@ class Grid(Strict):
 
     def _chosen(self, data: str | None) -> dict[str, Value]:
         return {} if data is None else {"data": typed(self.settings_class, "data", data)}
-
-    def build_cells(self, chosen: Mapping[str, Value]) -> list[CellSettings]:
-        """Return the cells, with ``chosen`` instead of the protocol's settings; raise PlacedError."""
-        cells: dict[CellSettings, None] = {}
-        for settings, at in self._combinations():
-            cell = self._build_cell({**self.protocol, **chosen, **settings}, at)
-            if cell in cells:
-                raise PlacedError(f"duplicate cell {self.describe(cell)}; remove it", *at)
-            cells[cell] = None
-        if not cells:
-            raise PlacedError("no cell is left; remove a condition", "skip")
-        return list(cells)
-
-    def build_suggested(self, point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
-        """Return the cell of a search at a point of its ranges, as ``build_cells`` does; raise PlacedError."""
-        return self._build_cell({**self.protocol, **chosen, **self._not_searched, **point}, ("search", "ranges"))
-
-    def _combinations(self) -> Iterator[tuple[dict[str, Value], At]]:
-        """Yield the factors of each cell, and where in the file it comes from."""
-        if self.search:
-            yield from self._first_of_search(self.search)
-            return
-        varied = {name: factor.values for name, factor in self.factors.items() if factor.values}
-        defaults = {name: self.settings_class.model_fields[name].default for name in self.factors}
-        for values in itertools.product(*varied.values()) if varied else ():
-            settings = defaults | dict(zip(varied, values, strict=True))
-            if not matches_any(settings, self.skip):
-                yield settings, ("factors",)
-        for index, cell in enumerate(self.explicit_cells):
-            yield defaults | cell, ("cells", index)
-
-    def _first_of_search(self, search: Search) -> Iterator[tuple[dict[str, Value], At]]:
-        middle = {name: given.middle for name, given in search.ranges.items()}
-        for index, cell in enumerate(self.explicit_cells):
-            yield self._not_searched | middle | cell, ("cells", index)
-        if not self.explicit_cells:
-            yield self._not_searched | middle, ("search", "ranges")
-
-    @property
-    def _not_searched(self) -> dict[str, Value]:
-        """The factors of a search that are not searched: each has one value."""
-        return {name: factor.values[0] for name, factor in self.factors.items() if factor.values}
-
-    def _build_cell(self, settings: dict[str, Value], at: At) -> CellSettings:
-        factors = {name: settings[name] for name in self.factors}
-        for rule in self.rules:
-            if matches(settings, rule.when):
-                settings = settings | rule.set
-        try:
-            return self.settings_class.model_validate(settings)
-        except ValidationError as error:
-            # Each value is possible, so it is two of them that do not go together.
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            where = self._origin(reason.split()[0], at)
-            raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None
-
-    def _origin(self, setting: str, at: At) -> At:
-        """Return where a setting of a cell from ``at`` comes from; a reason begins with the setting's name."""
-        ruled = [("rules", index, "set", setting) for index, rule in enumerate(self.rules) if setting in rule.set]
-        if ruled:
-            return ruled[-1]
-        if setting in self.protocol:
-            return "protocol", setting
-        return (*at, setting) if setting in self.factors else at
 
     @property
     def most_cells(self) -> int | None:

@@ -1,4 +1,4 @@
-"""YAML that people write by hand: whatever is wrong with it is told with its line and its key."""
+"""YAML that people write by hand: every problem is reported with its line and its key."""
 
 import re
 import reprlib
@@ -11,19 +11,23 @@ from yaml.reader import ReaderError
 
 from study.words import suggest
 
-At = tuple[str | int, ...]  # the keys and indices that lead to a place
+At = tuple[str | int, ...]  # a place in a file: the keys and indices that lead there
 
 
 class PlacedError(ValueError):
-    """What is wrong at a place. A pydantic validator raises it with the place as seen from what it validates."""
+    """A problem at a place of the file.
+
+    A pydantic validator raises it with the place relative to what it validates.
+    """
 
     def __init__(self, message: str, *at: str | int) -> None:
         super().__init__(message)
-        self.message, self.at = message, at
+        self.message = message
+        self.at = at
 
 
 class UnreadableError(ValueError):
-    """Text that is not YAML as it is used here: the message says why, and ``line`` where, if that is known."""
+    """Text that is not YAML as grid files use it: the message says why, and ``line`` where, if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -31,9 +35,9 @@ class UnreadableError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain words are off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all others are text.
+    """Reads off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all other words are text.
 
-    PyYAML follows YAML 1.1, where 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a date.
+    PyYAML itself follows YAML 1.1, in which 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a date.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
@@ -53,7 +57,7 @@ for _tag, _pattern, _first in (
 class YamlFile:
     """The content of a YAML text as plain values, and the line of each place in it.
 
-    Raises UnreadableError for text that is no YAML, and for keys that are there twice.
+    Raises UnreadableError for text that is not YAML, and for keys that are there twice.
     """
 
     def __init__(self, text: str) -> None:
@@ -74,8 +78,9 @@ class YamlFile:
             raise UnreadableError("malformed YAML: nested too deeply") from None
 
     def line(self, at: At) -> int:
-        """Return the line, from 1, of the last of the keys and indices that exists."""
-        node, line = self._root, 1
+        """Return the line (from 1) of the last of the keys and indices that exists."""
+        node = self._root
+        line = 1
         for part in at:
             entry = _entry(node, part)
             if entry is None:
@@ -84,10 +89,10 @@ class YamlFile:
         return line
 
     def problem(self, error: ValidationError) -> tuple[int, str]:
-        """Return the first of the problems that pydantic found: its line, its key and what it is."""
+        """Return the first of the problems that pydantic found: its line, and its key and the problem."""
         found = []
         for detail in error.errors(include_url=False):
-            at, message = _told(detail)
+            at, message = _problem(detail)
             found.append((self.line(at), f"{place(at)}: {message}" if at else message))
         return min(found)
 
@@ -102,9 +107,11 @@ def _printable(key: str) -> str:
     return key if key.isprintable() else repr(key)
 
 
-def _told(detail: Any) -> tuple[At, str]:
-    """Return the place of a problem that pydantic found, and what to say of it."""
-    at, kind, given = tuple(detail["loc"]), detail["type"], reprlib.repr(detail["input"])
+def _problem(detail: Any) -> tuple[At, str]:
+    """Return the place of a problem that pydantic found, and the message about it."""
+    at = tuple(detail["loc"])
+    kind = detail["type"]
+    given = reprlib.repr(detail["input"])
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, PlacedError):
         return (*at, *cause.at), cause.message
@@ -114,15 +121,16 @@ def _told(detail: Any) -> tuple[At, str]:
         return at, f"expected at least one, not {given}"
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if kind == "literal_error" and isinstance(detail["input"], str):
-        near = suggest(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
-        expected, given = expected, given + (f"; {near}" if near.startswith("did") else "")
+        hint = suggest(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+        if hint.startswith("did"):  # the other hint lists what is expected, which the message does too
+            given = f"{given}; {hint}"
     return at, f"{expected}, not {given}"
 
 
 def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
-    """Return the line and the node of an entry, or None where there is none."""
+    """Return the line and the node of an entry, or None if there is none."""
     if isinstance(node, yaml.MappingNode):
-        # The last counts: merged entries come first once the content has been made.
+        # Of two entries with one key the last counts: PyYAML puts merged entries (<<) in front.
         pairs = [(key.start_mark.line + 1, value) for key, value in node.value if key.value == part]
         return pairs[-1] if pairs else None
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -131,13 +139,17 @@ def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
 
 
 def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> None:
-    """Refuse tags, endless aliases, and keys that are no text or are there twice."""
+    """Refuse tags, endless aliases, and keys that are not text or are there twice.
+
+    ``checked`` and ``above`` are ids of nodes: those seen so far, and those that contain this one.
+    """
     line = node.start_mark.line + 1
     if id(node) in above:
         raise UnreadableError("an alias contains itself", line)
     if id(node) in checked:
         return
     checked.add(id(node))
+    # A node has the tag that its text resolves to, unless the file gives it another one.
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
     usual = loader.resolve(type(node), node.value, (plain, not plain))  # type: ignore[no-untyped-call]
     if node.tag not in (usual, "tag:yaml.org,2002:str"):

@@ -1,4 +1,7 @@
-"""Folders in any storage that pyarrow.fs can reach: a directory, NFS, S3, GCS. Files are read and written whole."""
+"""Folders in any storage that pyarrow.fs can reach, such as a directory, NFS, S3 or GCS.
+
+Files are read and written whole.
+"""
 
 import time
 from collections.abc import Callable
@@ -10,40 +13,44 @@ import pyarrow.fs as pafs
 
 from study.errors import StudyError
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0  # between two tries; each wait is twice the one before
-LASTING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)  # waiting mends none of them
+# Between two tries; each wait is twice as long as the one before.
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
+LASTING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)  # waiting does not help
 
 T = TypeVar("T")
 
 
 class StoreError(StudyError):
-    """A storage that cannot be used as asked: the message names it, says why, and what to do."""
+    """A storage that cannot be used as asked: the message names it and says why, and what to do."""
 
 
 class Folder:
     """A folder of a storage, a path or a URI such as ``s3://bucket/studies``; names in it are relative to it.
 
-    What fails is tried again for ``patience_s`` seconds, then StoreError is raised.
+    What fails is tried again for ``patience_s`` seconds. Then every method raises StoreError.
     """
 
     def __init__(self, storage: str, name: str, patience_s: float = 0.0) -> None:
-        self.storage, self.name, self.patience_s = storage, name, patience_s
+        self.storage = storage
+        self.name = name
+        self.patience_s = patience_s
         self.filesystem, root = filesystem_of(storage)
         self.path = f"{root}/{name}"
 
     def make(self, folder: str = "") -> None:
-        """Make this folder, or one in it, where missing."""
+        """Make this folder, or one in it, if it is missing."""
         path = f"{self.path}/{folder}".rstrip("/")
         self._try("write to", lambda: self.filesystem.create_dir(path, recursive=True))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder of this one, in alphabetical order; none where it is missing."""
+        """Return the names of the files in a folder of this one, in alphabetical order; none if it is missing."""
         selector = pafs.FileSelector(f"{self.path}/{folder}", allow_not_found=True)
         infos = self._try("read", lambda: self.filesystem.get_file_info(selector))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, or None where there is none."""
+        """Return the content of a file, or None if there is none."""
 
         def read() -> bytes | None:
             try:
@@ -55,8 +62,10 @@ class Folder:
         return self._try("read", read)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file whole: under another name first where files are renamed, as one object where they are put."""
+        """Write a file so that no reader ever sees a part of it."""
         folder, _, base = f"{self.path}/{name}".rpartition("/")
+        # A directory shows a file while it is being written, so it gets its name afterwards. An object
+        # store shows an object once it is complete.
         renames = isinstance(self.filesystem, pafs.LocalFileSystem)
         first = f"{folder}/.{base}.tmp" if renames else f"{folder}/{base}"
 
@@ -87,7 +96,7 @@ class Folder:
         self._try("write to", delete)
 
     def delete_folder(self, folder: str) -> None:
-        """Remove a folder of this one with all that is in it, if it is there; an empty name is this folder."""
+        """Remove a folder of this one with everything in it, if it is there; an empty name means this folder."""
         path = f"{self.path}/{folder}".rstrip("/")
 
         def delete() -> None:
@@ -100,7 +109,8 @@ class Folder:
         return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type != pafs.FileType.NotFound)
 
     def _try(self, what: str, action: Callable[[], T]) -> T:
-        deadline, wait_s = time.monotonic() + self.patience_s, FIRST_WAIT_S
+        deadline = time.monotonic() + self.patience_s
+        wait_s = FIRST_WAIT_S
         while True:
             try:
                 return action()
@@ -125,7 +135,7 @@ def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
 
 
 def folder_names(storage: str, having: str) -> list[str]:
-    """Return the names of the folders of a storage that have a file of a name, in alphabetical order."""
+    """Return the names of the folders of a storage that have a file named ``having``, in alphabetical order."""
     filesystem, root = filesystem_of(storage)
     try:
         folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
@@ -134,6 +144,8 @@ def folder_names(storage: str, having: str) -> list[str]:
         raise StoreError(
             f"cannot read the storage {storage}: {error}; give one that you can use with --storage"
         ) from None
-    return sorted(
-        folder.base_name for folder, info in zip(folders, infos, strict=True) if info.type == pafs.FileType.File
-    )
+    names = []
+    for folder, info in zip(folders, infos, strict=True):
+        if info.type == pafs.FileType.File:
+            names.append(folder.base_name)
+    return sorted(names)

@@ -1,7 +1,7 @@
 """The driver's sign of life: driver.json in the study's folder says who runs the study and how far the run is.
 
-It keeps a second driver away, and is what ``study status`` reads. A driver that was killed leaves it behind; whoever
-comes next tells a dead driver from a living one by whether the file still changes, since clocks may disagree.
+It keeps a second driver away, and ``study status`` reads it. A driver that was killed leaves it behind. The
+next driver sees by whether the file still changes if the other one lives, since clocks may differ.
 """
 
 import json
@@ -17,24 +17,29 @@ from typing import Any, Self
 
 from study.store.files import Folder, StoreError
 
-FILE = "driver.json"
-BEAT_S = 5.0  # from one writing of the file to the next
-SETTLE_S = 0.5  # two drivers that start at once both see no other: the one whose file stands after this goes on
-PATIENCE = 3  # beats without a change, after which a driver counts as dead
-GIVE_UP = 9  # beats that could not be written, after which a driver ends its run
+DRIVER_JSON = "driver.json"
+BEAT_S = 5.0  # between two beats, each of which writes the file
+# Of two drivers that start at the same time, neither sees the other. The one whose file is there after
+# this time goes on.
+SETTLE_S = 0.5
+PATIENCE = 3  # a driver counts as dead after so many beats without a change
+GIVE_UP = 9  # a driver ends its run after so many beats that could not be written
 
 
 class Heartbeat:
-    """Holds a study for this driver while it is open as a context manager, and beats in a thread of its own.
+    """Holds a study for this driver while it is open as a context manager; it beats in its own thread.
 
-    ``report`` returns what is told about the run with each beat, as plain JSON values. Entering raises StoreError where
+    ``report`` returns what each beat says about the run, as plain JSON values. Entering raises StoreError if
     another driver holds the study.
     """
 
     def __init__(self, folder: Folder, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
         self._report: Callable[[], Mapping[str, Any]] = dict
-        self._folder, self._beat_s, self._settle_s = folder, beat_s, settle_s
-        self._id, self._beats = uuid.uuid4().hex, 0
+        self._folder = folder
+        self._beat_s = beat_s
+        self._settle_s = settle_s
+        self._id = uuid.uuid4().hex
+        self._beats = 0
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
@@ -59,37 +64,38 @@ class Heartbeat:
             self._thread.join()
         held = self.read(self._folder)
         if held is not None and held["id"] == self._id:
-            self._folder.delete(FILE)
+            self._folder.delete(DRIVER_JSON)
 
     @staticmethod
     def read(folder: Folder) -> dict[str, Any] | None:
-        """Return the last beat of the study's driver, or None where there is none."""
-        content = folder.read(FILE)
+        """Return the last beat of the study's driver, or None if there is none."""
+        content = folder.read(DRIVER_JSON)
         if content is None:
             return None
         try:
             beat = dict(json.loads(content))
-            return beat if {"id", "host", "pid", "beats", "beat_at", "started_at"} <= beat.keys() else None
-        except (ValueError, TypeError):  # not whole, or not ours: no driver of this program lives by it
+        except (ValueError, TypeError):
             return None
+        # A file that is incomplete, or of another program, is no sign of life.
+        return beat if {"id", "host", "pid", "beats", "beat_at", "started_at"} <= beat.keys() else None
 
     def report_from(self, source: Callable[[], Mapping[str, Any]]) -> None:
         """Write with each beat from now on what ``source`` returns about the run, as plain JSON values."""
         self._report = source
 
     def check_free(self) -> None:
-        """Raise StoreError where a living driver holds the study; leaves no trace of its own."""
+        """Raise StoreError if a living driver holds the study; write nothing."""
         held = self.read(self._folder)
         if held is not None and self._alive(held):
             raise StoreError(_refusal(self._folder, held))
 
     def check(self) -> None:
-        """Raise StoreError where another driver has taken the study, or GIVE_UP beats could not be written."""
+        """Raise StoreError if another driver has taken the study, or GIVE_UP beats could not be written."""
         if self._trouble is not None:
             raise self._trouble
 
     def _alive(self, held: Mapping[str, Any]) -> bool:
-        """Tell whether another driver lives: by its process on this machine, else by its beat."""
+        """Tell whether another driver lives: by its process if it is on this machine, otherwise by its beat."""
         if held["host"] == socket.gethostname() and not _process_lives(held["pid"]):
             return False
         for _ in range(PATIENCE):
@@ -105,7 +111,7 @@ class Heartbeat:
         self._beats += 1
         who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
         when = {"beats": self._beats, "beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._folder.put(FILE, json.dumps({**who, **when, **self._report()}).encode())
+        self._folder.put(DRIVER_JSON, json.dumps({**who, **when, **self._report()}).encode())
 
     def _beat_on(self) -> None:
         missed = 0
@@ -117,7 +123,8 @@ class Heartbeat:
                     return
                 self._beat()
                 missed = 0
-            except StoreError as error:  # the storage may come back; a run whose beat is not seen may be taken over
+            except StoreError as error:
+                # The storage may come back. But a run whose beat nobody sees may be taken over.
                 missed += 1
                 if missed == GIVE_UP:
                     self._trouble = error
@@ -127,7 +134,7 @@ class Heartbeat:
 def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
     return (
         f"the study {folder.name} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
-        "wait for it or stop it; a run may have another --name"
+        "wait for it, stop it, or give your run another --name"
     )
 
 
@@ -136,6 +143,6 @@ def _process_lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is there, and someone else's
+    except PermissionError:  # the process exists and belongs to someone else
         return True
     return True

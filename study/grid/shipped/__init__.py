@@ -1,6 +1,6 @@
-"""The grids that ship with the study, one YAML file each."""
+"""The grids that ship with the study, each in its own YAML file."""
 
 
 def grid_names() -> list[str]:
-    """Return their names, the smallest first."""
+    """Return their names: first what a newcomer runs, last what takes longest."""
     return ["smoke", "table1", "protocol", "dropout-or-rate", "search", "full", "beyond"]

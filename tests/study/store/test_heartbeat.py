@@ -8,7 +8,7 @@ import time
 import pytest
 
 from study.store.files import Folder, StoreError
-from study.store.heartbeat import FILE, Heartbeat
+from study.store.heartbeat import DRIVER_JSON, Heartbeat
 
 FAST = {"beat_s": 0.1, "settle_s": 0.05}
 
@@ -22,7 +22,7 @@ def beat(folder, **changes):
     """Write what a driver leaves behind."""
     content = {"id": "other", "host": "elsewhere", "pid": 1, "beats": 3, "beat_at": "then", "started_at": "before"}
     folder.make()
-    folder.put(FILE, json.dumps(content | changes).encode())
+    folder.put(DRIVER_JSON, json.dumps(content | changes).encode())
 
 
 def ended_process():
@@ -129,7 +129,7 @@ def test_beats_that_cannot_be_written_end_the_run_in_the_end(folder):
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"id": 1}', b"\xff"])
 def test_what_is_no_beat_holds_nothing(folder, content):
     folder.make()
-    folder.put(FILE, content)
+    folder.put(DRIVER_JSON, content)
     assert Heartbeat.read(folder) is None
     with Heartbeat(folder, **FAST):
         pass

@@ -9,7 +9,7 @@ from study.cli.studies import render_status, show_status
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
 from study.store.files import StoreError
-from study.store.heartbeat import FILE
+from study.store.heartbeat import DRIVER_JSON
 from study.store.status import read_status
 from study.store.store import Store
 from tests.study.conftest import record
@@ -31,7 +31,7 @@ def store(tmp_path, make_result):
 def beat(store, age_s=0, **report):
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(timespec="seconds")
     who = {"id": "x", "host": "node7", "pid": 42, "beats": 1, "started_at": "2026-01-02T03:04:05+00:00", "beat_at": at}
-    store.folder.put(FILE, json.dumps(who | report).encode())
+    store.folder.put(DRIVER_JSON, json.dumps(who | report).encode())
 
 
 def shown(status):

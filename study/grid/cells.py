@@ -1,0 +1,92 @@
+"""The cells of a grid: every combination of its factors, with the rules applied. Everything here raises PlacedError."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from study.grid.ranges import Search
+from study.grid.values import matches, matches_any
+from study.grid.yaml_text import At, PlacedError
+from study.words import Value, describe_settings
+from trainables.config import CellSettings
+
+if TYPE_CHECKING:
+    from study.grid.grid import Grid
+
+Factors = dict[str, Value]
+
+
+def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]:
+    """Return the cells in the order of the file, with ``chosen`` instead of the protocol's settings."""
+    cells: dict[CellSettings, None] = {}
+    for factors, at in _combinations(grid):
+        cell = _build_cell(grid, {**grid.protocol, **chosen, **factors}, at)
+        if cell in cells:
+            raise PlacedError(f"duplicate cell {grid.describe(cell)}; remove it", *at)
+        cells[cell] = None
+    if not cells:
+        raise PlacedError("no cell is left; remove a condition", "skip")
+    return list(cells)
+
+
+def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
+    """Return the cell of a search at a point of its ranges, with ``chosen`` as for ``build_cells``."""
+    settings = {**grid.protocol, **chosen, **_not_searched(grid), **point}
+    return _build_cell(grid, settings, ("search", "ranges"))
+
+
+def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
+    """Yield the factors of each cell, and where in the file it comes from."""
+    if grid.search:
+        yield from _first_of_search(grid, grid.search)
+        return
+    varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
+    defaults = {name: grid.settings_class.model_fields[name].default for name in grid.factors}
+    # Without any values there is no product: the empty one would be a cell of defaults.
+    for values in itertools.product(*varied.values()) if varied else ():
+        factors = defaults | dict(zip(varied, values, strict=True))
+        if not matches_any(factors, grid.skip):
+            yield factors, ("factors",)
+    for index, cell in enumerate(grid.explicit_cells):
+        yield defaults | cell, ("cells", index)
+
+
+def _first_of_search(grid: "Grid", search: Search) -> Iterator[tuple[Factors, At]]:
+    """Yield the cells that a search begins with."""
+    middle = {name: given.middle for name, given in search.ranges.items()}
+    for index, cell in enumerate(grid.explicit_cells):
+        yield _not_searched(grid) | middle | cell, ("cells", index)
+    if not grid.explicit_cells:
+        yield _not_searched(grid) | middle, ("search", "ranges")
+
+
+def _not_searched(grid: "Grid") -> Factors:
+    """Return the factors of a search that are not searched: each has one value."""
+    return {name: factor.values[0] for name, factor in grid.factors.items() if factor.values}
+
+
+def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
+    factors = {name: settings[name] for name in grid.factors}
+    for rule in grid.rules:
+        if matches(settings, rule.when):
+            settings = settings | rule.set
+    try:
+        return grid.settings_class.model_validate(settings)
+    except ValidationError as error:
+        # Each value is possible, so it is two of them that do not go together. The reason begins with
+        # the name of one.
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        where = _origin(grid, reason.split()[0], at)
+        raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None
+
+
+def _origin(grid: "Grid", setting: str, at: At) -> At:
+    """Return where a setting of a cell from ``at`` has its value from."""
+    for index, rule in reversed(list(enumerate(grid.rules))):  # the later rule counts
+        if setting in rule.set:
+            return "rules", index, "set", setting
+    if setting in grid.protocol:
+        return "protocol", setting
+    return (*at, setting) if setting in grid.factors else at
