@@ -314,6 +314,7 @@ stopping: {scheduler: none}
 """
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_own_grid_runs_as_it_says_and_json_quiet_and_verbose_do_theirs(tmp_path, cluster):
@@ -348,6 +349,7 @@ def test_an_own_grid_runs_as_it_says_and_json_quiet_and_verbose_do_theirs(tmp_pa
     assert len(pd.read_parquet(tmp_path / "studies" / "own" / "trials")) == 16
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_failed_cells_are_told_even_when_quiet_with_what_to_do_next(tmp_path, cluster):

@@ -20,7 +20,7 @@ from study.grid.load import load_grid
 from trainables.digits.mnist import load_pool
 from trainables.registry import start_training
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 STUDY = str(Path(sys.executable).with_name("study"))
 WEIGHTS = [0, 1, 3, 10, 30, 100]
 LONG = {
@@ -89,64 +89,10 @@ def assert_rows_are_as_trained_directly(trials, epochs, cells, seeds):
         pd.testing.assert_frame_equal(rows, directly_trained(cell, tuple(seeds)), check_exact=True, check_dtype=False)
 
 
-def test_smoke_on_this_machine_alone(tmp_path):
-    """Run, run again, look, grow by a seed, analyse: the whole way of a user, with a Ray of its own."""
-    first = study("run", "--grid", "smoke", cwd=tmp_path)
-    assert (first.returncode, first.stderr) == (0, "")
-    assert "8 trials of 4 cells to train" in first.stdout
-    assert "4 of 4 cells done" in first.stdout
-    assert "Search algorithm" not in first.stdout  # Tune's own chatter
-    folder = tmp_path / "studies" / "smoke"
-    assert_store_is_as_trained_directly(folder, load_grid("smoke").cells(), range(2))
-    assert set(pd.read_parquet(folder / "trials")["status"]) == {"completed"}
-    assert not (folder / "scratch").exists()
-
-    before = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
-    again = study("run", "--grid", "smoke", cwd=tmp_path)
-    assert (again.returncode, "nothing to train" in again.stdout) == (0, True)
-    assert before == {path: path.read_bytes() for path in folder.rglob("*.parquet")}
-
-    planned = study("plan", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
-    assert "in the store: 8 completed; 4 trials of 4 cells to train" in planned.stdout
-    grown = study("run", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
-    assert "in the store: 8 completed; 4 trials of 4 cells to train" in grown.stdout
-    assert len(pd.read_parquet(folder / "trials")) == 12
-    assert before.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
-
-    listed = study("list", cwd=tmp_path).stdout.splitlines()[-1].split()
-    assert listed == ["smoke", "smoke", "4", "12", "0", "0", "0"]
-    analyzed = study("analyze", cwd=tmp_path)
-    assert analyzed.returncode == 0, analyzed.stderr
-    assert {path.name for path in (tmp_path / "reports" / "smoke").iterdir()} >= {
-        "table1.md",
-        "table1.csv",
-        "table1.tex",
-        "figure2.svg",
-        "figure2.png",
-        "figure3.svg",
-        "figure3.png",
-    }
-
-
 def test_cells_train_at_once_on_all_cores(tmp_path, cluster, six_cells):
     assert study("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address).returncode == 0
     cells = pd.read_parquet(tmp_path / "own" / "trials").drop_duplicates("cell_id").sort_values("started_at")
     assert (cells["started_at"].to_numpy()[1:] < cells["finished_at"].to_numpy()[:-1]).any()
-
-
-def test_driver_killed_in_mid_run_loses_only_cells_in_flight(tmp_path, cluster, six_cells, start):
-    process = start("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address)
-    wait_for_line(process, "1 of 6 cells done")
-    process.kill()
-    process.wait()
-    folder = tmp_path / "own"
-    kept = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
-    assert 2 <= len(pd.read_parquet(folder / "trials")) < 12
-
-    again = study("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address)
-    assert again.returncode == 0, again.stderr
-    assert kept.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()
-    assert_store_is_as_trained_directly(folder, load_grid(six_cells).cells(), range(2))
 
 
 def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, six_cells, start):
@@ -229,7 +175,7 @@ def workers_in_training(raylet):
 
 
 def kill_a_worker_in_training(raylet, but):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if pids := workers_in_training(raylet) - set(but):
             os.kill(pid := pids.pop(), signal.SIGKILL)

@@ -124,6 +124,7 @@ def check_wandb(tracked, curves):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("ray")
 def test_each_tracker_has_the_curves_of_the_store(tracked):
     """One test, so that the run is made once, however tests are spread over processes."""
@@ -175,6 +176,7 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     assert tracking.errors == {"tracking by mlflow": expected}
 
 
+@pytest.mark.long
 def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
     """Of cells that ended a moment ago, and of one that an interruption has left open."""
     for name, value in ENVIRONMENT.items():
