@@ -63,7 +63,7 @@ def claims_rich(sheet: Sheet) -> Table:
     if others := len(sheet.rows) - len(measured):
         caption += f"; {others} more claims are not measured"
     columns = tuple(column for column in sheet.columns if column.heading not in ("n", "why"))
-    return sheet_rich(replace(sheet, columns=columns, caption=f"{caption}.", shown=measured, notes=()))
+    return sheet_rich(replace(sheet, columns=columns, caption=f"{caption}.", listed=measured, notes=()))
 
 
 def summarise(findings: Sequence[Finding]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A study as one tidy table: a row a trial, or a trial and epoch, with every setting of its cell as a column."""
+"""A study as one tidy table: one row per trial, or per trial and epoch, with every setting of its cell as a column."""
 
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from analysis.load import StudyData
 from analysis.output.whole_file import whole_file
 
-COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions where one is unknown
+COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions if one is unknown
+IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 
 
 def trials_table(data: StudyData) -> pa.Table:
-    """Return a row a trial of a planned cell: study, cell, settings, seed, status, and what the store has of it.
+    """Return one row per trial of a planned cell: study, cell, settings, seed, status, and what the store has of it.
 
     Rows are in the order of study.json's cells, then of seeds.
     """
@@ -22,7 +23,7 @@ def trials_table(data: StudyData) -> pa.Table:
 
 
 def epochs_table(data: StudyData) -> pa.Table:
-    """Return a row a trial and epoch: as ``trials_table`` up to the status, then what the store has of the epoch.
+    """Return one row per trial and epoch: as ``trials_table`` up to the status, then what the store has of the epoch.
 
     The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
     """
@@ -34,20 +35,21 @@ def epochs_table(data: StudyData) -> pa.Table:
 
 
 def _trials(data: StudyData) -> pd.DataFrame:
+    """Return the rows of ``trials_table``, and ``order``, which counts them."""
     cells = pd.DataFrame(data.info.cells)
     settings = [name for name in cells if name != "cell_id"]
-    identity = {"study", "cell_id", "trial_id", "seed", "status"}
-    measured = [name for name in _filled(data.trials) if name not in identity]
-    rows = data.trials[["cell_id", "trial_id", "seed", "status", *(set(measured) - set(settings))]]
+    # A setting is taken from study.json, which has all of them, and not from its column in the store.
+    measured = [name for name in _filled(data.trials) if name not in IDENTITY and name not in settings]
+    rows = data.trials[["cell_id", "trial_id", "seed", "status", *measured]]
     rows = cells.reset_index(names="order").merge(rows, on="cell_id").sort_values(["order", "seed"])
     rows["order"] = range(len(rows))
-    rows = rows.assign(study=data.name).astype({name: kind for name, kind in COUNTS.items() if name in rows})
-    ordered = ["study", "cell_id", "trial_id", *settings, "seed", "status"]
-    return rows[["order", *ordered, *(name for name in measured if name not in settings)]]
+    rows = rows.assign(study=data.name)
+    rows = rows.astype({name: kind for name, kind in COUNTS.items() if name in rows})
+    return rows[["order", "study", "cell_id", "trial_id", *settings, "seed", "status", *measured]]
 
 
 def _filled(rows: pd.DataFrame) -> list[str]:
-    """Name the columns but those that the study's models have no value for, such as what only the report's have."""
+    """Name the columns that have values; ``error`` also without any, since it says that nothing failed."""
     return [str(name) for name in rows if name == "error" or rows[name].notna().any()]
 
 
@@ -56,7 +58,7 @@ def _table(rows: pd.DataFrame) -> pa.Table:
 
 
 def write_table(table: pa.Table, out: Path, force: bool) -> None:
-    """Write a table as CSV or Parquet, by the file's name, with all digits; raises AnalysisError as ``whole_file``."""
+    """Write a table as CSV or Parquet, by the file's ending, with all digits; raises AnalysisError."""
     with whole_file(out, (".csv", ".parquet"), force) as path:
         if out.suffix == ".csv":
             pacsv.write_csv(table, path)

@@ -3,45 +3,75 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from analysis.output.sheet import Sheet
+from analysis.output.sheet import Column, Sheet
 
-SETTINGS, WHOLE = 3, 14  # columns of settings, and characters of a number, for which a screen of 80 columns has room
+# A screen of 80 columns has room for so many columns of settings, and for numbers of so many characters.
+SCREEN_SETTINGS = 3
+SCREEN_NUMBER = 14
+# A column of words with a longer text is broken into lines of this width.
+LATEX_LONG = 35
+LATEX_WIDTH = "4cm"
 
-
-LATEX_LONG, LATEX_WIDTH = 35, "4cm"  # a text column with more characters is broken into lines of this width
+# Characters that mean something in LaTeX, or that its oldest encoding does not have.
+LATEX_ESCAPES: dict[str, str | int | None] = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "|": r"\textbar{}",  # a bar is a dash in the oldest encoding
+    "[": "{[}",  # after the end of a row, a bracket would be its argument
+    "–": "--",
+    "×": r"$\times$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "≤": r"$\le$",
+    "η": r"$\eta$",
+    "²": r"$^2$",
+    "−": "$-$",
+}
 
 
 def sheet_rich(sheet: Sheet) -> Table:
-    """Draw the sheet for the screen; more than SETTINGS columns of settings become one of words."""
+    """Draw the sheet for the screen; more than SCREEN_SETTINGS columns of settings become one of words."""
     drawn = Table(title=Text(sheet.title), caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     drawn.caption = Text("\n".join([sheet.caption, *sheet.notes]))
-    settings = [column.heading for column in sheet.read if column.setting]
-    joined = len(settings) if len(settings) > SETTINGS else 0  # they come first
+    settings = [column.heading for column in sheet.visible_columns if column.setting]
+    joined = len(settings) if len(settings) > SCREEN_SETTINGS else 0  # settings are the first columns
     if joined:
         drawn.add_column("cell")
-    for place, column in enumerate(sheet.read[joined:], joined):
-        whole = column.numeric and all(len(row[place]) <= WHOLE for row in sheet.texts)
+
+    # Numbers that are short enough are never broken into lines.
+    for place, column in enumerate(sheet.visible_columns[joined:], joined):
+        longest = _longest(sheet.texts, place)
+        whole = column.numeric and longest <= SCREEN_NUMBER
         drawn.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=whole)
     for row in sheet.texts:
-        cell = ", ".join(map(" ".join, zip(settings, row[:joined], strict=False)))
-        drawn.add_row(*map(Text, [*([cell] if joined else []), *row[joined:]]))
+        texts = row[joined:]
+        if joined:
+            texts.insert(0, ", ".join(map(" ".join, zip(settings, row[:joined], strict=True))))
+        drawn.add_row(*map(Text, texts))
     return drawn
 
 
 def sheet_markdown(sheet: Sheet) -> str:
     """Write the sheet as GitHub Markdown, its notes below."""
     rows = [list(map(markdown, row)) for row in sheet.texts]
-    align = ["right" if column.numeric else "left" for column in sheet.read]
-    headers = [markdown(column.heading) for column in sheet.read]
+    align = ["right" if column.numeric else "left" for column in sheet.visible_columns]
+    headers = [markdown(column.heading) for column in sheet.visible_columns]
     table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
     lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
-    return "\n".join([*lines, *(["", *(f"- {markdown(note)}" for note in sheet.notes)] if sheet.notes else [])]) + "\n"
+    if sheet.notes:
+        lines.append("")
+    lines += [f"- {markdown(note)}" for note in sheet.notes]
+    return "\n".join(lines) + "\n"
 
 
 def markdown(text: str) -> str:
@@ -53,8 +83,10 @@ def markdown(text: str) -> str:
 def sheet_csv(sheet: Sheet) -> str:
     """Write the raw values for programs: at full precision, empty if unknown."""
     stream = io.StringIO()
-    names = list(dict.fromkeys(name for row in sheet.rows for name in row))
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    names: dict[str, None] = {}  # in the order in which the rows bring them
+    for row in sheet.rows:
+        names |= dict.fromkeys(row)
+    writer = csv.DictWriter(stream, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(sheet.rows)
     return stream.getvalue()
@@ -62,37 +94,39 @@ def sheet_csv(sheet: Sheet) -> str:
 
 def sheet_latex(sheet: Sheet) -> str:
     """Write the sheet as LaTeX; it needs the package booktabs."""
-    texts = sheet.texts
-    rows = [" & ".join(map(latex, row)) + r" \\" for row in texts]
-    lengths = [max((len(row[i]) for row in texts), default=0) for i in range(len(sheet.read))]
-    align = "".join(
-        "r" if column.numeric else f"p{{{LATEX_WIDTH}}}" if length > LATEX_LONG else "l"
-        for column, length in zip(sheet.read, lengths, strict=True)
-    )
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
-            rf"\begin{{tabular}}{{{align}}}",
-            r"\toprule",
-            " & ".join(latex(column.heading) for column in sheet.read) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\footnotesize {latex(note)}" for note in sheet.notes),
-            r"\end{table}",
-            "",
-        ]
-    )
+    columns = sheet.visible_columns
+    align = "".join(_latex_alignment(column, _longest(sheet.texts, at)) for at, column in enumerate(columns))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
+        rf"\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        _latex_row([column.heading for column in columns]),
+        r"\midrule",
+    ]
+    lines += map(_latex_row, sheet.texts)
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {latex(note)}" for note in sheet.notes]
+    lines += [r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _longest(texts: Sequence[Sequence[str]], place: int) -> int:
+    """Return the number of characters of the longest text of a column."""
+    return max((len(row[place]) for row in texts), default=0)
+
+
+def _latex_alignment(column: Column, longest: int) -> str:
+    if column.numeric:
+        return "r"
+    return f"p{{{LATEX_WIDTH}}}" if longest > LATEX_LONG else "l"
+
+
+def _latex_row(texts: Sequence[str]) -> str:
+    return " & ".join(map(latex, texts)) + r" \\"
 
 
 def latex(text: str) -> str:
     """Escape a text for LaTeX."""
-    escapes: dict[str, str | int | None] = {character: f"\\{character}" for character in "&%$#_{}"}
-    escapes |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-    # A bar is a dash in LaTeX's oldest encoding; a bracket after the end of a row would be its argument.
-    escapes |= {"|": r"\textbar{}", "[": "{[}"}
-    escapes |= {"–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}", "≤": r"$\le$", "η": r"$\eta$"}
-    return text.translate(str.maketrans(escapes | {"²": r"$^2$", "−": "$-$"}))
+    return text.translate(str.maketrans(LATEX_ESCAPES))

@@ -1,18 +1,18 @@
-"""A sheet: a plain table with one text a value, written to the screen, Markdown, CSV and LaTeX alike."""
+"""What a table is: a sheet, from which the screen, Markdown, CSV and LaTeX are written; and numbers as texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-NONE = "–"
+NONE = "–"  # what people read if a value is unknown
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of what people read: its heading, and how a row of raw values becomes its text.
 
-    A ``setting`` of a cell stands before all that is not one.
+    Columns that are a ``setting`` of a cell come before all others.
     """
 
     heading: str
@@ -20,14 +20,18 @@ class Column:
     numeric: bool = False
     setting: bool = False
 
+    def is_empty_in(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Tell whether no row has a text here."""
+        return all(self.text(row) in ("", NONE) for row in rows)
+
 
 @dataclass(frozen=True)
 class Sheet:
     """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
 
-    ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and points
-    in the texts. An unknown value is None. Where ``shown`` is given, people read the rows at these places alone; a
-    column of words in which no row has any is not read either.
+    ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and
+    percentage points in the texts. An unknown value is None. If ``listed`` is given, people read only the rows
+    at these places.
     """
 
     name: str
@@ -36,44 +40,49 @@ class Sheet:
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...] = ()
-    shown: tuple[int, ...] | None = None
+    listed: tuple[int, ...] | None = None
 
     @cached_property
     def texts(self) -> list[list[str]]:
         """What people read, row by row."""
-        return [[column.text(row) or NONE for column in self.read] for row in self._rows]
+        return [self._texts_of(row) for row in self._listed_rows]
 
     @cached_property
-    def read(self) -> tuple[Column, ...]:
-        """The columns that people read."""
-        return tuple(
-            column
-            for column in self.columns
-            if column.numeric or not self._rows or any(column.text(row) not in ("", NONE) for row in self._rows)
-        )
+    def visible_columns(self) -> tuple[Column, ...]:
+        """The columns that people read: all but columns of words that no row fills."""
+        rows = self._listed_rows
+        return tuple(column for column in self.columns if column.numeric or not rows or not column.is_empty_in(rows))
+
+    def _texts_of(self, row: Mapping[str, Any]) -> list[str]:
+        return [column.text(row) or NONE for column in self.visible_columns]
 
     @property
-    def _rows(self) -> Sequence[Mapping[str, Any]]:
-        return self.rows if self.shown is None else [self.rows[place] for place in self.shown]
+    def _listed_rows(self) -> Sequence[Mapping[str, Any]]:
+        return self.rows if self.listed is None else [self.rows[place] for place in self.listed]
+
+
+def _is_unknown(value: float | None) -> bool:
+    return value is None or value != value  # NaN is the only number that differs from itself
 
 
 def percent(value: float | None, sign: bool = False) -> str:
-    """Write a fraction in percent, or a difference of fractions in points; a dash for None.
-
-    Means of the same accuracies, added up in another order, are written alike.
-    """
-    return NONE if value is None or value != value else f"{round(100 * value, 9):{'+' if sign else ''}.1f}"
+    """Write a fraction in percent, or a difference of fractions in percentage points; a dash for None and NaN."""
+    if value is None or _is_unknown(value):
+        return NONE
+    # Rounded first, so that means of the same accuracies, added up in another order, are written alike.
+    rounded = round(100 * value, 9)
+    return f"{rounded:+.1f}" if sign else f"{rounded:.1f}"
 
 
 def interval(low: float | None, high: float | None, sign: bool = False) -> str:
-    """Write the ends of an interval of fractions in percent or points; a dash for None."""
-    if low is None or high is None or low != low or high != high:
+    """Write the ends of an interval of fractions in percent or percentage points; a dash for None and NaN."""
+    if _is_unknown(low) or _is_unknown(high):
         return NONE
     return f"{percent(low, sign)} to {percent(high, sign)}"
 
 
 def probability(value: float | None) -> str:
-    """Write a p value."""
-    if value is None or value != value:
+    """Write a p value; a dash for None and NaN."""
+    if value is None or _is_unknown(value):
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""A file that a command writes for the user: whole or not at all, and never over another one unasked."""
+"""A file that a command writes for the user: all of it or nothing, and never over another one unless forced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,16 @@ from analysis.stored import AnalysisError
 
 @contextmanager
 def whole_file(out: Path, endings: tuple[str, ...], force: bool) -> Iterator[Path]:
-    """Give a path to write to, which becomes ``out`` when all went well and is gone when not.
+    """Yield a path to write to; it becomes ``out`` if all goes well, and is removed if not.
 
-    Folders are made where missing. Raises AnalysisError for a name with another ending, for a file that is there
-    (unless ``force``), and for one that cannot be written.
+    Missing folders are made. Raises AnalysisError if the name has another ending, if the file exists (unless
+    ``force``), and if it cannot be written.
     """
     if not out.name.endswith(endings):
         raise AnalysisError(f"--out {out}: expected a name that ends in {' or '.join(endings)}")
     if out.exists() and not force:
-        raise AnalysisError(f"--out {out}: there is such a file; give another name, or replace it with --force")
+        raise AnalysisError(f"--out {out}: the file exists; give another name, or replace it with --force")
+    # In the same folder, so that the last step is a rename, which happens as a whole.
     partial = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Selection and confirmation side by side: what the chosen cells reached when chosen, and with fresh seeds."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,19 @@ from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.contrasts import contrasts_data
-from analysis.statistics.intervals import Estimate, Measure, compare, estimate
+from analysis.statistics.intervals import Estimate, Measure, compare, estimate, estimate_as_row
 from analysis.statistics.selection import fixed_contrasts
+
+# What the rows are about, in words.
+CONFIRMED_METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "difference": "test, paired"}
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A figure of the study and the same of its confirmation, fractions.
+    """The same value in a study and in its confirmation, as fractions.
 
-    ``difference``, ``low`` and ``high`` are confirmation less selection with its 95 % Welch interval; ``confirmed`` and
-    they are None where the confirmation has no such figure yet.
+    ``metric`` is one of CONFIRMED_METRICS. ``difference``, ``low`` and ``high`` are confirmation minus selection
+    with its 95 % Welch interval; ``confirmed`` and they are None if the confirmation has no such value yet.
     """
 
     what: str
@@ -34,14 +37,19 @@ class Confirmed:
 def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
     """Compare mean validation and test accuracy of every cell that the confirmation has."""
     cells = summarise_cells(data)
-    again = summarise_cells(confirmation).set_index("cell_id")["state"]
+    state_again = summarise_cells(confirmation).set_index("cell_id")["state"]
+    chosen = cells[(cells["state"] == "complete") & cells["cell_id"].isin(state_again.index)]
     rows = []
     for metric in ("val_accuracy", "test_accuracy"):
-        first, second = by_seed(data, metric), by_seed(confirmation, metric)
-        for cell in cells[(cells["state"] == "complete") & cells["cell_id"].isin(again.index)].to_dict("records"):
+        first = by_seed(data, metric)
+        second = by_seed(confirmation, metric)
+        for cell in chosen.to_dict("records"):
             ident = cell["cell_id"]
-            fresh = second.loc[ident] if again[ident] == "complete" else None
-            rows.append(_compared(describe_settings(cell, data.info.roles), metric, first.loc[ident], fresh, rng))
+            selected = estimate(first.loc[ident].to_numpy(float), rng)
+            fresh = None
+            if state_again[ident] == "complete":
+                fresh = estimate(second.loc[ident].to_numpy(float), rng)
+            rows.append(_confirmed(describe_settings(cell, data.info.roles), metric, selected, fresh))
     return tuple(rows)
 
 
@@ -49,73 +57,70 @@ def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random
     """Compare the study's contrasts between the same cells."""
     first = {contrast.name: contrast for contrast in contrasts_data(data, rng)}
     second = {contrast.name: contrast for contrast in contrasts_data(confirmation, rng)}
-    names = [contrast["name"] for contrast in fixed_contrasts(data)]
     rows = []
-    for name in names:
+    for contrast in fixed_contrasts(data):
+        name = contrast["name"]
         selected = first[name].estimate
         assert selected is not None
         fresh = second[name].estimate if name in second else None
-        rows.append(_pair(name, "difference", selected, fresh))
+        rows.append(_confirmed(name, "difference", selected, fresh))
     return tuple(rows)
 
 
-def _compared(what: str, metric: str, first: Any, second: Any, rng: np.random.Generator) -> Confirmed:
-    selected = estimate(first.to_numpy(float), rng)
-    return _pair(what, metric, selected, None if second is None else estimate(second.to_numpy(float), rng))
-
-
-def _pair(what: str, metric: str, selected: Estimate, confirmed: Estimate | None) -> Confirmed:
+def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate | None) -> Confirmed:
     if confirmed is None or min(selected.n, confirmed.n) < 2:
         return Confirmed(what, metric, selected, confirmed, None, None, None)
-    measures = [Measure(e.mean, e.std / sqrt(e.n), e.n - 1) for e in (confirmed, selected)]
-    return Confirmed(what, metric, selected, confirmed, *compare(*measures))
+    # Fresh seeds are other seeds, so the two means are independent and there is nothing to pair.
+    second = Measure.of(confirmed.mean, confirmed.std, confirmed.n)
+    first = Measure.of(selected.mean, selected.std, selected.n)
+    return Confirmed(what, metric, selected, confirmed, *compare(second, first))
 
 
 def confirmation_sheet(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> Sheet:
     """Put contrasts and cells into a table; ``rng`` draws the bootstrap intervals."""
-    rows = [*confirmed_contrasts(data, confirmation, rng), *confirmed_cells(data, confirmation, rng)]
-    lines: list[dict[str, Any]] = []
-    for row in rows:
-        line: dict[str, Any] = {"what": row.what, "metric": row.metric}
-        for side in ("selected", "confirmed"):
-            found = getattr(row, side)
-            for field in ("n", "mean", "std", "low", "high"):
-                line[f"{side}_{field}"] = None if found is None else getattr(found, field)
-        lines.append(line | {"difference": row.difference, "low": row.low, "high": row.high})
+    found = [*confirmed_contrasts(data, confirmation, rng), *confirmed_cells(data, confirmation, rng)]
     return Sheet(
         name="confirmation",
         title="Selection and confirmation",
         caption=(
-            "The cells that selection chose, in the study and in its confirmation with fresh seeds: percent, and "
-            "points for contrasts, with 95 % t intervals. The last column is confirmation less selection. Study "
-            f"{data.name}."
+            f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds. "
+            "Values are in percent, of contrasts in percentage points, with 95 % t intervals. The last column is "
+            "confirmation minus selection."
         ),
         columns=(
             Column("cell or contrast", lambda row: row["what"]),
-            Column("figure", lambda row: METRICS[row["metric"]]),
-            _side("selected"),
-            _side("confirmed"),
-            Column("difference", _difference, numeric=True),
+            Column("accuracy", lambda row: CONFIRMED_METRICS[row["metric"]]),
+            _side_column("selection", "selected"),
+            _side_column("confirmation", "confirmed"),
+            Column("difference", _difference_text, numeric=True),
         ),
-        rows=tuple(lines),
+        rows=tuple(dict(_values(row)) for row in found),
     )
 
 
-METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "difference": "test, paired"}
+def _values(row: Confirmed) -> Iterator[tuple[str, Any]]:
+    """Yield the raw values of a row by name."""
+    yield from (("what", row.what), ("metric", row.metric))
+    for side, found in (("selected", row.selected), ("confirmed", row.confirmed)):
+        for field, value in estimate_as_row(found).items():
+            if not field.startswith("bca"):  # the contrasts and cells have them in their own tables
+                yield f"{side}_{field}", value
+    yield from (("difference", row.difference), ("low", row.low), ("high", row.high))
 
 
-def _side(side: str) -> Column:
-    def text(row: Any) -> str:
+def _side_column(heading: str, side: str) -> Column:
+    def text(row: Mapping[str, Any]) -> str:
         if row[f"{side}_mean"] is None:
             return ""
         sign = row["metric"] == "difference"
         ends = interval(row[f"{side}_low"], row[f"{side}_high"], sign)
-        return f"{percent(row[f'{side}_mean'], sign)} ({ends}), n = {row[f'{side}_n']}"
+        mean = percent(row[f"{side}_mean"], sign)
+        return f"{mean} ({ends}), n = {row[f'{side}_n']}"
 
-    return Column({"selected": "selection", "confirmed": "confirmation"}[side], text, numeric=True)
+    return Column(heading, text, numeric=True)
 
 
-def _difference(row: Any) -> str:
+def _difference_text(row: Mapping[str, Any]) -> str:
     if row["difference"] is None:
         return ""
     return f"{percent(row['difference'], sign=True)} ({interval(row['low'], row['high'], sign=True)})"

@@ -123,7 +123,7 @@ def anova_data(data: StudyData) -> Anova:
     if crossings != len(cells):
         note = (
             f"There is no analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
-            "complete, and it needs all of them. For one, cross the factors in the grid and run it with "
+            "complete, and it needs all of them. To get one, cross the factors in the grid and run it with "
             "--scheduler none."
         )
         return Anova((), 0, note)

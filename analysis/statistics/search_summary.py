@@ -14,18 +14,18 @@ from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, format_setting, summarise_cells
 from analysis.statistics.intervals import CONFIDENCE, Values
 
-if TYPE_CHECKING:  # it is needed for studies with a search alone
+if TYPE_CHECKING:  # only studies with a search need Optuna
     from optuna.distributions import BaseDistribution
 
-FEWEST = 8  # complete cells without which nothing is said of importance
+FEWEST = 8  # complete cells that an estimate of importance needs
 
 
 @dataclass(frozen=True)
 class TriedCell:
-    """A cell of the search that has ended; ``place`` counts from 1 in the order in which they did.
+    """A cell of the search that has ended; ``place`` counts from 1 in the order in which cells ended.
 
-    ``settings`` are those searched. ``accuracy`` is its mean validation accuracy over seeds at its last epoch, a
-    fraction, and ``best`` the highest of the complete cells so far, None before the first.
+    ``settings`` are those that were searched. ``accuracy`` is the cell's mean validation accuracy over seeds at
+    its last epoch, as a fraction, and ``best`` the highest of the complete cells so far, None before the first.
     """
 
     place: int
@@ -37,16 +37,16 @@ class TriedCell:
 
     @property
     def is_best(self) -> bool:
-        """Whether no complete cell before it reached as much."""
+        """Whether the cell is complete and none before it was better."""
         return not self.pruned and self.accuracy == self.best
 
 
 @dataclass(frozen=True)
 class Importance:
-    """The part of the variance of validation accuracy over the ranges that a setting accounts for by itself.
+    """The ``share`` of the variance of validation accuracy over the ranges that a setting accounts for by itself.
 
-    A fraction; with the others it adds up to 1. ``low`` and ``high`` are the ends of its 95 % interval, None for one
-    seed.
+    It is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends of its 95 % interval,
+    None for one seed.
     """
 
     setting: str
@@ -71,67 +71,94 @@ def searched_cells(data: StudyData) -> pd.DataFrame:
     """Return the rows of ``summarise_cells`` whose values are within the ranges of the search."""
     cells = summarise_cells(data)
     for name, given in data.info.ranges.items():
-        values = cells[name]
-        cells = cells[
-            values.isin(given["choices"]) if "choices" in given else values.between(given["low"], given["high"])
-        ]
+        if "choices" in given:
+            cells = cells[cells[name].isin(given["choices"])]
+        else:
+            cells = cells[cells[name].between(given["low"], given["high"])]
     return cells
 
 
 def history_data(data: StudyData) -> tuple[TriedCell, ...]:
     """Return the cells of the search that are complete or pruned, in the order in which they ended."""
+    tried: list[TriedCell] = []
+    best: float | None = None
+    for place, (cell_id, cell) in enumerate(_ended_cells(data).iterrows(), 1):
+        pruned = cell["state"] == "pruned"
+        accuracy = float(cell["accuracy"])
+        if not pruned:
+            best = accuracy if best is None else max(best, accuracy)
+        settings = {name: cell[name] for name in data.info.ranges}
+        tried.append(TriedCell(place, str(cell_id), settings, accuracy, pruned, best))
+    return tuple(tried)
+
+
+def _ended_cells(data: StudyData) -> pd.DataFrame:
+    """Return the complete and pruned cells of the search by id, with their ``accuracy``, in the order of their end."""
     cells = searched_cells(data).set_index("cell_id")
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)].groupby("cell_id")
     cells["accuracy"] = rows["val_accuracy"].mean()
     ended = cells[cells["state"].isin(["complete", "pruned"])]
-    if "finished_at" in data.trials:
-        ended = ended.loc[rows["finished_at"].max().reindex(ended.index).sort_values(kind="stable").index]
-    tried: list[TriedCell] = []
-    best: float | None = None
-    names = list(data.info.ranges)
-    for place, (cell_id, cell) in enumerate(ended.iterrows(), 1):
-        pruned, accuracy = cell["state"] == "pruned", float(cell["accuracy"])
-        if not pruned:
-            best = accuracy if best is None else max(best, accuracy)
-        settings = {name: cell[name] for name in names}
-        tried.append(TriedCell(place, str(cell_id), settings, accuracy, pruned, best))
-    return tuple(tried)
+    if "finished_at" not in data.trials:
+        return ended
+    # A cell has ended when its last seed has.
+    ends = rows["finished_at"].max().reindex(ended.index).sort_values(kind="stable")
+    return ended.loc[ends.index]
 
 
 def importance_data(data: StudyData) -> tuple[Importance, ...]:
     """Return how much each setting mattered, the most important first; none for fewer than FEWEST complete cells.
 
-    Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An efficient approach for
-    assessing hyperparameter importance", ICML 2014), by Optuna, of the cells' mean validation accuracies. Intervals are
-    from the jackknife over seeds (Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 1981):
-    they say how far other seeds would change it, not other cells.
+    Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An efficient approach
+    for assessing hyperparameter importance", ICML 2014), by Optuna, of the cells' mean validation accuracies.
+    Intervals are from the jackknife over seeds (Efron and Stein, "The jackknife estimate of variance", Annals of
+    Statistics 1981): they say how much other seeds would change it, not other cells.
     """
     cells = searched_cells(data)
     cells = cells[cells["state"] == "complete"]
     if len(cells) < FEWEST:
         return ()
     accuracy = by_seed(data, "val_accuracy").loc[cells["cell_id"]].to_numpy(float)
-    whole, n = _shares(data, cells, accuracy.mean(axis=1)), accuracy.shape[1]
-    ends: dict[str, tuple[float | None, float | None]] = dict.fromkeys(whole, (None, None))
-    if n > 1:
-        without = pd.DataFrame([_shares(data, cells, np.delete(accuracy, at, axis=1).mean(axis=1)) for at in range(n)])
-        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sqrt(n - 1) * without.std(ddof=0)
-        ends = {name: (max(0.0, share - reach[name]), min(1.0, share + reach[name])) for name, share in whole.items()}
-    ranked = sorted(whole.items(), key=lambda item: -item[1])
-    return tuple(Importance(name, share, *ends[name]) for name, share in ranked)
+    shares = _shares(data, cells, accuracy.mean(axis=1))
+    reach = _jackknife_reach(data, cells, accuracy)
+    found = []
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        low, high = None, None
+        if reach is not None:
+            low = max(0.0, share - reach[name])
+            high = min(1.0, share + reach[name])
+        found.append(Importance(name, share, low, high))
+    return tuple(found)
+
+
+def _jackknife_reach(data: StudyData, cells: pd.DataFrame, accuracy: Values) -> "pd.Series[float] | None":
+    """Return half the width of each setting's interval from ``accuracy`` ``[cells, seeds]``; None for one seed.
+
+    The jackknife's standard error is the spread (ddof=0) of the shares that leave one seed out, times the square
+    root of n - 1.
+    """
+    n = accuracy.shape[1]
+    if n < 2:
+        return None
+    shares = []
+    for left_out in range(n):
+        means = np.delete(accuracy, left_out, axis=1).mean(axis=1)
+        shares.append(_shares(data, cells, means))
+    spread = pd.DataFrame(shares).std(ddof=0)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    return quantile * sqrt(n - 1) * spread
 
 
 def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[str, float]:
+    """Return each setting's share of the variance of the cells' ``accuracies`` ``[cells]``."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study that is made
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it prints every study that is made
     space = {name: distribution(given) for name, given in data.info.ranges.items()}
     study = optuna.create_study(direction="maximize")
     points = cells[list(space)].to_dict("records")
-    study.add_trials(
-        optuna.trial.create_trial(params={str(n): v for n, v in point.items()}, distributions=space, value=value)
-        for point, value in zip(points, accuracies.tolist(), strict=True)
-    )
+    for point, value in zip(points, accuracies.tolist(), strict=True):
+        params = {str(name): setting for name, setting in point.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(space))
     return {name: float(share) for name, share in found.items()}
@@ -139,14 +166,18 @@ def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[st
 
 def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
     """List the cells in the order in which they ended; people read those that were the best so far."""
-    rows = [{k: v for k, v in asdict(cell).items() if k != "settings"} | dict(cell.settings) for cell in tried]
+    rows = []
+    for cell in tried:
+        row = asdict(cell)
+        settings = row.pop("settings")
+        rows.append(row | settings)
     pruned = sum(cell.pruned for cell in tried)
     return Sheet(
         name="search",
         title="Best cells of the search",
         caption=(
-            f"Those of {len(tried)} cells that were the best so far when they ended, by mean validation accuracy in "
-            f"percent; {pruned} were pruned and count for none. The CSV has all."
+            f"Of {len(tried)} cells, those that were the best so far when they ended, by mean validation accuracy in "
+            f"percent. {pruned} cells were pruned and cannot be the best. The CSV has all cells."
         ),
         columns=(
             Column("cell", lambda row: str(row["place"]), numeric=True),
@@ -154,7 +185,7 @@ def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
             Column("validation", lambda row: percent(row["accuracy"]), numeric=True),
         ),
         rows=tuple(rows),
-        shown=tuple(index for index, cell in enumerate(tried) if cell.is_best),
+        listed=tuple(place for place, cell in enumerate(tried) if cell.is_best),
     )
 
 
@@ -163,15 +194,15 @@ def _setting_column(name: str) -> Column:
 
 
 def importance_sheet(data: StudyData, importances: tuple[Importance, ...]) -> Sheet:
-    """List the shares."""
+    """List the settings with their importance."""
     ranges = data.info.ranges
     rows = [asdict(found) | {"range": _range_in_words(ranges[found.setting])} for found in importances]
     return Sheet(
         name="importance",
         title="Importance of the settings",
         caption=(
-            "Percent of the variance of mean validation accuracy over the ranges that a setting accounts for (fANOVA), "
-            "with 95 % jackknife intervals over seeds."
+            "The part of the variance of mean validation accuracy over the ranges that each setting accounts for "
+            "(fANOVA), in percent, with 95 % jackknife intervals over seeds."
         ),
         columns=(
             Column("setting", lambda row: row["setting"].replace("_", " ")),
@@ -186,7 +217,8 @@ def importance_sheet(data: StudyData, importances: tuple[Importance, ...]) -> Sh
 def _range_in_words(given: Mapping[str, Any]) -> str:
     if "choices" in given:
         return ", ".join(map(format_setting, given["choices"]))
-    return f"{given['low']:g} to {given['high']:g}{', logarithmic' if given['log'] else ''}"
+    scale = ", logarithmic" if given["log"] else ""
+    return f"{given['low']:g} to {given['high']:g}{scale}"
 
 
 def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
@@ -196,6 +228,6 @@ def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
         return "No cell of the search is complete yet."
     return (
         f"Of {len(tried)} cells, number {best.place} has the highest mean validation accuracy, "
-        f"{percent(best.accuracy)} %: {describe_settings(best.settings, best.settings)}. It was chosen for that "
-        "figure, which therefore flatters it: study confirm trains it again with fresh seeds."
+        f"{percent(best.accuracy)} %: {describe_settings(best.settings, best.settings)}. It was chosen for this "
+        "accuracy, so the figure is partly luck: study confirm trains the cell again with fresh seeds."
     )

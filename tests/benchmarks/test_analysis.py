@@ -116,11 +116,11 @@ def test_every_cell_is_what_pandas_says(data: StudyData, naive: tuple[pd.DataFra
     reach = stats.t.ppf(0.975, len(SEEDS) - 1) * std / len(SEEDS) ** 0.5
     np.testing.assert_allclose(rows["test_accuracy_high"] - rows["test_accuracy_mean"], reach)
     # People read the best by validation, in the order of the study.
-    assert sheet.shown is not None
-    shown = rows.iloc[list(sheet.shown)]
+    assert sheet.listed is not None
+    shown = rows.iloc[list(sheet.listed)]
     assert len(shown) == len(sheet.texts) == LISTED
     assert shown["val_accuracy_mean"].min() >= rows.drop(shown.index)["val_accuracy_mean"].max()
-    assert list(sheet.shown) == sorted(sheet.shown)
+    assert list(sheet.listed) == sorted(sheet.listed)
 
 
 def test_the_bootstrap_in_chunks_is_that_of_all_cells_at_once(data: StudyData) -> None:

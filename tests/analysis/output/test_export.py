@@ -100,7 +100,7 @@ def test_csv_and_parquet_read_back_the_same_values(data, tmp_path, reader, table
 def test_a_file_is_replaced_only_when_told_to(data, tmp_path):
     path = tmp_path / "abc.csv"
     path.write_text("mine")
-    with pytest.raises(AnalysisError, match=r"abc.csv: there is such a file; .*--force"):
+    with pytest.raises(AnalysisError, match=r"abc.csv: the file exists; .*--force"):
         write_table(trials_table(data), path, force=False)
     assert path.read_text() == "mine"
     write_table(trials_table(data), path, force=True)

@@ -45,10 +45,10 @@ def test_unknown_values_are_dashes_for_people_and_empty_for_programs() -> None:
 def test_a_column_of_words_without_any_is_not_read() -> None:
     empty = Column("along", lambda row: ""), Column("p", lambda row: "", numeric=True)
     sheet = replace(SHEET, columns=(SHEET.columns[0], *empty))
-    assert [column.heading for column in sheet.read] == ["what", "p"]
+    assert [column.heading for column in sheet.visible_columns] == ["what", "p"]
     assert sheet.texts == [["first", "–"], ["–", "–"]]
     assert sheet_markdown(sheet).splitlines()[2] == "| what   |   p |"
-    assert [column.heading for column in replace(sheet, rows=()).read] == ["what", "along", "p"]
+    assert [column.heading for column in replace(sheet, rows=()).visible_columns] == ["what", "along", "p"]
 
 
 def on_screen(sheet: Sheet) -> str:

@@ -87,7 +87,7 @@ def test_an_archive_that_reads_back_otherwise_is_not_kept(study, monkeypatch):
     [
         (["archive", "unknown", "--out", "x.tar.gz"], "no study unknown in studies"),
         (["archive", "lab", "--out", "x.zip"], "--out x.zip: expected a name that ends in .tar.gz"),
-        (["archive", "lab", "--out", "there.tar.gz"], "--out there.tar.gz: there is such a file"),
+        (["archive", "lab", "--out", "there.tar.gz"], "--out there.tar.gz: the file exists"),
         (["archive", "lab", "--out", "there.tar.gz/x.tar.gz"], "--out there.tar.gz/x.tar.gz cannot be written"),
         (["restore", "missing.tar.gz"], "missing.tar.gz cannot be read"),
         (["restore", "there.tar.gz"], "there.tar.gz cannot be read"),
