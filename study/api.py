@@ -1,16 +1,21 @@
 """The public Python API: run a study, find the studies of a storage, and read what one shows as data frames.
 
     import study
-    smoke = study.run("smoke")        # what `study run --grid smoke` does; what is there is not trained again
+    smoke = study.run("smoke")        # as `study run --grid smoke`; what is there is not trained again
     smoke = study.load("smoke")       # the same later, from any machine that sees the storage
     smoke.means()
 
-Accuracies and their differences are fractions in [0, 1]. What a user can mend raises one of the errors with which the
-commands end in one line: AnalysisError, GridError, StoreError, LaunchError, ModelError or DataError.
+Accuracies and their differences are fractions in [0, 1].
+
+An error that the user can mend has one of three bases, one per package; its message is one line that says what to do:
+
+- study.errors.StudyError: a grid, an option, a storage or a cluster that cannot be used;
+- analysis.stored.AnalysisError: a study that is not there, or has no such table or figure;
+- trainables.config.TrainableError: a model or data that cannot be used.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +24,15 @@ import pandas as pd
 
 from analysis.load import StudyData, every_cell, latest_study, load_study
 from analysis.stored import AnalysisError
+from study.plan.request import RunOptions
 from study.store.status import count_trials
+from study.words import suggest
 
 if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epochs need none of them
     from matplotlib.figure import Figure
 
-    from analysis.output.page import Page
+    from analysis.output.page import Page, Picture
     from analysis.output.sheet import Sheet
-
-STORAGE = "studies"
 
 
 @dataclass(frozen=True)
@@ -55,32 +60,33 @@ class Study:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row a trial: settings, ``seed``, ``status``, accuracies, times. Failed and pruned ones are among them."""
+        """One row per trial: settings, ``seed``, ``status``, metrics, times. It has failed and pruned trials too."""
         return self.data.trials
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """A row a trial and epoch: the learning curves."""
+        """One row per trial and epoch: the learning curves."""
         return self.data.epochs
 
     @cached_property
     def page(self) -> "Page":
-        """The report as plain data: what ``study analyze`` writes."""
+        """The report as plain data, as ``study analyze`` writes it."""
         from analysis.report import report_page
 
         return report_page(self.data, self.related)
 
     @cached_property
     def sheets(self) -> "dict[str, Sheet]":
-        """Every table of the report by its name, with what people read of it, its caption and notes."""
+        """Every table of the report by its name, as people read it, with its caption and notes."""
         from analysis.report import sheets_of
 
         return sheets_of(self.page)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table of the report with its raw values; raise AnalysisError where the report has none of this name.
+        """Return a table of the report with its raw values; raise AnalysisError if the report has no such table.
 
-        A study has those tables that its grid and its finished trials allow; ``sheets`` has their names.
+        A study has the tables that its grid and its finished trials allow; ``sheets`` has their names. A study of
+        the course report's grids, for example, has ``table("table1")`` and ``table("claims")``.
         """
         if name not in self.sheets:
             raise AnalysisError(f"no table {name!r} in study {self.name}: expected one of {', '.join(self.sheets)}")
@@ -92,46 +98,41 @@ class Study:
 
         return estimates_of(self.page)
 
-    def table1(self) -> pd.DataFrame:
-        """Return the six entries of Table I: the cell that validation chose for each, beside the report's numbers."""
-        return self.table("table1")
-
     def means(self) -> pd.DataFrame:
-        """Return a row a cell: ``state``, ``n`` seeds, and mean, spread and 95 % intervals of its test accuracy.
+        """Return one row per cell: ``state``, ``n`` seeds, and mean, spread and 95 % intervals of its test accuracy.
 
-        A cell of which a seed is missing, pruned or failed has no mean, and its ``state`` says so.
+        A cell with a missing, pruned or failed seed has no mean, and its ``state`` says so.
         """
         return self.table("cells")
 
     def contrasts(self) -> pd.DataFrame:
         """Return the comparisons that the grid named in advance, paired by seed, with p values corrected by Holm.
 
-        Raises AnalysisError where the grid names none.
+        Raises AnalysisError if the grid names none.
         """
         return self.table("contrasts")
-
-    def claims(self) -> pd.DataFrame:
-        """Return the report's claims, what was measured, and the verdicts."""
-        return self.table("claims")
 
     @property
     def figures(self) -> list[str]:
         """The names of the report's figures."""
-        return [picture.name for section in self.page.sections for picture in section.pictures]
+        return list(self._pictures())
 
     def figure(self, name: str) -> "Figure":
-        """Draw a figure of the report; raise AnalysisError where it has none of this name."""
+        """Draw a figure of the report; raise AnalysisError if the report has no such figure."""
         from analysis.output.page import draw_figure
 
-        pictures = {picture.name: picture for section in self.page.sections for picture in section.pictures}
+        pictures = self._pictures()
         if name not in pictures:
             raise AnalysisError(f"no figure {name!r} in study {self.name}: expected one of {', '.join(pictures)}")
         return draw_figure(pictures[name])
 
+    def _pictures(self) -> "dict[str, Picture]":
+        return {picture.name: picture for section in self.page.sections for picture in section.pictures}
+
     def report(self, out: str | Path | None = None, formats: Iterable[str] | None = None) -> list[Path]:
         """Write the report and its files into a folder, by default reports/NAME; return their paths.
 
-        ``formats`` are some of analysis.page.FORMATS, by default all. Raises AnalysisError.
+        ``formats`` are some of analysis.output.page.FORMATS, by default all. Raises AnalysisError.
         """
         from analysis.output.page import FORMATS, write_page
 
@@ -139,7 +140,7 @@ class Study:
         return write_page(self.page, folder, FORMATS if formats is None else list(formats))
 
 
-def load(name: str | None = None, storage: str | Path = STORAGE, *, for_report: bool = False) -> Study:
+def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, for_report: bool = False) -> Study:
     """Read a study, by default the one that ran last, from a folder or a URI such as ``s3://bucket/studies``.
 
     ``for_report`` leaves out the columns and the learning curves that no report shows: most of a large study.
@@ -148,13 +149,14 @@ def load(name: str | None = None, storage: str | Path = STORAGE, *, for_report: 
     from analysis.figures.curves import shown_cells
     from analysis.report import related_studies
 
-    storage, curves_of = str(storage), shown_cells if for_report else every_cell
+    storage = str(storage)
+    curves_of = shown_cells if for_report else every_cell
     data = load_study(storage, name or latest_study(storage), curves_of, for_report)
     return Study(data, related_studies(storage, data))
 
 
-def list_studies(storage: str | Path = STORAGE) -> pd.DataFrame:
-    """Return a row a study of a storage: its grid, and how many cells, seeds and trials of each kind it has.
+def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
+    """Return one row per study in a storage: its grid, and how many cells, seeds and trials of each kind it has.
 
     ``missing`` trials are planned and have no row; ``unreadable`` names damaged files. Raises StoreError.
     """
@@ -163,11 +165,11 @@ def list_studies(storage: str | Path = STORAGE) -> pd.DataFrame:
 
 
 def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
-    """Train what the study does not have yet, and return it.
+    """Train what the study does not have yet, and return the study.
 
-    ``options`` are those of ``study run``, by the names and with the defaults of study.plan.request.RunOptions:
-    ``seeds=20``, ``cells_per_trial=4``, ``track=["mlflow"]``. ``quiet`` prints nothing.
-    Cells that failed are rows of ``trials`` with the status ``failed``.
+    ``grid`` is the name of a shipped grid or the path of a .yaml file. ``options`` are those of ``study run``, such as
+    ``seeds=20``, ``cells_per_trial=4`` or ``track=["mlflow"]``; study.plan.request.RunOptions has their defaults.
+    ``quiet`` prints nothing. Trials of cells that failed have the status ``failed``.
 
     Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run: the same call
     continues it.
@@ -175,12 +177,12 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     from rich.console import Console
 
     from study.driver.session import INTERRUPTED, run_study
-    from study.plan.request import RunOptions
     from study.plan.resources import resources_for
 
     _refuse_unknown(options)
     asked = RunOptions(grid=str(grid), **options)
-    resources, work = resources_for(asked), asked.resolve()
+    resources = resources_for(asked)
+    work = asked.resolve()
     console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
     if run_study(work, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
@@ -189,11 +191,6 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
 
 def _refuse_unknown(options: Iterable[str]) -> None:
     """Raise TypeError for a name that is no option of a run."""
-    from dataclasses import fields
-
-    from study.plan.request import RunOptions
-    from study.words import suggest
-
     known = sorted(each.name for each in fields(RunOptions))
     for name in options:
         if name not in known:

@@ -10,6 +10,7 @@ from matplotlib import pyplot
 import study
 from analysis.stored import AnalysisError
 from study.cli.studies import Format, analyze
+from study.errors import StudyError
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -58,9 +59,9 @@ def test_trials_means_and_contrasts(storage):
 
 def test_table1_claims_and_figures(storage):
     own = study.load(storage=storage)  # the one that ran last
-    table1 = own.table1().set_index(["row", "sharing"])["test_accuracy_mean"].dropna()
+    table1 = own.table("table1").set_index(["row", "sharing"])["test_accuracy_mean"].dropna()
     assert sorted(table1) == pytest.approx([0.83, 0.88])
-    assert own.claims().set_index("key").loc["sharing alone", "measured_mean"] == pytest.approx(0.05)
+    assert own.table("claims").set_index("key").loc["sharing alone", "measured_mean"] == pytest.approx(0.05)
     assert "figure2" in own.figures
     figure = own.figure("figure2")
     assert len(figure.axes) == 1
@@ -81,6 +82,23 @@ def test_commands_say_the_same(storage, tmp_path, capsys):
     analyze("own", str(storage), as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["contrasts"][0]["mean"] == own.contrasts()["mean"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sede": 3}, TypeError, "study.run() has no option 'sede': did you mean seeds?"),
+        ({"quite": True}, TypeError, "study.run() has no option 'quite': did you mean quiet?"),
+        ({"seeds": 0}, StudyError, "--seeds 0: expected 1 to 1,000,000"),
+        ({"track": ["neptune"]}, StudyError, "--track neptune: expected one of tensorboard, mlflow, wandb"),
+        ({"data": "cifar"}, StudyError, "grid smoke: expected 'mnist5k' or 'mnist', not 'cifar'"),
+    ],
+)
+def test_a_run_refuses_what_is_no_option_of_it(tmp_path, options, error, message):
+    with pytest.raises(error) as raised:
+        study.run("smoke", storage=tmp_path, **options)
+    assert str(raised.value) == message
+    assert not list(tmp_path.iterdir())
 
 
 def test_list_studies(storage, tmp_path):
