@@ -20,14 +20,15 @@ METRIC, TIME = "val_accuracy", "epoch"
 class StratifiedASHA(FIFOScheduler):
     """Stops cells that fall behind others of their stratum; a Tune trial is a pack of cells.
 
-    The cells of a result are judged one after another, in its order, as if each had a Tune trial of its own:
-    how cells are packed decides only in which order they report. Two kinds of cells take no part, which means
-    that they are neither stopped nor a bar to others: protected ones, since a reference that is bad in the end
-    may well lead in the beginning, and those that a job adds seeds to, since their mean is over other seeds
-    than their rivals' and their first seeds were not stopped.
+    The cells of a result are judged one after another, in its order, as if each had a Tune
+    trial of its own: how cells are packed decides only in which order they report. Two
+    kinds of cells take no part, which means that they are neither stopped nor a bar to
+    others: protected ones, since a reference that is bad in the end may well lead in the
+    beginning, and those that a job adds seeds to, since their mean is over other seeds than
+    their rivals' and their first seeds were not stopped.
 
-    ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both before the pack goes
-    on, unless no cell of it is left: then its Tune trial is stopped.
+    ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both
+    before the pack goes on, unless no cell of it is left: then its Tune trial is stopped.
     """
 
     def __init__(self, stopping: EarlyStopping, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
@@ -78,7 +79,8 @@ class StratifiedASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge the cells of a pack; decide whether it goes on."""
         reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
-        # All cells are judged before the pack is stopped: any() would skip those after the first that goes on.
+        # All cells are judged before the pack is stopped: any() would skip those after the
+        # first that goes on.
         going_on = [report["cell_id"] for report in reported if self._goes_on(report)]
         if not going_on:
             return self.STOP
@@ -129,7 +131,8 @@ def _stub(cell_id: str) -> Any:
 def start_verdicts() -> tuple[str, Callable[[str, int], None]]:
     """Start the actor by which packs hear which of their cells are pruned; return its name and how to tell it.
 
-    It is on the driver's node, so that it is lost only together with the driver, and ends with it.
+    It is on the driver's node, so that it is lost only together with the driver, and ends
+    with it.
     """
     name = f"verdicts-{uuid.uuid4().hex}"
     here = ray.get_runtime_context().get_node_id()

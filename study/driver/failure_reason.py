@@ -16,7 +16,8 @@ def failure_reason(trial: Trial) -> str:
     cause = getattr(error, "cause", None)
     told = cause if isinstance(cause, Exception) else error
     lines = str(told).strip().splitlines() or ["no message"]
-    # The cell could not begin: Ray's own line says nothing, and a traceback of the worker follows it.
+    # The cell could not begin: Ray's own line says nothing, and a traceback of the worker
+    # follows it.
     if "raised in its creation task" in lines[0]:
         return _last_error(str(told))
     return f"{type(told).__name__}: {lines[0]}"
@@ -24,6 +25,7 @@ def failure_reason(trial: Trial) -> str:
 
 def _last_error(text: str) -> str:
     """Return the line with the last error, without its module, of tracebacks and explanations as Ray writes them."""
-    last = re.split(r"^Failure # \d+.*\n", text.strip(), flags=re.MULTILINE)[-1]  # Tune heads each try so
+    # Tune heads each try so.
+    last = re.split(r"^Failure # \d+.*\n", text.strip(), flags=re.MULTILINE)[-1]
     errors = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception): .*)", last, re.MULTILINE)
     return str(errors[-1] if errors else last.splitlines()[0])

@@ -33,7 +33,8 @@ class Progress:
 
     def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
-        # When the first cell began: the seconds in which Ray starts say nothing about the cells.
+        # When the first cell began: the seconds in which Ray starts say nothing about the
+        # cells.
         self._started: float | None = None
         self._running: dict[str, RunningCell] = {}
         self._ended: Counter[str] = Counter()
@@ -100,7 +101,8 @@ class Progress:
         """Estimate the seconds left from the share of the cells' epochs done; None while nothing is known."""
         ended = sum(self._ended.values())
         done = float(ended)
-        for cell in list(self._running.values()):  # the heartbeat asks from a thread of its own
+        # The heartbeat asks from a thread of its own.
+        for cell in list(self._running.values()):
             # A cell seldom needs all its epochs: expect of it what the ended ones took.
             expected = self._epochs_of_ended / ended if ended else cell.max_epochs
             done += min(cell.epoch / max(expected, 1), 0.95)

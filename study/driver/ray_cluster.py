@@ -27,8 +27,10 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output heeds verbose=0
 }
 RAY_DEFAULTS = {  # which the user may set otherwise
-    "TUNE_MAX_PENDING_TRIALS_PG": "200",  # as for Tune's own grid search; for other searchers it is 1
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; silences its warning
+    # As for Tune's own grid search; for other searchers it is 1.
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",
+    # Ray's future default; silences its warning.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
@@ -59,16 +61,17 @@ class NodeCount(tune.Callback):
 def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[Resources, bool]]:
     """Start Ray on this machine, or join a cluster; leave it at the end.
 
-    Gives the resources with what depends on the cluster, and whether a node has room for a pack now. The code
-    of ``trainables`` and of the user's models is sent to the workers of a cluster, so that they run what is
-    here. Raises LaunchError if the cluster cannot be reached.
+    Gives the resources with what depends on the cluster, and whether a node has room for a
+    pack now. The code of ``trainables`` and of the user's models is sent to the workers of
+    a cluster, so that they run what is here. Raises LaunchError if the cluster cannot be
+    reached.
     """
     os.environ.update(ENVIRONMENT | RAY_ENVIRONMENT)
     for name, value in RAY_DEFAULTS.items():
         os.environ.setdefault(name, value)
     with _started(resources.address, models):
-        # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors say it
-        # in one line.
+        # Their own lines on a lost worker or storage are tracebacks; progress, failed rows
+        # and errors say it in one line.
         for name in () if is_verbose() else ("ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         yield placed(resources, [node["Resources"] for node in live_nodes()])

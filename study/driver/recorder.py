@@ -61,8 +61,9 @@ class _Running:
 class Recorder(tune.Callback):
     """Collects the epoch records of every running cell, and stores the rows of each cell that ends.
 
-    ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's, which judges a result
-    before it is shown here. A StoreError is noted in ``stopper`` and ends the run: nothing more is stored.
+    ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's,
+    which judges a result before it is shown here. A StoreError is noted in ``stopper`` and
+    ends the run: nothing more is stored.
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class Recorder(tune.Callback):
         self.outcome = RunOutcome()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks to resume an experiment; here a run resumes from the store
+        # Tune pickles its callbacks to resume an experiment; here a run resumes from the store.
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Begin the cells of a pack."""
@@ -93,7 +95,8 @@ class Recorder(tune.Callback):
         """Collect the epochs that a pack reports; store the cells that ended by them."""
         for report in result["cells"]:
             cell_id = report["cell_id"]
-            if cell_id not in self._running:  # a pack that was set back reports again what is stored already
+            # A pack that was set back reports again what is stored already.
+            if cell_id not in self._running:
                 continue
             records = {(record["seed"], record["epoch"]): record for record in report["records"]}
             self._running[cell_id].records.update(records)
@@ -124,7 +127,8 @@ class Recorder(tune.Callback):
     def _begin(self, trial: Trial) -> list[str]:
         """Note a pack when it is first heard of; return the ids of its cells that have not ended."""
         ids = cell_ids(trial.config)
-        now = datetime.now(UTC)  # one for all: by it the forecast knows which cells were one pack
+        # One for all: by it the forecast knows which cells were one pack.
+        now = datetime.now(UTC)
         for cell_id in ids:
             if cell_id not in self._begun:
                 self._begun.add(cell_id)

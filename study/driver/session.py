@@ -19,7 +19,8 @@ from study.store.heartbeat import Heartbeat
 from study.store.study_json import with_networks
 from trainables.registry import check
 
-if TYPE_CHECKING:  # Ray and Optuna take seconds to import; a run that has nothing to train needs neither
+# Ray and Optuna take seconds to import; a run that has nothing to train needs neither.
+if TYPE_CHECKING:
     from study.driver.recorder import RunOutcome
     from study.plan.next_cell import CellSearch
     from trainables.tune_cell import PackTrainable
@@ -67,14 +68,15 @@ def train(
 ) -> int:
     """Train what the store lacks; return the exit code, as ``run_study`` does.
 
-    ``command`` is what the user gave, to be repeated after an interruption. ``trainable`` is another one for
-    benchmarks. Raises StoreError, LaunchError, ModelError and DataError.
+    ``command`` is what the user gave, to be repeated after an interruption. ``trainable``
+    is another one for benchmarks. Raises StoreError, LaunchError, ModelError and DataError.
     """
     check([*work.cells, *work.outermost_cells], resources.data_dir)
     if work.grid.search:
         resources = cells_alone(resources)
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
-        # No other driver writes now, so what a crash has left can be cleared and the rest counted.
+        # No other driver writes now, so what a crash has left can be cleared and the rest
+        # counted.
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         _repair(work)
         missing = _plan(work, console)

@@ -1,7 +1,8 @@
 """What TensorBoard, MLflow and Weights & Biases see of a run, by Ray's own integrations, on this machine.
 
-Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings, its number of
-seeds, and after each epoch the mean validation accuracy over the seeds. Nothing leaves this machine.
+Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its
+settings, its number of seeds, and after each epoch the mean validation accuracy over the
+seeds. Nothing leaves this machine.
 """
 
 import importlib.util
@@ -13,14 +14,16 @@ from typing import Any
 
 from study.plan.jobs import Job
 
-FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
+# In the working directory: none of the three can write to an object store.
+FOLDER = "tracking"
 PACKAGES = {  # which module a tracker needs, and which package has it
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "mlflow": ("mlflow", "mlflow-skinny"),
     "wandb": ("wandb", "wandb"),
 }
-# To be set before a tracker is imported. MLflow asks everyone who keeps its files in a folder instead of a
-# database to say so; a database takes 25 times as long for each value, and the driver waits for it.
+# To be set before a tracker is imported. MLflow asks everyone who keeps its files in a
+# folder instead of a database to say so; a database takes 25 times as long for each value,
+# and the driver waits for it.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_FILE_STORE": "true",
@@ -28,7 +31,8 @@ ENVIRONMENT = {
     "WANDB_ERROR_REPORTING": "false",
     "WANDB_MODE": "offline",
 }
-WANDB_SETTINGS = {  # it prints nothing, and notes nothing about this machine and its code
+# It prints nothing, and notes nothing about this machine and its code.
+WANDB_SETTINGS = {
     "silent": True,
     "console": "off",
     "disable_git": True,
@@ -82,11 +86,12 @@ class TrackedCell:
 class WandbRuns:
     """Logs cells to Weights & Biases, by Ray's ``setup_wandb`` in this process.
 
-    Ray's own WandbLoggerCallback loses runs. ``finish`` only asks wandb's service, a child process, to write
-    what it holds of a run (all, up to 32 KiB), and does not wait. Ray has one process per cell and kills it,
-    with that child, as soon as ``finish`` returns, or when ``upload_timeout`` is over: on two busy cores 5 of
-    48 files were left with nothing but a header. Here all runs share one service, and ``on_experiment_end``
-    waits until it has written everything and ended.
+    Ray's own WandbLoggerCallback loses runs. ``finish`` only asks wandb's service, a child
+    process, to write what it holds of a run (all, up to 32 KiB), and does not wait. Ray has
+    one process per cell and kills it, with that child, as soon as ``finish`` returns, or
+    when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left with nothing
+    but a header. Here all runs share one service, and ``on_experiment_end`` waits until it
+    has written everything and ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -135,8 +140,8 @@ class WandbRuns:
 class Tracking:
     """An observer that hands the cells of a run to loggers, which are given by the names of their trackers.
 
-    ``run`` tells this run from others. A logger that fails is left out from then on, and ``errors`` says why: a
-    study is worth more than its curves.
+    ``run`` tells this run from others. A logger that fails is left out from then on, and
+    ``errors`` says why: a study is worth more than its curves.
     """
 
     def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:

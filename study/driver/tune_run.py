@@ -48,8 +48,9 @@ def train_on_tune(
 ) -> RunOutcome:
     """Train on the Ray of ``connect``; return when all cells have ended, or the user has interrupted.
 
-    After an interruption some cells are not in the outcome, or the search is not over. Raises StoreError if the
-    storage fails, or if ``check``, which is called often, raises it: another driver has taken the study.
+    After an interruption some cells are not in the outcome, or the search is not over.
+    Raises StoreError if the storage fails, or if ``check``, which is called often, raises
+    it: another driver has taken the study.
     """
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
@@ -57,7 +58,8 @@ def train_on_tune(
     queue = PackQueue(iter(packs))
     samples = len(packs)
     if run.search is not None:
-        # How many cells a search will suggest is not known: Tune asks until the queue has ended.
+        # How many cells a search will suggest is not known: Tune asks until the queue has
+        # ended.
         queue = PackQueue(_suggested(run, run.search, asha, stopper))
         samples = -1
         observers = [_Learner(run.search), *observers]
@@ -86,7 +88,8 @@ def _fit(tuner: tune.Tuner, stopper: RunStopper) -> None:
     try:
         tuner.fit()
     except Exception:
-        # Tune reads its own files when it ends, and may stumble over what a failed storage left of them.
+        # Tune reads its own files when it ends, and may stumble over what a failed storage
+        # left of them.
         if stopper.error is None:
             raise
 
@@ -126,7 +129,8 @@ def _tune_config(queue: "PackQueue", samples: int, asha: StratifiedASHA | None) 
         search_alg=queue,
         num_samples=samples,
         scheduler=asha,
-        reuse_actors=True,  # Python, PyTorch and the data are then loaded once per process
+        # Python, PyTorch and the data are then loaded once per process.
+        reuse_actors=True,
         trial_name_creator=_name,
         trial_dirname_creator=_name,
     )
@@ -197,8 +201,8 @@ def _suggested(
 class PackQueue(Searcher):
     """Hands out the Tune configs of packs, in their order; if the next one is None, Tune has to wait.
 
-    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would take hours
-    to begin. ``jobs`` has the jobs that were handed out, by cell id.
+    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells
+    would take hours to begin. ``jobs`` has the jobs that were handed out, by cell id.
     """
 
     def __init__(self, packs: Iterator[Pack | None]) -> None:
@@ -218,7 +222,8 @@ class PackQueue(Searcher):
         return pack_config(pack)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher to resume an experiment; here a run resumes from the store
+        # Tune pickles its searcher to resume an experiment; here a run resumes from the store.
+        return {}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Learn nothing: a search learns from the rows that are stored."""

@@ -18,9 +18,10 @@ from trainables.config import CellSettings
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     """Return what the confirmation of a study has to train: its chosen cells, with ``seeds`` fresh seeds.
 
-    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never overlap with any that the
-    study has or will have. No cell is stopped early. Raises GridError for an impossible number of seeds, and
-    StoreError for a study that cannot be confirmed.
+    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never
+    overlap with any that the study has or will have. No cell is stopped early. Raises
+    GridError for an impossible number of seeds, and StoreError for a study that cannot be
+    confirmed.
     """
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
@@ -33,7 +34,8 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     store = Store(storage, data.name + CONFIRMATION)
     fresh = range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
-    # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.
+    # The contrasts keep the cells that selection chose for them: to choose again would be
+    # to look twice.
     info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
     return Work(grid, cells, fresh, "none", store, info)
 
@@ -47,7 +49,8 @@ def _chosen(data: StudyData) -> list[CellSettings]:
         if cell_id not in ids:
             continue
         cell = config_of(stored)
-        # With another id it would be another cell: settings or defaults have changed since it was trained.
+        # With another id it would be another cell: settings or defaults have changed since
+        # it was trained.
         if cell.cell_id != cell_id:
             raise StoreError(f"cell {cell_id} of {data.name} has the id {cell.cell_id} now; run the study again first")
         cells.append(cell)

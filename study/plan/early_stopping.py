@@ -21,8 +21,9 @@ class EndedCell:
 class EarlyStopping:
     """How ASHA stops cells: first rung in epochs, share of cells that goes on, and cells that have ended.
 
-    Of the cells of a stratum that reach a rung, about one in ``reduction_factor`` goes on. The cells in
-    ``ended`` are not trained, but take part: a resumed run sets its bar as a run in one go would.
+    Of the cells of a stratum that reach a rung, about one in ``reduction_factor`` goes on.
+    The cells in ``ended`` are not trained, but take part: a resumed run sets its bar as a
+    run in one go would.
     """
 
     grace_period: int
@@ -33,7 +34,8 @@ class EarlyStopping:
 def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job], store: Store) -> EarlyStopping:
     """Return how a run of these jobs stops cells early; reads the learning curves of the store."""
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
-    # A cell that only gets further seeds takes no part at all: its mean is over other seeds than its rivals'.
+    # A cell that only gets further seeds takes no part at all: its mean is over other seeds
+    # than its rivals'.
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
     remembered = []
     for cell in cells:

@@ -1,6 +1,7 @@
 """How long a run takes, and what it costs, on machines that may be elsewhere.
 
-It is computed from a rate that was measured: by the study itself, or by the one that is shipped.
+It is computed from a rate that was measured: by the study itself, or by the one that is
+shipped.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from analysis.stored import FINISHED
-from study.plan.jobs import Job
+from study.plan.jobs import Job, count_trainings
 from study.plan.packs import Pack, packs_of
 from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources, cells_alone, placed, resources_for
@@ -49,7 +50,8 @@ class Machines:
 class Rate:
     """How long one training takes: the time of its pack divided by the trainings in it, in seconds.
 
-    ``mean_s`` is over all trainings, ``slowest_s`` that of the slowest pack; ``source`` says where they come from.
+    ``mean_s`` is over all trainings, ``slowest_s`` that of the slowest pack; ``source``
+    says where they come from.
     """
 
     mean_s: float
@@ -57,7 +59,8 @@ class Rate:
     source: str
 
 
-# Measured with `study run --grid table1`, where a pack is one cell; docs/cluster.md describes the machine.
+# Measured with `study run --grid table1`, where a pack is one cell; docs/cluster.md
+# describes the machine.
 SHIPPED_RATES = {"cpu": Rate(1.01, 1.47, "90 trainings of a shipped grid on 2 cores of a server, one core per cell")}
 
 
@@ -71,12 +74,14 @@ def machines_for(
 ) -> tuple[Machines, Resources]:
     """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError.
 
-    By default each has as many cores and GPUs as this machine. ``alone`` is for the cells of a search.
+    By default each has as many cores and GPUs as this machine. ``alone`` is for the cells
+    of a search.
     """
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
-    # With an address, resources_for does not compare with what this machine has: that does not matter here.
+    # With an address, resources_for does not compare with what this machine has: that does
+    # not matter here.
     asked = resources_for(replace(options, address="of these machines"))
     if alone:
         asked = cells_alone(asked)
@@ -91,7 +96,8 @@ def machines_for(
 
 def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
     """Return the rate of a study's finished trials on a kind of device, or None if it has none."""
-    # The seeds of a pack of cells train together: they begin at one moment, to the microsecond.
+    # The seeds of a pack of cells train together: they begin at one moment, to the
+    # microsecond.
     packs: dict[datetime, list[float]] = defaultdict(list)
     for row in trials:
         if row["status"] in FINISHED and row["device"] == device:
@@ -108,30 +114,27 @@ def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) 
 def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, float]:
     """Return the least and the most seconds that packs take if so many train at once, in any order.
 
-    These are the bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing anomalies,
-    SIAM J. Appl. Math. 17 (1969).
+    These are the bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing
+    anomalies, SIAM J. Appl. Math. 17 (1969).
     """
     if not packs:
         return 0.0, 0.0
-    trainings = [_trainings(pack) for pack in packs]
+    trainings = list(map(count_trainings, packs))
     work_s = rate.mean_s * sum(trainings)
     longest_s = rate.slowest_s * max(trainings)
     if len(packs) <= slots:
         return longest_s, longest_s
-    # No order is faster than an even division; at worst the longest pack begins when all others have ended.
+    # No order is faster than an even division; at worst the longest pack begins when all
+    # others have ended.
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
-
-
-def _trainings(pack: Pack) -> int:
-    return sum(len(job.seeds) for job in pack)
 
 
 @dataclass(frozen=True)
 class Forecast:
     """How long a run would take and what it would cost, each as least and most.
 
-    ``time_s``, in seconds, is None if no rate was measured for such cells; ``price`` is None too then, or if
-    the machines have none.
+    ``time_s``, in seconds, is None if no rate was measured for such cells; ``price`` is
+    None too then, or if the machines have none.
     """
 
     cells_at_once: int

@@ -17,9 +17,10 @@ from trainables.config import CellSettings
 class Job:
     """Seeds of one cell that are still to be trained, with all that the driver needs to know of the cell.
 
-    ``label`` names the cell for people. Cells with the same ``stratum`` (the values of the scientific
-    factors) compete in early stopping, which leaves ``protected`` ones alone. ``whole`` says that the job
-    trains all seeds of the cell, so that its mean can be compared with those of other cells.
+    ``label`` names the cell for people. Cells with the same ``stratum`` (the values of the
+    scientific factors) compete in early stopping, which leaves ``protected`` ones alone.
+    ``whole`` says that the job trains all seeds of the cell, so that its mean can be
+    compared with those of other cells.
     """
 
     cell: CellSettings
@@ -52,7 +53,12 @@ class RunPlan:
     @property
     def trials(self) -> int:
         """How many trials the run has to train."""
-        return sum(len(job.seeds) for job in self.jobs)
+        return count_trainings(self.jobs)
+
+
+def count_trainings(jobs: Iterable[Job]) -> int:
+    """Return how many trainings jobs are: one for each seed."""
+    return sum(len(job.seeds) for job in jobs)
 
 
 def plan_run(
@@ -64,12 +70,16 @@ def plan_run(
 ) -> RunPlan:
     """Compare the cells and seeds that are asked for with the ``trials``, the rows of the store.
 
-    Failed trials are trained again. With the scheduler asha, pruned trials are left alone, and so are all
-    other seeds of their cell, since the seeds of a cell live or die together. Without a scheduler they are
-    trained again.
+    Failed trials are trained again. With the scheduler asha, pruned trials are left alone,
+    and so are all other seeds of their cell, since the seeds of a cell live or die
+    together. Without a scheduler they are trained again.
     """
-    status = {row["trial_id"]: row["status"] for row in trials}
-    pruned_cells = {row["cell_id"] for row in trials if row["status"] == "pruned"}
+    status: dict[str, str] = {}
+    pruned_cells = set()
+    for row in trials:
+        status[row["trial_id"]] = row["status"]
+        if row["status"] == "pruned":
+            pruned_cells.add(row["cell_id"])
     jobs = []
     settled = Counter[str]()
     for cell in cells:
@@ -78,7 +88,8 @@ def plan_run(
         for seed in seeds:
             held = status.get(cell.trial_id(seed))
             if held in FINISHED or left_alone:
-                # A seed without a row is added to a pruned cell: it counts as pruned like the others.
+                # A seed without a row is added to a pruned cell: it counts as pruned like
+                # the others.
                 settled[held or "pruned"] += 1
             else:
                 missing.append(seed)
@@ -92,9 +103,9 @@ def study_info(
 ) -> StudyInfo:
     """Return the content of study.json after cells and seeds have joined what the study had before.
 
-    A setting that was the same for all cells may become a factor: the earlier cells then name the value that
-    they had. Raises StoreError if the study was run with another value of a setting that is no factor: the
-    rows of both could not be compared.
+    A setting that was the same for all cells may become a factor: the earlier cells then
+    name the value that they had. Raises StoreError if the study was run with another value
+    of a setting that is no factor: the rows of both could not be compared.
     """
     first = cells[0].model_dump()
     asked = StudyInfo(

@@ -1,8 +1,9 @@
 """Which cell a search trains next. Only the cells that it has and the store's rows of them decide it.
 
-Optuna is asked afresh for every cell, with random numbers that depend only on the search's seed and the number
-of the cell. So a search that was interrupted continues as if it had not been. A sampler that lives as long as
-the run, as in Ray's own OptunaSearch, would draw its first cells again.
+Optuna is asked afresh for every cell, with random numbers that depend only on the search's
+seed and the number of the cell. So a search that was interrupted continues as if it had not
+been. A sampler that lives as long as the run, as in Ray's own OptunaSearch, would draw its
+first cells again.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -24,7 +26,8 @@ from study.store.study_json import config_of
 from trainables.config import CellSettings
 
 TRIES = 500  # suggestions in a row that may all be cells that the study has
-LEARNED_TRIES = 10  # after so many the sampler would suggest the same again, so the others are random
+# After so many the sampler would suggest the same again, so the others are random.
+LEARNED_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def score_of(trials: Sequence[Mapping[str, Any]], seeds: int) -> CellScore | Non
     statuses = {row["status"] for row in trials}
     if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
         return None
-    # Rounded, since the same accuracies in another order may differ in the last bit of their mean.
+    # Rounded, since the same accuracies in another order may differ in the last bit of
+    # their mean.
     accuracy = round(float(np.mean([row["val_accuracy"] for row in trials])), 12)
     return CellScore(accuracy, max(row["epochs"] for row in trials), "pruned" in statuses)
 
@@ -70,12 +74,13 @@ class CellSearch:
     ) -> None:
         assert grid.search is not None
         self._grid, self._asked, self._seeds = grid, grid.search, tuple(seeds)
-        self._space = {
-            name: distribution(given.model_dump(exclude_none=True)) for name, given in grid.search.ranges.items()
-        }
+        self._space: dict[str, BaseDistribution] = {}
+        for name, given in grid.search.ranges.items():
+            self._space[name] = distribution(given.model_dump(exclude_none=True))
         self.cells = list(cells)
         self._data = _data(self.cells[0])
-        self._trials: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)  # by cell and trial
+        # By cell and trial.
+        self._trials: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self._in_flight: set[str] = set()
         self._has_suggested_all = False  # the budget is spent, or there is no new cell
         self.learn(trials)
@@ -133,7 +138,8 @@ class CellSearch:
     ) -> Iterator[Job | None]:
         """Yield the first jobs, then a suggested cell whenever fewer than ``at_once()`` train.
 
-        Yields None as long as there is no room. ``begin`` is called with a suggested job before it is yielded.
+        Yields None as long as there is no room. ``begin`` is called with a suggested job
+        before it is yielded.
         """
         for job in first:
             self._in_flight.add(job.cell.cell_id)
@@ -154,7 +160,8 @@ class CellSearch:
 
     def suggest(self) -> CellSettings | None:
         """Return a cell that the study does not have, or None if TRIES suggestions were all known."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study that is made
+        # Or it reports every study that is made.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         there = {cell.cell_id for cell in self.cells}
         known = [trial for trial in map(self._as_optuna_trial, self.cells) if trial is not None]
         for attempt in range(TRIES):
@@ -199,9 +206,13 @@ class CellSearch:
 def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
     """Return the cell's values of the searched settings, or None if the search would not suggest the cell."""
     assert grid.search is not None
-    point = {name: getattr(cell, name) for name in grid.search.ranges}
-    inside = all(given.holds(point[name]) for name, given in grid.search.ranges.items())
-    return point if inside and grid.suggested(point, _data(cell)) == cell else None
+    point = {}
+    for name, given in grid.search.ranges.items():
+        point[name] = getattr(cell, name)
+        if not given.holds(point[name]):
+            return None
+    # Within the ranges it may still differ in a setting that is not searched.
+    return point if grid.suggested(point, _data(cell)) == cell else None
 
 
 def searched_cells(grid: Grid, given: Sequence[CellSettings], info: StudyInfo | None) -> list[CellSettings]:

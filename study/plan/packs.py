@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import chain
 from typing import Any
 
 from study.plan.jobs import Job
 from trainables.registry import read_cell
 
-MAX_ROWS = 320  # trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured
+# Trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured.
+MAX_ROWS = 320
 
 
 Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
@@ -17,9 +18,9 @@ Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
 def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
     """Divide jobs into packs of at most ``cells`` cells, in the order of their first jobs.
 
-    The cells of a pack share all settings that a stack must share. Cells of the same stratum follow one
-    another, so that rivals tend to be in one pack. Packs of the same settings differ in size by one cell at
-    most.
+    The cells of a pack share all settings that a stack must share. Cells of the same
+    stratum follow one another, so that rivals tend to be in one pack. Packs of the same
+    settings differ in size by one cell at most.
     """
     alike: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -27,12 +28,16 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
     packs: list[Pack] = []
     for group in alike.values():
         ordered = _by_stratum(group) if cells > 1 else group
-        # As few packs as can be, and cut evenly: one small pack at the end would leave a GPU idle.
+        # As few packs as can be, and cut evenly: one small pack at the end would leave a
+        # GPU idle.
         count = -(-len(ordered) // cells)
-        bounds = [len(ordered) * number // count for number in range(count + 1)]
-        packs += [tuple(ordered[start:stop]) for start, stop in pairwise(bounds)]
+        start = 0
+        for number in range(1, count + 1):
+            stop = len(ordered) * number // count
+            packs.append(tuple(ordered[start:stop]))
+            start = stop
     place = {job: number for number, job in enumerate(jobs)}
-    return sorted(packs, key=lambda pack: min(place[job] for job in pack))
+    return sorted(packs, key=lambda pack: min(map(place.__getitem__, pack)))
 
 
 def _by_stratum(jobs: Sequence[Job]) -> list[Job]:
@@ -40,14 +45,14 @@ def _by_stratum(jobs: Sequence[Job]) -> list[Job]:
     strata: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
         strata[job.stratum].append(job)
-    return [job for group in strata.values() for job in group]
+    return list(chain.from_iterable(strata.values()))
 
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
     """Return how many cells a pack holds at most: enough for each GPU to have one, or MAX_ROWS trainings.
 
-    The time of a stack grows more slowly than its size, so a GPU should train at once all that it will
-    ever train.
+    The time of a stack grows more slowly than its size, so a GPU should train at once all
+    that it will ever train.
     """
     seeds = max((len(job.seeds) for job in jobs), default=1)
     return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))

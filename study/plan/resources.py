@@ -11,18 +11,20 @@ from study.plan.jobs import Job
 from study.plan.packs import cells_for_gpus
 from study.plan.request import LaunchError, TrainingOptions
 
-GPU_SHARE = 0.25  # for a single cell: the networks are small, so several fill a GPU better than one
+# For a single cell: the networks are small, so several fill a GPU better than one.
+GPU_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Resources:
     """What a pack of cells gets, and where.
 
-    ``address`` is that of a Ray cluster, or None for this machine. ``gpus_per_trial`` is None until it is known
-    whether the cluster has GPUs, and ``gpus`` are all that it has. ``cells_per_trial`` is the most that a pack
-    holds, or None for a number that suits the machines: 1 on a CPU, where a larger stack is not faster, and on
-    GPUs what ``cells_for_gpus`` says. A pack that dies is tried again ``retries`` times, from its last
-    checkpoint. An epoch may take ``epoch_limit_s`` seconds.
+    ``address`` is that of a Ray cluster, or None for this machine. ``gpus_per_trial`` is
+    None until it is known whether the cluster has GPUs, and ``gpus`` are all that it has.
+    ``cells_per_trial`` is the most that a pack holds, or None for a number that suits the
+    machines: 1 on a CPU, where a larger stack is not faster, and on GPUs what
+    ``cells_for_gpus`` says. A pack that dies is tried again ``retries`` times, from its
+    last checkpoint. An epoch may take ``epoch_limit_s`` seconds.
     """
 
     cpus_per_trial: float = TrainingOptions.cpus_per_trial
@@ -65,7 +67,8 @@ class Resources:
 def resources_for(options: TrainingOptions) -> Resources:
     """Return the resources that are asked for; what the user left open, ``placed`` fills in.
 
-    Raises LaunchError for more than this machine has. A cluster may have it, now or when it has grown.
+    Raises LaunchError for more than this machine has. A cluster may have it, now or when it
+    has grown.
     """
     address = options.address or os.environ.get("RAY_ADDRESS")
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
@@ -116,8 +119,8 @@ def cells_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -
 def placed(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> tuple[Resources, bool]:
     """Fill in what is known only once the nodes are: their GPUs, and what a pack gets of them.
 
-    Each node is given by the amounts that it has. Return also whether a node has room for a pack; if none has,
-    packs wait for one that joins.
+    Each node is given by the amounts that it has. Return also whether a node has room for a
+    pack; if none has, packs wait for one that joins.
     """
     nodes = list(nodes)
     resources = replace(resources, gpus=sum(node.get("GPU", 0) for node in nodes))
