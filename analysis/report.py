@@ -8,12 +8,12 @@ import numpy as np
 from rich.table import Table
 
 from analysis.course_report.chapters import chapters_for, companions_of
-from analysis.figures.curves import CURVES, PANELS, curves_data, draw_curves, shown_cells
-from analysis.figures.effects import MAIN_ROWS, draw_effects, effects_data
-from analysis.figures.search import draw_history, draw_importance, draw_slice, slice_data
+from analysis.figures.curves import curves_picture
+from analysis.figures.effects import effects_picture
+from analysis.figures.search import history_picture, importance_picture, slices_picture
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
-from analysis.output.page import BEST, FORMATS, Page, Panels, Picture, Section, make_picture, write_page
+from analysis.output.page import BEST, FORMATS, Page, Section, write_page
 from analysis.output.sheet import Sheet, interval, percent
 from analysis.statistics.cell_table import cells_sheet
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
@@ -23,7 +23,6 @@ from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, 
 from analysis.statistics.intervals import estimate
 from analysis.statistics.search_summary import (
     FEWEST,
-    TriedCell,
     best_in_words,
     history_data,
     history_sheet,
@@ -129,38 +128,15 @@ def _search(data: StudyData) -> Section | None:
     if not tried:
         return None
     importances = importance_data(data)
-    pictures = _search_pictures(data, tried)
     sheets = [history_sheet(data, tried)]
+    pictures = [history_picture(tried), slices_picture(tried, data.info.ranges)]
+    # With few cells, an estimate of importance would be noise.
     words = f"Importance is not estimated: fewer than {FEWEST} cells are complete."
     if importances:
         words = IMPORTANCE
         sheets.append(importance_sheet(data, importances))
-        pictures.append(
-            make_picture(
-                "importance",
-                "How much of the variance of validation accuracy each searched setting accounts for",
-                "What each setting accounts for: by itself, or in part if settings interact.",
-                Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
-            )
-        )
+        pictures.append(importance_picture(importances))
     return Section("The search", (best_in_words(data, tried), words), tuple(sheets), tuple(pictures))
-
-
-def _search_pictures(data: StudyData, tried: tuple[TriedCell, ...]) -> list[Picture]:
-    slices = [slice_data(tried, setting, given) for setting, given in data.info.ranges.items()]
-    history = make_picture(
-        "search",
-        "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
-        "Mean over seeds at a cell's last epoch.",
-        Panels([tried], draw_history, (6.4, 3.8)),
-    )
-    against = make_picture(
-        "slices",
-        "Mean validation accuracy against each of the searched settings",
-        "All cells against each searched setting; the other settings differ too.",
-        Panels(slices, draw_slice, (3.6, 3.0), columns=min(3, len(slices))),
-    )
-    return [history, against]
 
 
 def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
@@ -169,6 +145,7 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
     anova = anova_data(data)
     if not contrasts and not effects:
         return None
+    # A study may have contrasts without main effects, and the other way round.
     sheets = []
     if contrasts:
         sheets.append(contrasts_sheet(contrasts))
@@ -176,18 +153,8 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
         sheets.append(effects_sheet(effects))
     if anova.rows:
         sheets.append(anova_sheet(anova))
-    rows = effects_data(effects, contrasts)
-    caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
-    # A figure that leaves rows out says so.
-    if len(effects) > MAIN_ROWS:
-        caption += f" The {MAIN_ROWS} largest main effects are shown; {len(effects) - MAIN_ROWS} are left out."
-    picture = make_picture(
-        "effects",
-        "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
-        caption,
-        Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows))),
-    )
-    return Section("Effects", tuple(filter(None, [anova.note])), tuple(sheets), (picture,))
+    notes = (anova.note,) if anova.note else ()
+    return Section("Effects", notes, tuple(sheets), (effects_picture(effects, contrasts),))
 
 
 def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.random.Generator) -> Section | None:
@@ -197,26 +164,8 @@ def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.rando
 
 
 def _curves(data: StudyData) -> Section | None:
-    infos = curves_data(data)
-    if not infos:
-        return None
-    caption = (
-        "Mean over seeds, with the range of the middle half of the seeds. A seed that has ended keeps its last value; "
-        "a cross marks where a cell was pruned."
-    )
-    # A figure that leaves cells out says so.
-    if left_out := len(data.info.cells) - len(shown_cells(data)):
-        caption += (
-            f" For the {PANELS} combinations with the best cells, the {CURVES} best cells {BEST} of each are shown; "
-            f"{left_out} cells are left out."
-        )
-    picture = make_picture(
-        "curves",
-        "Validation accuracy by epoch, one line per cell, one panel per combination of the scientific factors",
-        caption,
-        Panels(infos, draw_curves, (5.0, 3.6), columns=min(2, len(infos))),
-    )
-    return Section("Learning curves", (), (), (picture,))
+    picture = curves_picture(data)
+    return None if picture is None else Section("Learning curves", (), (), (picture,))
 
 
 def sheets_of(page: Page) -> dict[str, Sheet]:

@@ -1,5 +1,6 @@
 """The claims and their verdicts as a table, on the screen, and in sentences."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -71,8 +72,8 @@ def summarise(findings: Sequence[Finding]) -> list[str]:
     judged = [finding for finding in findings if finding.verdict != "not measured"]
     if not judged:
         return ["This study has no complete cell that any claim of the report is about."]
-    counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    counts = Counter(finding.verdict for finding in findings)
+    listed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     gains = [finding for finding in judged if finding.claim.kind == "gain"]
     sentences = [f"Of {len(findings)} claims of the report: {listed}.", *map(_gain_in_words, gains)]
     # The gains are what the report is about and have a sentence each; the rest is named if it disagrees.

@@ -20,7 +20,13 @@ from analysis.course_report.reported import (
 )
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, percent
-from analysis.statistics.cells import describe_settings, describe_state, format_setting, summarise_cells
+from analysis.statistics.cells import (
+    describe_settings,
+    describe_state,
+    describe_states,
+    format_setting,
+    summarise_cells,
+)
 from analysis.statistics.selection import best_cell
 
 CAPTION = (
@@ -106,8 +112,7 @@ def _listed(cells: pd.DataFrame, names: Sequence[str]) -> str:
 def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
     best = best_cell(candidates)
     if best is None:
-        states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
-        state = "; ".join(states) or "not in this study"
+        state = describe_states(candidates)
         return Table1Entry(row, sharing, state, None, None, 0, {}, 0, 0, TABLE1[row, sharing])
     complete = candidates[candidates["state"] == "complete"]
     return Table1Entry(

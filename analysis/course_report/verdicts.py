@@ -13,7 +13,7 @@ from analysis.course_report.claims import CLAIMS, Claim
 from analysis.course_report.reported import Reported
 from analysis.load import StudyData
 from analysis.output.sheet import percent
-from analysis.statistics.cells import by_seed, describe_state, summarise_cells
+from analysis.statistics.cells import by_seed, describe_states, summarise_cells
 from analysis.statistics.intervals import Estimate, Measure, Values, compare, estimate, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
@@ -76,8 +76,7 @@ class _Cells:
         best = best_cell(candidates)
         if best is not None:
             return best, ""
-        states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
-        return None, "; ".join(states) or "not in this study"
+        return None, describe_states(candidates)
 
     def values(self, cell: Mapping[str, Any], metric: str = "test_accuracy") -> Values:
         """Return the metric of a cell by seed ``[n]``, fractions."""
@@ -86,7 +85,7 @@ class _Cells:
 
 def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
     """Judge every claim by the study's complete cells; ``rng`` draws the bootstrap intervals."""
-    metrics = {claim.metric for claim in CLAIMS} | {"test_accuracy"}
+    metrics = {"test_accuracy", *(claim.metric for claim in CLAIMS)}
     accuracies = {metric: by_seed(data, metric) for metric in metrics}
     cells = _Cells(summarise_cells(data), accuracies, data.settings)
     judges = {"accuracy": _accuracy, "gain": _gain, "above": _above, "best weight": _best_weight}
@@ -182,9 +181,14 @@ def _above(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
 def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
     """Judge by the paired lead of the claimed weight over each other weight; ``rng`` is not needed."""
     candidates = matching(cells.cells, claim.cell)
-    weights = sorted(set(candidates["aux_weight"].tolist()))
-    chosen = {weight: best_cell(matching(candidates, {"aux_weight": weight})) for weight in weights}
-    values = {weight: cells.values(cell) for weight, cell in chosen.items() if cell is not None}
+    values: dict[float, Values] = {}
+    absent = []
+    for weight in sorted(set(candidates["aux_weight"].tolist())):
+        cell = best_cell(matching(candidates, {"aux_weight": weight}))
+        if cell is None:
+            absent.append(weight)
+        else:
+            values[weight] = cells.values(cell)
     if claim.value not in values or len(values) < 2:
         note = f"expected weight {claim.value:g} and others, found {len(values)} complete"
         return Finding(claim, "not measured", note)
@@ -196,21 +200,22 @@ def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Findi
     if measured.n < 2:
         return Finding(claim, "undecided", ONE_SEED, measured)
 
-    # A rival counts as different only if its corrected p value says so.
+    # A rival counts as better or worse only if its corrected p value says so.
     rivals = [weight for weight in values if weight != claim.value]
-    p_values = holm([paired_p(values[claim.value] - values[weight]) for weight in rivals])
-    different = [weight for weight, p in zip(rivals, p_values, strict=True) if p < 0.05]
-    better = [weight for weight in different if means[weight] > means[claim.value]]
-    alike = [weight for weight in rivals if weight not in different]
-    notes = []
-    verdict = "reproduced"
+    p_values = holm([paired_p(values[claim.value] - values[rival]) for rival in rivals])
+    alike, better = [], []
+    for rival, p in zip(rivals, p_values, strict=True):
+        if p >= 0.05:
+            alike.append(rival)
+        elif means[rival] > means[claim.value]:
+            better.append(rival)
+
+    verdict, notes = "reproduced", []
     if better:
-        verdict = "not reproduced"
-        notes.append(f"better: {_listed(better)}")
+        verdict, notes = "not reproduced", [f"better: {_listed(better)}"]
     elif alike:
-        verdict = "undecided"
-        notes.append(f"not told apart from {_listed(alike)}")
-    if absent := [weight for weight in weights if weight not in values]:
+        verdict, notes = "undecided", [f"not told apart from {_listed(alike)}"]
+    if absent:
         notes.append(f"not complete: {_listed(absent)}")
     return Finding(claim, verdict, "; ".join(notes), measured)
 

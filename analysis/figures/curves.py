@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures.style import GRID, RAMP
 from analysis.load import StudyData
+from analysis.output.page import BEST, Panels, Picture, make_picture
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 LINES = ("-", "--", "-.", ":")
@@ -123,6 +124,28 @@ def _common_ends(strata: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:
             # The first tenth of the epochs is near chance and would flatten everything else.
             ends += np.quantile(curve.mean, (0.1, 1.0)).tolist()
     return min(ends, default=0) - MARGIN, min(100.5, max(ends, default=0) + MARGIN)
+
+
+def curves_picture(data: StudyData) -> Picture | None:
+    """Return the picture of a study's curves; None if it has none."""
+    infos = curves_data(data)
+    if not infos:
+        return None
+    caption = (
+        "Mean over seeds, with the range of the middle half of the seeds. A seed that has ended keeps its "
+        "last value; a cross marks where a cell was pruned."
+    )
+    if left_out := len(data.info.cells) - len(shown_cells(data)):
+        caption += (
+            f" For the {PANELS} combinations with the best cells, the {CURVES} best cells {BEST} of each are "
+            f"shown; {left_out} cells are left out."
+        )
+    return make_picture(
+        "curves",
+        "Validation accuracy by epoch, one line per cell, one panel per combination of the scientific factors",
+        caption,
+        Panels(infos, draw_curves, (5.0, 3.6), columns=min(2, len(infos))),
+    )
 
 
 def draw_curves(info: CurvesFigure, ax: Axes) -> None:

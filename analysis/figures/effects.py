@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ESTIMATES, GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style
+from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, draw_estimates
+from analysis.output.page import Panels, Picture, make_picture
 from analysis.output.sheet import probability
 from analysis.statistics.cells import format_setting
 from analysis.statistics.contrasts import EstimatedContrast
@@ -65,6 +66,21 @@ def _effect_label(effect: Effect) -> str:
     return f"{effect.factor}: {values}{along}".replace("_", " ")
 
 
+def effects_picture(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> Picture:
+    """Return the picture of a study's contrasts and main effects."""
+    rows = effects_data(effects, contrasts)
+    caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
+    if len(effects) > MAIN_ROWS:
+        left_out = len(effects) - MAIN_ROWS
+        caption += f" The {MAIN_ROWS} largest main effects are shown; {left_out} are left out."
+    return make_picture(
+        "effects",
+        "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
+        caption,
+        Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows))),
+    )
+
+
 def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
     """Draw one row each, the first on top, around the line of no effect."""
     _draw_kind(rows, True, STYLES[1], "named in advance", ax)
@@ -84,15 +100,7 @@ def _draw_kind(rows: Sequence[EffectRow], named: bool, style: Style, words: str,
     if not places:
         return
     drawn = [rows[place] for place in places]
-    below = [row.mean - row.low for row in drawn]
-    above = [row.high - row.mean for row in drawn]
     seeds = sorted({row.n for row in drawn if row.n})
-    ax.errorbar(
-        [row.mean for row in drawn],
-        places,
-        xerr=(below, above),
-        color=style.colour,
-        marker=style.marker,
-        label=f"{words}, n = {', '.join(map(str, seeds)) or 0}",
-        **ESTIMATES,
-    )
+    label = f"{words}, n = {', '.join(map(str, seeds)) or 0}"
+    # Rows without an estimate are NaN; they keep their place and show no mark.
+    draw_estimates([(row.mean, row.low, row.high) for row in drawn], places, style, label, ax)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.figures.style import BLACK, GREY, GRID, STYLES
+from analysis.output.page import Panels, Picture, make_picture
 from analysis.statistics.cells import format_setting
 from analysis.statistics.search_summary import Importance, TriedCell
 
@@ -17,32 +18,56 @@ BEST_COLOUR = STYLES[1].colour
 
 @dataclass(frozen=True)
 class Slice:
-    """All cells against one searched setting: ``places`` on the axis, accuracies in percent, pruned or not.
+    """All cells against one searched setting: ``places`` are theirs on the axis.
 
     Choices have the places 0, 1, ... and ``labels``; numbers have no labels.
     """
 
     setting: str
+    tried: Sequence[TriedCell]
     places: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    pruned: tuple[bool, ...]
     log: bool
     labels: tuple[str, ...]
 
 
 def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any]) -> Slice:
     """Return the cells against a setting whose range is ``given`` as in a grid file."""
-    values = [cell.settings[setting] for cell in tried]
+    places = [cell.settings[setting] for cell in tried]
     choices = given.get("choices", [])
+    # What is chosen need not be a number, so it stands at its place in the list.
     if choices:
-        values = [choices.index(value) for value in values]
-    return Slice(
-        setting,
-        tuple(map(float, values)),
-        tuple(100 * cell.accuracy for cell in tried),
-        tuple(cell.pruned for cell in tried),
-        given["log"],
-        tuple(map(format_setting, choices)),
+        places = [choices.index(value) for value in places]
+    return Slice(setting, tried, tuple(map(float, places)), given["log"], tuple(map(format_setting, choices)))
+
+
+def history_picture(tried: Sequence[TriedCell]) -> Picture:
+    """Return the picture of the cells in the order in which they ended."""
+    return make_picture(
+        "search",
+        "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
+        "Mean over seeds at a cell's last epoch.",
+        Panels([tried], draw_history, (6.4, 3.8)),
+    )
+
+
+def slices_picture(tried: Sequence[TriedCell], ranges: Mapping[str, Any]) -> Picture:
+    """Return the picture of the cells against each setting; ``ranges`` are as in a grid file."""
+    slices = [slice_data(tried, setting, given) for setting, given in ranges.items()]
+    return make_picture(
+        "slices",
+        "Mean validation accuracy against each of the searched settings",
+        "All cells against each searched setting; the other settings differ too.",
+        Panels(slices, draw_slice, (3.6, 3.0), columns=min(3, len(slices))),
+    )
+
+
+def importance_picture(importances: Sequence[Importance]) -> Picture:
+    """Return the picture of the importance of the settings."""
+    return make_picture(
+        "importance",
+        "How much of the variance of validation accuracy each searched setting accounts for",
+        "What each setting accounts for: by itself, or in part if settings interact.",
+        Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
     )
 
 
@@ -51,20 +76,22 @@ def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
     places = [cell.place for cell in tried]
     best = [np.nan if cell.best is None else 100 * cell.best for cell in tried]
     ax.step(places, best, where="post", color=BEST_COLOUR, linewidth=1.4, label="best so far")
-    _draw_cells(ax, places, [100 * cell.accuracy for cell in tried], [cell.pruned for cell in tried])
+    _draw_cells(tried, places, ax)
     ax.set_xlabel("cell, in the order in which they ended")
     ax.set_ylabel("validation accuracy, %")
     ax.grid(axis="y", **GRID)
     ax.legend(loc="lower right", fontsize=8, frameon=False)
 
 
-def _draw_cells(ax: Axes, places: Sequence[float], accuracies: Sequence[float], pruned: Sequence[bool]) -> None:
+def _draw_cells(tried: Sequence[TriedCell], places: Sequence[float], ax: Axes) -> None:
     """Draw the marks of the cells. Those below the fence are drawn at the fence, or they would flatten the others."""
+    accuracies = np.array([100 * cell.accuracy for cell in tried])
+    pruned = np.array([cell.pruned for cell in tried])
     # Tukey's fence for outliers ("Exploratory Data Analysis", 1977).
     low, high = np.quantile(accuracies, (0.25, 0.75))
     fence = low - 1.5 * (high - low)
     heights = np.maximum(accuracies, fence)
-    kinds = np.where(np.less(accuracies, fence), "lower still", np.where(pruned, "pruned", "a cell"))
+    kinds = np.where(accuracies < fence, "lower still", np.where(pruned, "pruned", "a cell"))
     marks = (("a cell", "o", COLOUR), ("pruned", "x", GREY), ("lower still", "v", BLACK))
     for kind, marker, colour in marks:
         chosen = kinds == kind
@@ -79,12 +106,12 @@ def _draw_cells(ax: Axes, places: Sequence[float], accuracies: Sequence[float], 
                 label=kind,
             )
     if "lower still" in kinds:
-        ax.set_ylim(bottom=fence - 0.08 * (max(accuracies) - fence))
+        ax.set_ylim(bottom=fence - 0.08 * (accuracies.max() - fence))
 
 
 def draw_slice(info: Slice, ax: Axes) -> None:
     """Draw the cells against the setting."""
-    _draw_cells(ax, info.places, info.accuracies, info.pruned)
+    _draw_cells(info.tried, info.places, ax)
     if info.log:
         ax.set_xscale("log")
     if info.labels:

@@ -1,8 +1,12 @@
 """What all figures have in common: colours, line styles and marks. No other module names a colour."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 
 class Style(NamedTuple):
@@ -37,7 +41,27 @@ PALE_ORANGE = "#FBE3D3"
 
 # Keyword arguments of matplotlib that several figures share.
 GRID: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.6}
-ESTIMATES: dict[str, Any] = {"linestyle": "none", "markersize": 5, "capsize": 3, "elinewidth": 1.2}
 LEGEND_ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
 LEGEND_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 LEGEND_TEXT: dict[str, Any] = {"ncols": 2, "fontsize": 8, "frameon": False}
+
+
+# Mean, and low and high end of an interval, in the unit of the axis.
+Triple = tuple[float, float, float]
+
+
+def draw_estimates(estimates: Sequence[Triple], places: ArrayLike, style: Style, label: str, ax: Axes) -> None:
+    """Draw means with horizontal bars for their intervals, at places on the vertical axis. NaN ends have no bar."""
+    mean, low, high = np.transpose(estimates)
+    ax.errorbar(
+        mean,
+        places,
+        xerr=(mean - low, high - mean),
+        linestyle="none",
+        color=style.colour,
+        marker=style.marker,
+        markersize=5,
+        capsize=3,
+        elinewidth=1.2,
+        label=label,
+    )

@@ -102,6 +102,12 @@ def describe_state(cell: Mapping[Any, Any]) -> str:
     return STATE_IN_WORDS[cell["state"]].format_map(cell)
 
 
+def describe_states(cells: pd.DataFrame) -> str:
+    """Say in words how far some cells (rows of ``summarise_cells``) have come, each state once."""
+    states = dict.fromkeys(map(describe_state, cells.to_dict("records")))
+    return "; ".join(states) or "not in this study"
+
+
 def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:
     """Write the named settings of a cell as a grid file does: off and on, and no needless decimals."""
     return ", ".join(f"{name.replace('_', ' ')} {format_setting(cell[name])}" for name in names)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent, probability
-from analysis.statistics.cells import by_seed, describe_settings, describe_state, summarise_cells
+from analysis.statistics.cells import by_seed, describe_settings, describe_states, summarise_cells
 from analysis.statistics.intervals import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
@@ -76,8 +76,7 @@ def _sum_by_seed(cells: Sequence[Cell], accuracy: pd.DataFrame) -> Any:
 
 
 def _why_absent(condition: Condition, candidates: pd.DataFrame) -> str:
-    states = dict.fromkeys(describe_state(cell) for cell in candidates.to_dict("records"))
-    return f"{describe_settings(condition, condition)}: {'; '.join(states) or 'not in this study'}"
+    return f"{describe_settings(condition, condition)}: {describe_states(candidates)}"
 
 
 def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:

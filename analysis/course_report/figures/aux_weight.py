@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
@@ -11,6 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 from analysis.course_report.reported import AUX_WEIGHT_CURVES, ROUNDS
 from analysis.figures.style import BLACK, GREY, GRID, LEGEND_BELOW, LEGEND_TEXT, LIGHT_GREY, STYLES
 from analysis.load import StudyData
+from analysis.output.page import BEST, Panels, Picture, make_picture
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 SERIES = 2 * len(STYLES)  # more cannot be told apart
@@ -60,9 +62,9 @@ class AuxWeightFigure:
     reported: tuple[tuple[float, float], ...]
 
     @property
-    def name(self) -> str:
-        """The figure's name in the report."""
-        return "Figure 3" if self.sharing else "Figure 2"
+    def number(self) -> int:
+        """The figure's number in the report."""
+        return 3 if self.sharing else 2
 
     @property
     def subject(self) -> str:
@@ -70,14 +72,14 @@ class AuxWeightFigure:
         return "with weight sharing" if self.sharing else "without weight sharing"
 
     @property
-    def states(self) -> set[str]:
-        """The states of all cells."""
-        return {point.state for point in self.points}
-
-    @property
     def points(self) -> list[Point]:
         """The points of all series."""
         return [point for series in self.series for point in series.points]
+
+    @property
+    def states(self) -> set[str]:
+        """The states of all cells."""
+        return {point.state for point in self.points}
 
 
 def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
@@ -109,6 +111,21 @@ def _point(cell: Mapping[Any, Any]) -> Point:
     )
 
 
+def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
+    """Return the picture of figure 2 or 3."""
+    info = aux_weight_data(data, sharing)
+    caption = f"Figure {info.number}. Mean ± standard deviation over the seeds of a cell."
+    if info.left_out:
+        shown = f"The {SERIES} series with the best cells {BEST} are shown"
+        caption += f" {shown}; {info.left_out} are left out."
+    return make_picture(
+        f"figure{info.number}",
+        f"Test accuracy against the auxiliary weight, {info.subject}",
+        caption,
+        Panels([info], draw_aux_weight, (6.4, 4.6)),
+    )
+
+
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
     """Draw mean ± standard deviation, and marks along the bottom for cells without an estimate."""
     ax.plot(
@@ -124,7 +141,7 @@ def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
         _draw_series(series, index, len(info.series), ax)
     _set_weight_axis(info, ax)
     _set_accuracy_axis(info, ax)
-    ax.set_title(f"{info.name}: {info.subject}")
+    ax.set_title(f"Figure {info.number}: {info.subject}")
     _add_legend(info, ax)
 
 
@@ -134,10 +151,11 @@ def _draw_series(series: Series, index: int, count: int, ax: Axes) -> None:
     aside = ScaledTranslation((index - (count - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
     seeds = next((f"n = {point.n}" for point in series.points if point.state == "complete"), "no complete cell")
     # If a cell has no estimate, its NaN breaks the line.
+    weights, means, stds = np.transpose([(point.aux_weight, point.mean, point.std) for point in series.points])
     ax.errorbar(
-        [point.aux_weight for point in series.points],
-        [point.mean for point in series.points],
-        [point.std for point in series.points],
+        weights,
+        means,
+        stds,
         color=style.colour,
         marker=style.marker,
         linestyle=style.line,

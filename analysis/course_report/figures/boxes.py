@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from analysis.course_report.reported import BOX_MEDIANS
 from analysis.figures.style import GREY, GRID, LEGEND_BELOW, LEGEND_TEXT, STYLES
 from analysis.load import StudyData
+from analysis.output.page import Panels, Picture, make_picture
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.selection import best_cell
 
@@ -40,9 +41,9 @@ class BoxesFigure:
     boxes: tuple[Box, ...]
 
     @property
-    def name(self) -> str:
-        """The figure's name in the report."""
-        return "Figure 5" if self.dropout else "Figure 4"
+    def number(self) -> int:
+        """The figure's number in the report."""
+        return 5 if self.dropout else 4
 
     @property
     def subject(self) -> str:
@@ -67,9 +68,21 @@ def boxes_data(data: StudyData, dropout: bool) -> BoxesFigure:
     return BoxesFigure(dropout, cell, best["n"], tuple(boxes))
 
 
+def boxes_picture(data: StudyData, dropout: bool) -> Picture:
+    """Return the picture of figure 4 or 5."""
+    info = boxes_data(data, dropout)
+    chosen = f"The cell {info.subject} that has the best mean validation accuracy"
+    return make_picture(
+        f"figure{info.number}",
+        f"Box plots of training and test accuracy of the best cell {info.subject}",
+        f"Figure {info.number}. {chosen}; each point is one seed.",
+        Panels([info], draw_boxes, (6.4, 4.2)),
+    )
+
+
 def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
     """Draw box plots (median, quartiles, whiskers to 1.5 interquartile ranges), with the seeds as points."""
-    ax.set_title(f"{info.name}: {info.subject}\n{info.cell}, n = {info.n}")
+    ax.set_title(f"Figure {info.number}: {info.subject}\n{info.cell}, n = {info.n}")
     ax.title.set_fontsize(10)
     known = [(place, box) for place, box in enumerate(info.boxes) if box.values]
     if known:

@@ -4,25 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
 
 from analysis.course_report.claims import Claim
 from analysis.course_report.reported import ROUNDS
 from analysis.course_report.verdicts import Finding
-from analysis.figures.style import ESTIMATES, GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style
+from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
+from analysis.output.page import Panels, Picture, make_picture
 
 ASIDE = 0.13  # of a row, by which the marks of the report and of the study are apart from its middle
 REPORT = Style(GREY, "s", "none")
 STUDY = STYLES[0]
 
-# Mean, and low and high end of the 95 % t interval, in percent.
-Triple = tuple[float, float, float]
-
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """An accuracy as reported and as measured. Without a spread, or for one seed, the ends are NaN."""
+    """An accuracy in percent as reported and as measured over n seeds, with the ends of the 95 % t interval.
+
+    Without a spread, or for one seed, the ends are NaN.
+    """
 
     label: str
     reported: Triple
@@ -49,32 +51,30 @@ def _reported(claim: Claim) -> Triple:
     return 100 * mean, 100 * (mean - reach), 100 * (mean + reach)
 
 
+def compared_picture(findings: Sequence[Finding]) -> Picture:
+    """Return the picture of the measured accuracies beside the report's."""
+    return make_picture(
+        "compared",
+        "Reported and measured accuracies with their intervals, one row per accuracy",
+        "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals.",
+        Panels([compared_data(findings)], draw_compared, (6.4, 5.6)),
+    )
+
+
 def draw_compared(rows: Sequence[ComparedRow], ax: Axes) -> None:
     """Draw one row per accuracy: the report's mark above, the study's below it."""
     if not rows:
         ax.text(0.5, 0.5, "No accuracy of the report is measured", ha="center", transform=ax.transAxes)
         ax.set_axis_off()
         return
-    seeds = ", ".join(str(n) for n in sorted({row.n for row in rows}))
+    # The axis points down, so a smaller place is higher.
+    places = np.arange(len(rows))
     reported = f"report, n = {ROUNDS}; without a bar it gives no spread"
-    _draw_side([row.reported for row in rows], -ASIDE, REPORT, reported, ax)
-    _draw_side([row.measured for row in rows], ASIDE, STUDY, f"this study, n = {seeds}", ax)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    draw_estimates([row.reported for row in rows], places - ASIDE, REPORT, reported, ax)
+    seeds = ", ".join(map(str, sorted({row.n for row in rows})))
+    draw_estimates([row.measured for row in rows], places + ASIDE, STUDY, f"this study, n = {seeds}", ax)
+    ax.set_yticks(places, [row.label for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("accuracy, %, with 95 % t interval")
     ax.grid(axis="x", **GRID)
     ax.legend(**LEGEND_ABOVE, **LEGEND_TEXT)
-
-
-def _draw_side(values: Sequence[Triple], aside: float, style: Style, label: str, ax: Axes) -> None:
-    below = [mean - low for mean, low, _ in values]
-    above = [high - mean for mean, _, high in values]
-    ax.errorbar(
-        [mean for mean, _, _ in values],
-        [place + aside for place in range(len(values))],
-        xerr=(below, above),
-        color=style.colour,
-        marker=style.marker,
-        label=label,
-        **ESTIMATES,
-    )

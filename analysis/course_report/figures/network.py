@@ -11,6 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from analysis.figures.style import BLACK, DARK_GREY, PALE_BLUE, PALE_ORANGE, WHITE
 from analysis.load import StudyData
+from analysis.output.page import Panels, Picture, make_picture
 from analysis.statistics.cells import format_setting
 
 # Of a box, in columns and rows.
@@ -96,6 +97,19 @@ def _placed(boxes: list[Box]) -> list[Box]:
         for place, index in enumerate(order):
             placed[index] = replace(boxes[index], row=(len(order) - 1) / 2 - place)
     return placed
+
+
+def network_picture(data: StudyData) -> Picture | None:
+    """Return the picture of figure 1; None if the study did not record its networks."""
+    infos = network_data(data)
+    if not infos:
+        return None
+    return make_picture(
+        "figure1",
+        "The layers of the networks: what each reads, its weights and the shape of its output",
+        "Figure 1. Drawn from the layers that the study trained; each convolution is followed by 2x2 max-pooling.",
+        Panels(infos, draw_network, (10.0, 3.2)),
+    )
 
 
 def draw_network(info: NetworkFigure, ax: Axes) -> None:

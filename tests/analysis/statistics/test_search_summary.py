@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.figures.search import draw_history, draw_slice, slice_data
 from analysis.load import StudyData
 from analysis.report import report_page, sheets_of, write_report
 from analysis.statistics.search_summary import best_in_words, history_data, importance_data
@@ -138,23 +136,3 @@ def test_the_report_shows_a_search_and_only_where_there_is_one(store: StoreBuild
     assert [text[1] for text in texts] == ["0 to 0.8", "off, on", "0.1 to 10, logarithmic"]
     data = with_info(data, search=None)
     assert "importance" not in sheets_of(report_page(data, {}))
-
-
-def test_slices_place_choices_side_by_side_and_bad_cells_at_the_fence(store: StoreBuilder) -> None:
-    accuracies = [0.90, 0.91, 0.92, 0.93, 0.5]
-    for place, accuracy in enumerate(accuracies):
-        store.cell([accuracy] * 3, aux_weight=1.0 + place, sharing=place % 2 == 1)
-    tried = history_data(searched(store))
-    info = slice_data(tried, "sharing", RANGES["sharing"])
-    assert (info.places, info.labels, info.log) == ((0, 1, 0, 1, 0), ("off", "on"), False)
-    assert info.accuracies == pytest.approx([90, 91, 92, 93, 50])
-    assert slice_data(tried, "aux_weight", RANGES["aux_weight"]).log
-    ax = Figure().subplots()
-    draw_slice(info, ax)
-    lines = {str(line.get_label()): line.get_ydata() for line in ax.get_lines()}
-    assert lines["a cell"] == pytest.approx([90, 91, 92, 93])
-    assert lines["lower still"] == pytest.approx([90 - 1.5 * 2])  # the quartiles are 90 and 92
-    ax = Figure().subplots()
-    draw_history(tried, ax)
-    best = next(line for line in ax.get_lines() if line.get_label() == "best so far")
-    assert best.get_ydata() == pytest.approx([90, 91, 92, 93, 93])
