@@ -15,8 +15,7 @@ from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
 from analysis.output.page import BEST, FORMATS, Page, Section, write_page
 from analysis.output.sheet import Sheet, interval, percent
-from analysis.statistics.cell_table import cells_sheet
-from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
+from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
 from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data

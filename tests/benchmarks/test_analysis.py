@@ -14,8 +14,7 @@ from analysis.course_report.figures.aux_weight import SERIES, aux_weight_data
 from analysis.figures.curves import CURVES, PANELS, curves_data, shown_cells
 from analysis.load import StudyData, load_study
 from analysis.report import estimates_of, report_page
-from analysis.statistics.cell_table import LISTED, cells_sheet
-from analysis.statistics.cells import by_seed
+from analysis.statistics.cells import LISTED, by_seed, cells_sheet
 from analysis.statistics.effects import anova_data, main_effects_data
 from analysis.statistics.intervals import AT_ONCE, RESAMPLES
 from benchmarks.analysis import use_of

@@ -2,14 +2,12 @@ import csv
 import io
 import math
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from analysis.course_report.reported import ROWS, TABLE1
 from analysis.course_report.table1 import Table1, Table1Entry, table1_data, table1_rich, table1_sheet
 from analysis.output.formats import sheet_csv
-from analysis.statistics.cell_table import cells_sheet
 from analysis.statistics.cells import summarise_cells
 from tests.analysis.conftest import StoreBuilder
 
@@ -164,22 +162,3 @@ def test_one_seed_is_shown_without_a_deviation(store: StoreBuilder) -> None:
     table = table1_data(store.load())
     assert entry(table, "auxiliary off", False).std is None
     assert table1_sheet(table).texts[0][2] == "80.0 (n = 1)"
-
-
-def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
-    store.cell([0.80, 0.82, 0.87], [0.7, 0.7, 0.7], sharing=True, aux_weight=3)
-    store.part(store.plan(), [0.4] * 3, status="pruned", epochs=20)
-    store.cell([None] * 3, status="failed", dropout=0.5)
-    sheet = cells_sheet(store.load(), np.random.default_rng(0))
-    assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "seeds"]
-    # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
-    assert sheet.texts == [
-        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0"],
-        ["off", "0", "0", "pruned at epoch 20", "–", "–", "–", "–", "–"],
-        ["off", "0.5", "0", "failed: 3 of 3", "–", "–", "–", "–", "–"],
-    ]
-    complete, pruned, failed = sheet.rows
-    assert complete["test_accuracy_mean"] == pytest.approx(0.83)
-    assert 0.74 < complete["test_accuracy_bca_low"] < 0.83 < complete["test_accuracy_bca_high"] < 0.92
-    assert (pruned["epochs"], pruned["test_accuracy_mean"], pruned["error"]) == (20, None, None)
-    assert failed["error"] == "RuntimeError: worker lost"

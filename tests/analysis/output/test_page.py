@@ -12,13 +12,14 @@ import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from analysis.course_report.claims import claims_sheet, findings_data, summarise
+from analysis.course_report.claims_table import claims_sheet, summarise
 from analysis.course_report.figures.aux_weight import aux_weight_data, draw_aux_weight
 from analysis.course_report.table1 import table1_data, table1_sheet
+from analysis.course_report.verdicts import findings_data
 from analysis.load import StudyData
 from analysis.output.page import FORMATS, Page, Picture, Section, write_page
 from analysis.output.sheet import NONE, Column, Sheet
-from analysis.statistics.cell_table import cells_sheet
+from analysis.statistics.cells import cells_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.stored import AnalysisError
 from tests.analysis.conftest import StoreBuilder
