@@ -1,4 +1,4 @@
-"""CellSettings: what every cell has; CellConfig: the frozen, validated, only list of settings of the report's cells."""
+"""CellSettings: the settings that cells of every model have, frozen and validated."""
 
 import hashlib
 import json
@@ -17,33 +17,40 @@ Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan
 
 
 class TrainableError(Exception):
-    """A model or data that cannot be used, which the user can mend: one line with what is wrong and the fix."""
+    """A model or data that cannot be used, which the user can correct: one line with what is wrong and the fix."""
 
 
 class CellSettings(BaseModel):
-    """One combination of all factors, with the protocol it is trained under: what cells of every model have.
+    """One combination of all factors, with the protocol by which it is trained.
 
-    The defaults are the report's. A model of one's own adds settings by a subclass. Seeds are no setting of a cell:
-    they are its replicates.
+    The defaults are the report's. Your own model adds settings in a subclass. The seed is
+    not a setting of a cell: seeds are its replicates.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
-    """Numbers that each replicate of a stack can have of its own."""
+    """Settings, all numbers, in which the replicates of a stack can differ."""
     came_later: ClassVar[Mapping[str, Any]] = {}
-    """Settings that came after studies were stored, with their defaults: cells without them keep their id."""
+    """Settings that were added after studies were stored, with their defaults: cells with these keep their id."""
     stored_as_columns: ClassVar[tuple[str, ...]] = ()
-    """Settings that the store keeps in columns of their own, beside those that cells of every model have."""
+    """Settings that have their own columns in the store, beside those that cells of every model have."""
 
-    model: str = Field(description="The network: package.module:Class of a model of one's own.")
-    learning_rate: Number = Field(1e-3, gt=0, description="Adam's first learning rate.")
-    batch_size: int = Field(100, ge=1, description="Examples (of the report's networks: pairs) in a training step.")
-    max_epochs: int = Field(80, ge=1, description="Epochs after which a training ends at the latest.")
+    model: str = Field(description="The network: package.module:Class of your own model.")
+    learning_rate: Number = Field(1e-3, gt=0, description="Adam's learning rate at the start.")
+    batch_size: int = Field(100, ge=1, description="Examples in one training step; for the built-in networks, pairs.")
+    max_epochs: int = Field(80, ge=1, description="The largest number of epochs of a training.")
     plateau_factor: Number = Field(
-        0.2, gt=0, lt=1, description="What the learning rate is multiplied by on a plateau of the validation loss."
+        0.2,
+        gt=0,
+        lt=1,
+        description="The learning rate is multiplied by this on a plateau of the validation loss.",
     )
-    plateau_patience: int = Field(7, ge=0, description="Epochs without a better validation loss that make a plateau.")
-    stop_patience: int = Field(10, ge=1, description="Epochs without a better validation loss that end a training.")
+    plateau_patience: int = Field(
+        7, ge=0, description="A plateau is more epochs than this without a better validation loss."
+    )
+    stop_patience: int = Field(
+        10, ge=1, description="A training ends after this many epochs without a better validation loss."
+    )
 
     @property
     def cell_id(self) -> str:
@@ -57,15 +64,18 @@ class CellSettings(BaseModel):
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
-        """All settings but those of ``varied_in_a_stack``: cells with the same ones can train in one stack."""
-        return tuple(value for name, value in self.model_dump().items() if name not in self.varied_in_a_stack)
+        """All settings except those of ``varied_in_a_stack``: cells with the same key can train in one stack."""
+        settings = self.model_dump().items()
+        return tuple(value for name, value in settings if name not in self.varied_in_a_stack)
 
     def trial_id(self, seed: int) -> str:
-        """Name the training of this cell with one seed."""
+        """Return the id of the training of this cell with one seed."""
         return f"{self.cell_id}-{seed:04d}"
 
 
-@lru_cache(maxsize=100_000)  # by the settings, not on the object: a copy with other settings has another id
+# The id is cached by the settings, not on the object: a copy with other settings has
+# another id.
+@lru_cache(maxsize=100_000)
 def _cell_id(cell: CellSettings) -> str:
     later = cell.came_later.items()
     settings = {name: value for name, value in cell.model_dump().items() if (name, value) not in later}

@@ -1,4 +1,4 @@
-"""Which class a model's name stands for, and which settings its cells have."""
+"""Models by name: their classes, the settings of their cells, and what else is asked of them."""
 
 import ast
 import difflib
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trainables.config import CellSettings, TrainableError
 from trainables.digits.settings import CellConfig
 
-if TYPE_CHECKING:  # PyTorch takes a second to import, and names can be checked without
+if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked without it
     import torch
 
     from trainables.engine.examples import Split
@@ -85,10 +85,10 @@ def _class_of(settings: Mapping[str, Any]) -> type[CellSettings]:
 
 
 def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
-    """Build every cell's model and draw a seed's examples of each; raise ModelError or DataError for what fails.
+    """Build every cell's model and draw the examples of one seed; raise ModelError or DataError if that fails.
 
-    A model of one's own also takes a step. What is wrong with a model, or with the size of its data, is told here,
-    not by a worker.
+    A user's model also takes a step. So an error in a model, or too little data, is found
+    here and not by a worker.
     """
     pools: dict[str, Any] = {}
     for cell in cells:
@@ -110,7 +110,7 @@ def _draw(model: "Model", cell: CellSettings, pools: dict[str, Any], data_dir: s
 
 
 def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
-    """Compute a loss and its gradient on two examples of a seed, with dropout."""
+    """Compute a loss and its gradient on two examples of one seed, with dropout."""
     import torch
 
     model = build(cell)
@@ -122,7 +122,8 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
                     f"model {cell.model}: draw gives {what} of type {type(value).__name__}: expected a tensor"
                 )
     parameters = model.initial([0], torch.device("cpu")).requires_grad_()
-    inputs, labels = (tensor[:2].unsqueeze(0) for tensor in (split.train.inputs, split.train.labels))
+    inputs = split.train.inputs[:2].unsqueeze(0)
+    labels = split.train.labels[:2].unsqueeze(0)
     masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
     outputs = model.forward(parameters, inputs, masks)
     model.losses(outputs, labels, torch.zeros(1)).sum().backward()
@@ -130,7 +131,7 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
 
 
 def _place(error: Exception, model: str) -> str:
-    """Say where in the model's own file an error came from."""
+    """Return the line of the model's own file where an error occurred, in brackets, if it was there."""
     source = inspect.getfile(model_class(model))
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
     return f" ({Path(source).name}, line {lines[-1]})" if lines else ""
@@ -140,8 +141,8 @@ def _in_words(error: Exception) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     if "random operation while in randomness error mode" in text:
         return (
-            "it draws random numbers, which would not be the same in every stack: expected no randomness but that of "
-            "nn.Dropout(settings.dropout); change inputs in draw"
+            "it draws random numbers, which would differ from stack to stack: expected no randomness except that of "
+            "nn.Dropout(settings.dropout); to change inputs at random, do it in draw"
         )
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
@@ -158,8 +159,8 @@ def describe_network(cell: CellSettings) -> dict[str, Any] | None:
 def data_identity(cell: CellSettings) -> dict[str, str]:
     """Return what identifies the data of a cell: a SHA-256 (hex) by its name.
 
-    The data of a built-in network have one of their own (``data_sha256``). The data of a user's model are known only
-    by the code that loads them (``model_sha256``).
+    The data of a built-in network have one of their own (``data_sha256``). The data of a
+    user's model are known only by the code that loads them (``model_sha256``).
     """
     if not isinstance(cell, CellConfig):
         return {"model_sha256": source_sha256(cell.model)}
@@ -205,18 +206,20 @@ def package_of(model: str) -> str:
 
 @cache
 def model_class(model: str) -> Any:
-    """Return the class that a name stands for; raise ModelError where there is no such, or it is no model."""
+    """Return the class that a name stands for; raise ModelError if there is none, or if it is not a model."""
     module, colon, name = BUILT_IN.get(model, model).partition(":")
     if not (colon and module and name):
         raise ModelError(f"model {model!r}: expected {', '.join(BUILT_IN)}, or package.module:Class")
-    if (here := str(Path.cwd())) not in sys.path:  # where a command is run, as `python -m` has it
-        sys.path.append(here)  # last, since a file there may have the name of an installed package
+    # Models are found in the folder where a command is run, as with `python -m`. It comes
+    # last in the path, since a file there may have the name of an installed package.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the author's own code raises
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         absent = isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}.")
-        fix = "run the command in its folder, or install it" if absent else "mend it, or install what it needs"
+        fix = "run the command in its folder, or install it" if absent else "correct it, or install what it needs"
         raise ModelError(f"model {model}: cannot import {module} ({what}); {fix}") from error
     if not inspect.isclass(found):
         near = difflib.get_close_matches(name, vars(sys.modules[module]), 1)
@@ -225,9 +228,9 @@ def model_class(model: str) -> Any:
     missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
     settings = getattr(found, "Settings", None)
     if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
-        found_instead = f"it lacks {', '.join(missing)}" if missing else "Settings is no such class"
+        found_instead = f"it has no {', '.join(missing)}" if missing else "Settings is not such a class"
         raise ModelError(
-            f"model {model}: expected Settings (a subclass of trainables.config.CellSettings), load and draw, as "
-            f"trainables/engine/model.py says; {found_instead}"
+            f"model {model}: expected Settings (a subclass of trainables.CellSettings), load and draw, as described in "
+            f"trainables/engine/model.py; {found_instead}"
         )
     return found

@@ -1,4 +1,4 @@
-"""The Tune Trainable around training.py: one Tune trial trains all seeds of a pack of cells, one step an epoch."""
+"""The Tune Trainable around ``Training``: a Tune trial trains all seeds of a pack of cells, and a step is an epoch."""
 
 import dataclasses
 import faulthandler
@@ -20,45 +20,55 @@ from trainables.engine.evaluation import EpochRecord
 from trainables.engine.memory import keep_freed_memory
 from trainables.registry import model_class, read_cell, start_training
 
-IDLE_SHARE = 0.25  # on a GPU, where a smaller stack means graphs to capture again
-GRACE_S = 10.0  # a signal's handler runs only between two steps of Python, not within native code
+# On a GPU, the share of a stack's rows that may have ended: dropping them means capturing
+# the CUDA graph again.
+IDLE_SHARE = 0.25
+# A signal's handler runs only between two steps of Python, not within native code, so the
+# process gets this long.
+GRACE_S = 10.0
 
 
 class StorageNotSharedError(Exception):
-    """This node does not see what the driver has written to the storage."""
+    """This node does not see what the driver wrote to the storage."""
 
 
 class Verdicts:
     """Which cells inside packs have been pruned, and after which epoch: a Ray actor that driver and packs share.
 
-    A pack asks at the beginning of each step. It is told the epoch too, so that one that is set back to a checkpoint
-    ends the cell where it had ended, and all its cells have the bits of a pack that was never set back.
+    A pack asks at the beginning of each step. The epoch matters to a pack that is restored
+    from a checkpoint: it ends the cell where it ended before, so all its cells get the bits
+    of a pack that was never interrupted.
     """
 
     def __init__(self) -> None:
         self._pruned: dict[str, int] = {}
 
     def prune(self, cell_id: str, epoch: int) -> None:
-        """Note a cell."""
+        """Record that a cell was pruned after an epoch."""
         self._pruned[cell_id] = epoch
 
     def pruned(self) -> dict[str, int]:
-        """Return the epoch of each pruned cell by its id."""
+        """Return the epoch after which each cell was pruned, by the cell's id."""
         return self._pruned
 
 
 class PackTrainable(tune.Trainable):
     """Trains a pack of cells in one stack. Its Tune config holds:
 
-    ``cells`` (a list of ``cell``, the settings of one, and ``seeds``, a list of int), ``device`` ("cpu" or
-    "cuda"), ``threads`` (of the CPU), ``data_dir`` (folder of the data's files, or None), ``epoch_limit_s`` (seconds),
-    ``marker`` (a pyarrow.fs.FileSystem and the path of a file in it that this node has to see before it trains, or
-    None) and ``verdicts`` (the name of the actor Verdicts, or None where no cell is pruned inside a pack). Resources
-    are the caller's to set, by ``tune.with_resources``.
+    - ``cells``: a list of ``cell``, the settings of one, and ``seeds``, a list of int
+    - ``device``: "cpu" or "cuda"
+    - ``threads``: of the CPU
+    - ``data_dir``: the folder of the data's files, or None
+    - ``epoch_limit_s``: the longest that an epoch may take, in seconds
+    - ``marker``: a pyarrow.fs.FileSystem and the path of a file in it that this node must see before it trains, or None
+    - ``verdicts``: the name of the actor Verdicts, or None if no cell is pruned inside a pack
 
-    Every result holds ``epoch`` and ``cells``: of each cell that trained in it, in their order, ``cell_id``, ``epoch``,
-    ``val_accuracy``, the mean over all its seeds (one that has ended counts with its last value), ``ended``, whether
-    all its seeds have, and ``records``, the epoch's records as plain dictionaries.
+    The caller sets the resources with ``tune.with_resources``.
+
+    Every result holds ``epoch`` and ``cells``. These are the cells that trained in it, in
+    their order, each with ``cell_id``, ``epoch``, ``val_accuracy`` (the mean over all its
+    seeds; one that has ended counts with its last value), ``ended`` (whether all its seeds
+    have) and ``records`` (the epoch's records as plain dictionaries).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -68,7 +78,7 @@ class PackTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another pack in the same process, so that Python, PyTorch and the digits are loaded only once."""
+        """Begin another pack in the same process, so that Python, PyTorch and the data are loaded only once."""
         torch.set_num_threads(new_config["threads"])
         cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
         first = next(iter(cells))
@@ -84,17 +94,21 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch; ``done`` when the last seed of the last cell has ended.
 
-        Raises TimeoutError beyond the epoch limit, and StorageNotSharedError.
+        Raises TimeoutError if the epoch takes longer than its limit, and
+        StorageNotSharedError.
         """
         if self._marker is not None:
             _check_shared(*self._marker)
             self._marker = None
         if self._verdicts is not None:
+            # The actor knows the cells of all packs, and may know later epochs than a
+            # checkpoint's.
             for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
                 if cell_id in self._val_accuracy and epoch <= self._training.epoch:
                     self._training.drop(cell_id)
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
-            records = next(self._training, [])  # none are left where the checkpoint of an ended training was restored
+            # No epoch is left if the checkpoint of an ended training was restored.
+            records = next(self._training, [])
         cells = [self._report(cell_id, list(own)) for cell_id, own in groupby(records, lambda record: record.cell_id)]
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
@@ -115,9 +129,10 @@ class PackTrainable(tune.Trainable):
         torch.save(state, Path(checkpoint_dir, "training.pt"))
 
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
-        """Go on from a checkpoint with the bits of a training that never stopped."""
+        """Continue from a checkpoint, with the bits of a training that never stopped."""
         if not isinstance(checkpoint, str):
             raise TypeError(f"expected the checkpoint's folder, got {type(checkpoint).__name__}")
+        # With weights_only, a file that was tampered with cannot run code.
         state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])
         self._val_accuracy = state["val_accuracy"]
@@ -125,14 +140,12 @@ class PackTrainable(tune.Trainable):
 
 def _check_shared(filesystem: FileSystem, path: str) -> None:
     if filesystem.get_file_info(path).type != FileType.File:
-        raise StorageNotSharedError(
-            f"the node {socket.gethostname()} does not see {path}, which the driver has written"
-        )
+        raise StorageNotSharedError(f"the node {socket.gethostname()} does not see {path}, which the driver wrote")
 
 
 @contextmanager
 def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
-    """Raise TimeoutError in here after some seconds; where it does not end in GRACE_S more, end the process."""
+    """Raise TimeoutError in the block after some seconds; if it goes on for GRACE_S more, end the process."""
 
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")

@@ -110,7 +110,7 @@ def test_the_package_of_a_model_is_its_whole_folder():
         ("json:Own", "the module json has no class Own"),
         ("json:dumps", "the module json has no class dumps"),
         ("json:JsonDecoder", r"the module json has no class JsonDecoder; did you mean JSONDecoder\?"),
-        ("pathlib:Path", r"expected Settings \(a subclass .*; it lacks Settings, load, draw"),
+        ("pathlib:Path", r"expected Settings \(a subclass .*; it has no Settings, load, draw"),
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(name, problem):
@@ -121,13 +121,13 @@ def test_what_is_no_model_is_refused_in_one_line(name, problem):
 
 def test_settings_of_another_kind_are_refused(module):
     name = module(OWN.replace("class Settings(CellSettings):", "class Settings:"))
-    with pytest.raises(ModelError, match="Settings is no such class"):
+    with pytest.raises(ModelError, match="Settings is not such a class"):
         model_class(f"{name}:Own")
 
 
 def test_what_a_models_own_code_raises_is_told_in_one_line(module):
     broken = module("raise RuntimeError('first\\nsecond')")
-    with pytest.raises(ModelError, match=r"cannot import \w+ \(RuntimeError: first\); mend it"):
+    with pytest.raises(ModelError, match=r"cannot import \w+ \(RuntimeError: first\); correct it"):
         model_class(f"{broken}:Own")
     name = f"{module(OWN)}:Own"
     with pytest.raises(ModelError, match=r"model \w+:Own: depth 4: expected at most 3"):

@@ -81,8 +81,9 @@ class Augmentation:
 def distorted(images: Tensor, factors: Tensor) -> Tensor:
     """Return square images ``[N, H, H]`` under an affine map about their middle, bilinear, with 0 outside.
 
-    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. A pixel at (x, y) is taken from
-    where its position is after the shear, the turn and the scaling.
+    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. A
+    pixel at (x, y) is taken from where its position is after the shear, the turn and the
+    scaling.
     """
     turn, log_scale, shear = factors.unbind(1)
     cos = turn.cos() * log_scale.exp()

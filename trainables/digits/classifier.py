@@ -1,9 +1,11 @@
 """The report's digit classifier: one network reads each digit, and a rule compares them.
 
-    per image    conv 1->16, 3x3 | max-pool 2 | conv 16->32, 3x3 | max-pool 2: 128 features | 128->64 | 10 digit logits
+    per image    conv 1->16, 3x3 | max-pool 2 | conv 16->32, 3x3 | max-pool 2: 128 features
+    | 128->64 | 10 digit logits
 
-The comparator reads its digits alike, by what is here. Leaky ReLU (0.01) after each pooling and the 64-unit layer.
-Dropout: of channels after the second convolution, of units after the 64-unit layer.
+Leaky ReLU (0.01) follows each pooling and the 64-unit layer. Dropout drops channels after
+the second convolution, and units after the 64-unit layer. The comparator reads its digits
+in the same way, with the functions of this module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,23 +36,27 @@ class Classifier(PairsNetwork):
     ) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are
+        Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
 
     def losses(self, outputs: Tensor, digits: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``. It has no auxiliary loss."""
+        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``. No loss is auxiliary."""
         return digit_losses(outputs, digits)
 
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:
-        """Count right answers; digits ``[K, B, 2]``.
+        """Count right answers in two ways; digits ``[K, B, 2]``.
 
-        The rule says that the first digit is not the larger if the likeliest first one is at most the likeliest second
-        one. By probability, P(first <= second), the sum of p1(i) p2(j) over i <= j, is to be at least one half.
+        The rule compares the likeliest digits. By probability, the first digit is not the
+        larger if P(first <= second) is at least one half.
         """
         target = first_not_larger(digits)
         by_rule = first_not_larger(outputs.argmax(-1).mT)
+
+        # P(first <= second) is the sum of p1(i) p2(j) over i <= j: the upper triangle of
+        # the joint probabilities.
         first, second = outputs.softmax(-1).unbind(1)
         joint = first.unsqueeze(-1) * second.unsqueeze(-2)  # [K, B, 10, 10]
         by_probability = joint.triu().sum((-2, -1)) >= 0.5
@@ -60,7 +66,9 @@ class Classifier(PairsNetwork):
 def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
     """Return the layers that read a digit: one tower for both images, or one for each."""
     towers = 1 if config.sharing else 2
-    first, second, units = (hidden_units(count, config) for count in (*CHANNELS, DIGIT_UNITS))
+    first = hidden_units(CHANNELS[0], config)
+    second = hidden_units(CHANNELS[1], config)
+    units = hidden_units(DIGIT_UNITS, config)
     layers = (
         Layer("conv1", (first, 1, 3, 3), towers),
         Layer("conv2", (second, first, 3, 3), towers, reads=("conv1",)),
@@ -71,26 +79,33 @@ def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
 
 
 def hidden_units(count: int, config: CellConfig) -> int:
-    """Return how many channels or units a hidden layer has where the report's has ``count``."""
+    """Return how many channels or units a hidden layer has if the report's layer has ``count``."""
     return round(count * config.width)
 
 
 def with_norms(layers: Sequence[Layer], config: CellConfig) -> tuple[Layer, ...]:
-    """Return the layers, where the cell has batch normalisation each but the last, which gives logits, with its own."""
+    """Return the layers of a cell with their normalisations, if it has batch normalisation."""
     if not config.batch_norm:
         return tuple(layers)
-    return (*(part for layer in layers[:-1] for part in (layer, norm_of(layer))), layers[-1])
+    *hidden, logits = layers
+    normed: list[Layer] = []
+    for layer in hidden:
+        normed += [layer, norm_of(layer)]
+    return (*normed, logits)
 
 
 def digit_mask_units(layers: Sequence[Layer]) -> int:
-    """Return the dropout units of the digits of one pair: of the second convolution and of the layer behind it."""
-    return 2 * sum(layer.weight[0] for layer in layers if layer.name in ("conv2", "digit1"))
+    """Return the dropout units of both digits of a pair: of the second convolution and the layer behind it."""
+    outputs = {layer.name: layer.weight[0] for layer in layers}
+    return 2 * (outputs["conv2"] + outputs["digit1"])
 
 
 def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor, norm: Normalisation) -> Tensor:
-    """Return leaky ReLU of a linear layer, normalised where it is: ``[G, B, in]`` to ``[G, B, out]``; G is K or 2K."""
-    weight, bias = (per_image(parameter, len(inputs) // len(parameter)) for parameter in layers[name])
-    return F.leaky_relu(norm.units(name, linear(inputs, weight, bias)))
+    """Return leaky ReLU of a linear layer and its normalisation: ``[G, B, in]`` to ``[G, B, out]``; G is K or 2K."""
+    weight, bias = layers[name]
+    images = len(inputs) // len(weight)
+    outputs = linear(inputs, per_image(weight, images), per_image(bias, images))
+    return F.leaky_relu(norm.units(name, outputs))
 
 
 def read_digits(
@@ -100,11 +115,15 @@ def read_digits(
 
     ``layers`` are unpacked; ``masks`` is ``[K, B * digit_mask_units]`` or None.
     """
-    channels, units = (layers[name][1].shape[2] for name in ("conv2", "digit1"))
-    channel, digit = _split_masks(masks, images.shape[1], channels, units)
-    features = read_features(images, layers["conv1"], layers["conv2"], channel, norm)
-    hidden = dense(layers, "digit1", features.flatten(0, 1), norm) * digit
-    digits = linear(hidden, *(per_image(parameter) for parameter in layers["digit2"]))
+    channels = layers["conv2"][1].shape[2]
+    units = layers["digit1"][1].shape[2]
+    channel_mask, unit_mask = _split_masks(masks, images.shape[1], channels, units)
+    features = read_features(images, layers["conv1"], layers["conv2"], channel_mask, norm)
+
+    # From here on the two images of a pair are read like two replicates.
+    hidden = dense(layers, "digit1", features.flatten(0, 1), norm) * unit_mask
+    weight, bias = layers["digit2"]
+    digits = linear(hidden, per_image(weight), per_image(bias))
     return features, digits.unflatten(0, (-1, 2))
 
 
@@ -119,7 +138,7 @@ def right_digits(logits: Tensor, digits: Tensor) -> Tensor:
 
 
 def first_not_larger(digits: Tensor) -> Tensor:
-    """Return the target ``[K, B]`` (int64) of digits ``[K, B, 2]``: 1 where the first is not the larger."""
+    """Return the target ``[K, B]`` (int64) of digits ``[K, B, 2]``: 1 if the first is not the larger."""
     return (digits[..., 0] <= digits[..., 1]).long()
 
 
@@ -130,8 +149,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _split_masks(masks: Tensor | None, batch: int, channels: int, units: int) -> tuple[Tensor | None, Tensor | float]:
-    """Cut the masks of a batch into those of the channels and of the hidden units, in the shapes of what they scale."""
+    """Cut the masks of a batch into those of channels and those of units, in the shapes of what they scale."""
     if masks is None:
         return None, 1.0
-    channel, digit = masks.split([batch * 2 * channels, batch * 2 * units], dim=1)
-    return channel.unflatten(1, (batch, 2, channels)), digit.reshape(-1, batch, units)
+    of_channels, of_units = masks.split([batch * 2 * channels, batch * 2 * units], dim=1)
+    return of_channels.unflatten(1, (batch, 2, channels)), of_units.reshape(-1, batch, units)

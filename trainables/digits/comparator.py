@@ -1,10 +1,10 @@
 """The report's network: it says whether the first of two digits is not the larger.
 
-    per image    the classifier's layers: 128 features, 10 digit logits
-    both images  256 features -> 64 -> 32 | with the 2 x 10 digit logits, 52 -> 32 | 2 target logits
+    per image    the classifier's layers: 128 features, 10 digit logits both images  256
+    features -> 64 -> 32 | with the 2 x 10 digit logits, 52 -> 32 | 2 target logits
 
-Leaky ReLU (0.01) after each layer but the logits. Dropout of units, beside the classifier's: after both comparison
-layers and the 32-unit output layer.
+Leaky ReLU (0.01) follows each layer except the logits. Beside the classifier's dropout,
+units are dropped after both comparison layers and after the 32-unit output layer.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,8 @@ from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, linear, unpack
 from trainables.engine.model import Right
 
-COMPARE_UNITS, OUTPUT_UNITS = (64, 32), 32
+COMPARE_UNITS = (64, 32)
+OUTPUT_UNITS = 32
 
 
 class Outputs(NamedTuple):
@@ -46,8 +47,13 @@ class Comparator(PairsNetwork):
     def __init__(self, config: CellConfig) -> None:
         self.settings = config
         of_digits = digit_layers(config)
-        first, second, last = (hidden_units(count, config) for count in (*COMPARE_UNITS, OUTPUT_UNITS))
+        first = hidden_units(COMPARE_UNITS[0], config)
+        second = hidden_units(COMPARE_UNITS[1], config)
+        last = hidden_units(OUTPUT_UNITS, config)
         features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")
+
+        # The last hidden layer reads the comparison and the 2 x 10 digit logits, as in the
+        # report.
         of_pairs = (
             Layer("compare1", (first, 2 * features), reads=("conv2",), joint=True),
             Layer("compare2", (second, first), reads=("compare1",), joint=True),
@@ -63,7 +69,8 @@ class Comparator(PairsNetwork):
     ) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are Normalisation's.
+        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are
+        Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         norm = Normalisation(layers, moments)
@@ -75,10 +82,14 @@ class Comparator(PairsNetwork):
         compared = dense(layers, "compare2", compared, norm) * second
         gathered = torch.cat([compared, digits[:, 0], digits[:, 1]], dim=2)
         hidden = dense(layers, "output1", gathered, norm) * last
-        return Outputs(linear(hidden, *(parameter.squeeze(1) for parameter in layers["output2"])), digits)
+        weight, bias = layers["output2"]
+        return Outputs(linear(hidden, weight.squeeze(1), bias.squeeze(1)), digits)
 
     def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
+        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``.
+
+        ``digits`` are ``[K, B, 2]``.
+        """
         on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
         return on_target + aux_weights.to(on_target.dtype) * digit_losses(outputs.digits, digits)
 
@@ -90,9 +101,10 @@ class Comparator(PairsNetwork):
     def _split_masks(
         self, masks: Tensor | None, batch: int
     ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
-        """Cut off the masks of the digits, then those of the other three layers as they multiply."""
+        """Cut the masks into those of reading the digits, and of the other three layers in their shapes."""
         if masks is None:
             return None, 1.0, 1.0, 1.0
-        reading, *rest = masks.split([batch * units for units in self._mask_units], dim=1)
-        first, second, last = (mask.unflatten(1, (batch, -1)) for mask in rest)
-        return reading, first, second, last
+        parts = masks.split([batch * units for units in self._mask_units], dim=1)
+        reading, first, second, last = parts
+        per_pair = (batch, -1)
+        return reading, first.unflatten(1, per_pair), second.unflatten(1, per_pair), last.unflatten(1, per_pair)

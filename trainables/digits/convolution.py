@@ -1,15 +1,16 @@
 """The convolutions of the report's networks over a stack: images in, features out.
 
-    per image    conv 1->16, 3x3 | max-pool 2 | leaky ReLU | conv 16->32, 3x3 | max-pool 2 | leaky ReLU: 128 features
+    per image    conv 1->16, 3x3 | max-pool 2 | leaky ReLU | conv 16->32, 3x3 | max-pool 2 |
+    leaky ReLU: 128 features
 
-On a CPU this is where the time of a training step goes, and PyTorch's operators would write out and read back what is
-many times the size of their inputs: kernels.py computes it in one pass.
+On a CPU this takes most of the time of a training step. PyTorch's operators would write out
+and read back many times the size of their inputs there, so kernels.py computes it in one
+pass (docs/decisions/0008).
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,13 +33,14 @@ def read_features(
     scale: Tensor | None,
     norm: Normalisation = NO_NORM,
 ) -> Tensor:
-    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``; of channels of another number, as many.
+    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``: 4 for each channel of ``block2``.
 
-    ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout), or is None. ``norm``
-    normalises the outputs of conv1 and conv2.
+    ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout),
+    or is None. ``norm`` normalises the outputs of conv1 and conv2.
     """
     channels = (block1[0].shape[2], block2[0].shape[2])
-    if images.device.type == "cpu" and channels == CHANNELS and not norm:  # what kernels.py is made for
+    # The kernels are compiled for one network only; others take PyTorch's operators.
+    if images.device.type == "cpu" and channels == CHANNELS and not norm:
         if scale is None:
             scale = images.new_ones(1).expand(*images.shape[:3], CHANNELS[1])
         features: Tensor = _OnCpu.apply(images, *block1, *block2, scale)  # type: ignore[no-untyped-call]
@@ -49,12 +51,14 @@ def read_features(
 def by_layers(
     images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
 ) -> Tensor:
-    """Compute the same by PyTorch's operators, all towers of the stack as groups of one convolution."""
+    """Compute the same with PyTorch's operators, with all towers of the stack as groups of one convolution."""
     (replicates, pairs), towers = images.shape[:2], block1[0].shape[1]
     hidden = by_tower(images, towers).contiguous(memory_format=torch.channels_last)  # [B * 2 / towers, K * towers, ...]
     hidden = F.leaky_relu(F.max_pool2d(norm.channels("conv1", conv(hidden, *block1)), 2))
     hidden = F.max_pool2d(norm.channels("conv2", conv(hidden, *block2)), 2)
-    if scale is not None:  # it commutes with the pooling that the report has after it, and is smaller behind it
+    if scale is not None:
+        # The report scales before it pools. Both orders give the same, and after pooling
+        # there is less to scale.
         hidden = hidden * by_tower(scale, towers).reshape(len(hidden), -1, 1, 1)
     features = F.leaky_relu(hidden).reshape(pairs, -1, replicates, towers, 4 * block2[0].shape[2])
     return features.permute(2, 1, 3, 0, 4).flatten(1, 2)
@@ -62,15 +66,18 @@ def by_layers(
 
 class _OnCpu(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, images: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor, scale: Tensor
-    ) -> Tensor:
-        from trainables.digits import kernels
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        from trainables.digits import kernels  # here: a GPU needs no numba
 
+        images, weight1, bias1, weight2, bias2, scale = inputs
         replicates, pairs = images.shape[:2]
         hidden = images.new_empty(replicates, 2, pairs, 6, 6, CHANNELS[0])
         features = images.new_empty(replicates, 2, pairs, CHANNELS[1], 4)
-        corner1, corner2 = torch.empty_like(hidden, dtype=torch.int8), torch.empty_like(features, dtype=torch.int8)
+        corner1 = torch.empty_like(hidden, dtype=torch.int8)
+        corner2 = torch.empty_like(features, dtype=torch.int8)
+
+        # The kernels read weights with the output channels last, to keep them in vector
+        # registers.
         _by_replicate(
             kernels.forward,
             images,
@@ -94,7 +101,8 @@ class _OnCpu(torch.autograd.Function):
         images, weight2, scale, hidden, corner1, features, corner2 = ctx.saved_tensors
         weight1_gradient = images.new_zeros(*weight2.shape[:2], 9, CHANNELS[0])
         weight2_gradient = images.new_zeros(*weight2.shape[:3], 3, 3 * CHANNELS[0])
-        bias1_gradient, bias2_gradient = (images.new_zeros(*weight2.shape[:2], channels) for channels in CHANNELS)
+        bias1_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[0])
+        bias2_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[1])
         _by_replicate(
             kernels.backward,
             gradient.reshape(features.shape),
@@ -110,7 +118,7 @@ class _OnCpu(torch.autograd.Function):
             weight2_gradient,
             bias2_gradient,
         )
-        return (
+        return (  # one for each input of forward; images and scale need none
             None,
             weight1_gradient.mT.unflatten(3, (1, 3, 3)),
             bias1_gradient,
@@ -121,14 +129,18 @@ class _OnCpu(torch.autograd.Function):
 
 
 def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Call the kernel on the arrays of the tensors, with more than one thread on some replicates each."""
+    """Call the kernel on the arrays of the tensors; with more threads than one, each takes some replicates."""
     arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
     threads = min(torch.get_num_threads(), len(arrays[0]))
     if threads <= 1:
         kernel(*arrays)
         return
-    bounds = [len(arrays[0]) * thread // threads for thread in range(threads + 1)]
-    parts = [[array[start:stop] for array in arrays] for start, stop in pairwise(bounds)]
+    parts = []
+    for thread in range(threads):
+        start = len(arrays[0]) * thread // threads
+        stop = len(arrays[0]) * (thread + 1) // threads
+        parts.append([array[start:stop] for array in arrays])
+    # list() waits for all, and raises here what a kernel raised in its thread.
     list(_pool(threads).map(lambda part: kernel(*part), parts))
 
 

@@ -1,16 +1,19 @@
 """The two convolution blocks on a CPU core, forward and backward, compiled by numba.
 
-A block is a 3x3 convolution without padding, a 2x2 max-pool, a channel scale (dropout's) and leaky ReLU. Everything of
-one image is small enough for a core's first cache, so each image goes through both blocks before the next one. Arrays
-have channels last: a vector register holds channels, and an input value is broadcast to all of them. A pooled output
+A block is a 3x3 convolution without padding, a 2x2 max-pool, a channel scale (dropout's)
+and leaky ReLU. Everything of one image is small enough for a core's first cache, so each
+image goes through both blocks before the next one. Arrays have channels last: a vector
+register holds channels, and an input value is broadcast to all of them. A pooled output
 needs a 4x4 patch, whose four windows share their loads.
 
-Backward, only the corner of a window that was the largest has a gradient: a quarter of the products of a convolution's
-ordinary backward pass, and none for channels that dropout has dropped.
+Backward, only the corner of a window that was the largest has a gradient: a quarter of the
+products of a convolution's ordinary backward pass, and none for channels that dropout has
+dropped.
 
-Shapes: K replicates with T towers each (1, shared by both images, or 2), B pairs. PyTorch's rules hold: the first of
-equal corners wins, and leaky ReLU has its slope at 0. Indices computed from data are unsigned, since numba would
-otherwise look for negative ones, and LLVM could not use vectors.
+Shapes: K replicates with T towers each (1, shared by both images, or 2), B pairs. PyTorch's
+rules hold: the first of equal corners wins, and leaky ReLU has its slope at 0. Indices
+computed from data are unsigned, since numba would otherwise look for negative ones, and
+LLVM could not use vectors.
 """
 
 from typing import Any
@@ -161,7 +164,8 @@ def backward(
                             g = g if h[row, 16 * column + c] > 0 else g * slope
                             d1[c] += g
                             right, low = corners[row, column, c] & 1, corners[row, column, c] > 1
-                            # The window of the largest corner: its columns in all four rows, then its rows.
+                            # The window of the largest corner: its columns in all four
+                            # rows, then its rows.
                             a0, a1, a2 = (p[1], p[2], p[3]) if right else (p[0], p[1], p[2])
                             b0, b1, b2 = (p[5], p[6], p[7]) if right else (p[4], p[5], p[6])
                             c0, c1, c2 = (p[9], p[10], p[11]) if right else (p[8], p[9], p[10])

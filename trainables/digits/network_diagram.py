@@ -10,42 +10,47 @@ from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, parameter_count
 
 IMAGE = (1, 14, 14)
-NETWORKS: dict[str, type[Comparator] | type[Classifier]] = {"comparator": Comparator, "classifier": Classifier}
+NETWORKS: dict[str, type[Comparator] | type[Classifier]] = {
+    "comparator": Comparator,
+    "classifier": Classifier,
+}
 
 
 def describe_network(config: CellConfig) -> dict[str, Any]:
-    """Return model, sharing, parameters of a replicate and layers: the fields of each Layer, and its output's shape.
+    """Return model, sharing, parameters of one replicate, and layers: each Layer's fields and its output's shape.
 
-    ``output`` is for one image, or for the pair where the layer is joint; convolutions are followed by 2x2 pooling. A
-    layer with batch normalisation also says so, by ``batch_norm``; its scales and shifts count as parameters.
-    Raises ValueError where the layers do not fit together.
+    ``output`` is for one image, or for the pair if the layer is joint; convolutions are
+    followed by 2x2 pooling. A layer with batch normalisation also has ``batch_norm``; its
+    scales and shifts count as parameters. Raises ValueError if the layers do not fit
+    together.
     """
     layers = NETWORKS[config.model](config).layers
     weighted = [layer for layer in layers if len(layer.weight) > 1]
-    normalised = {layer.reads[0]: {"batch_norm": True} for layer in layers if len(layer.weight) == 1}
+    normalised = {layer.reads[0] for layer in layers if len(layer.weight) == 1}
+    described = []
+    for layer, output in zip(weighted, output_shapes(weighted), strict=True):
+        fields = {
+            "name": layer.name,
+            "weight": list(layer.weight),
+            "towers": layer.towers,
+            "joint": layer.joint,
+            "reads": list(layer.reads),
+            "output": list(output),
+        }
+        described.append(fields | {"batch_norm": True} if layer.name in normalised else fields)
     return {
         "model": config.model,
         "sharing": config.sharing,
         "parameters": parameter_count(layers),
-        "layers": [
-            {
-                "name": layer.name,
-                "weight": list(layer.weight),
-                "towers": layer.towers,
-                "joint": layer.joint,
-                "reads": list(layer.reads),
-                "output": list(output),
-                **normalised.get(layer.name, {}),
-            }
-            for layer, output in zip(weighted, output_shapes(weighted), strict=True)
-        ],
+        "layers": described,
     }
 
 
 def output_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
-    """Return the shape of each layer's output for one image, or for the pair where it is joint.
+    """Return the shape of each layer's output for one image, or for the pair if it is joint.
 
-    Raises ValueError for a layer that does not fit what it reads, or reads what no layer before it gives.
+    Raises ValueError for a layer that does not fit what it reads, or reads what no layer
+    before it gives.
     """
     shapes: dict[str, tuple[int, ...]] = {"image": IMAGE}
     joint: set[str] = set()
@@ -57,6 +62,7 @@ def output_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
         if len(layer.weight) == 4:
             shapes[layer.name] = _pooled(layer, [shapes[name] for name in layer.reads])
         else:
+            # A joint layer reads both images' outputs, but those of another joint layer once.
             images = 2 if layer.joint else 1
             read = sum(math.prod(shapes[name]) * (1 if name in joint else images) for name in layer.reads)
             if read != layer.weight[1]:
@@ -74,4 +80,5 @@ def _pooled(layer: Layer, read: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         raise ValueError(
             f"layer {layer.name} is a convolution: expected one image of {expected} channels to read, found {read}"
         )
-    return channels, *((size - side + 1) // 2 for size, side in zip(read[0][1:], kernel, strict=True))
+    height, width = read[0][1:]
+    return channels, (height - kernel[0] + 1) // 2, (width - kernel[1] + 1) // 2

@@ -1,8 +1,9 @@
 """Batch normalisation over a stack (Ioffe and Szegedy, ICML 2015), PyTorch's operator with its eps of 1e-5.
 
-A training step normalises by the moments of its batch. An evaluation normalises by those of all training pairs as they
-are, which it measures with the parameters that it evaluates (docs/decisions/0009): nothing runs along as state. A layer
-that both images share has one set of moments over both, a layer that each image has for itself one for each.
+A training step normalises by the moments of its batch. An evaluation normalises by those of
+all training pairs, which it measures with the parameters that it evaluates. So a training
+has no running averages as state (docs/decisions/0009). A layer that both images share has
+one set of moments over both; a layer that each image has for itself has one for each.
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ def norm_of(layer: Layer) -> Layer:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The normalisation of those of the unpacked ``layers`` that have one; others pass as they are.
+    """The normalisation of those of the unpacked ``layers`` that have one; outputs of others pass unchanged.
 
-    ``moments`` None stands for those of the batch. Else a layer's moments are those in it; where there are none yet,
-    they are the batch's, and are put there.
+    With ``moments`` None, a layer is normalised by the moments of the batch. Else its
+    moments are read from ``moments``; if there are none yet, they are measured on the batch
+    and put there.
     """
 
     layers: Mapping[str, tuple[Tensor, Tensor]]
@@ -39,24 +41,21 @@ class Normalisation:
         """Normalise the outputs ``[N, K * towers * out, ...]`` of a layer."""
         if f"{name}_norm" not in self.layers:
             return inputs
-        scale, shift = (parameter.flatten() for parameter in self.layers[f"{name}_norm"])
+        weight, bias = self.layers[f"{name}_norm"]
+        scale, shift = weight.flatten(), bias.flatten()
         if self.moments is None:
             return F.batch_norm(inputs, None, None, scale, shift, training=True)
         measured = name not in self.moments
         if measured:
             self.moments[name] = inputs.new_zeros(len(scale)), inputs.new_ones(len(scale))
-        # momentum 1: what PyTorch would let run along becomes this batch's own
+        # With momentum 1, PyTorch's running moments become those of this batch alone.
         return F.batch_norm(inputs, *self.moments[name], scale, shift, training=measured, momentum=1.0)
 
     def units(self, name: str, inputs: Tensor) -> Tensor:
-        """Normalise the outputs ``[G, B, out]`` of a linear layer, of K pairs or 2K images."""
+        """Normalise the outputs ``[G, B, out]`` of a linear layer; G is K for pairs, or 2K for images."""
         if f"{name}_norm" not in self.layers:
             return inputs
         replicates, towers = self.layers[f"{name}_norm"][0].shape[:2]
         grouped = inputs.unflatten(0, (replicates, -1, towers)).permute(3, 1, 0, 2, 4)  # [B, ., K, towers, out]
-        return (
-            self.channels(name, grouped.flatten(0, 1).flatten(1))
-            .view(grouped.shape)
-            .permute(2, 1, 3, 0, 4)
-            .flatten(0, 2)
-        )
+        normed = self.channels(name, grouped.flatten(0, 1).flatten(1)).view(grouped.shape)
+        return normed.permute(2, 1, 3, 0, 4).flatten(0, 2)

@@ -91,9 +91,10 @@ def draw_split(
 ) -> Split:
     """Draw one seed's Pairs. No image occurs twice in them. They depend only on the seed and the sizes.
 
-    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They and the training pairs do
-    not depend on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the seed draws which of the
-    ``train_pairs`` validate. Raises DataError if the pool has too few images.
+    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They
+    and the training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs
+    are those of seed 0, and the seed draws which of the ``train_pairs`` validate. Raises
+    DataError if the pool has too few images.
     """
     train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
     order = torch.arange(train_pairs)
@@ -111,7 +112,8 @@ def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pai
     """Return all training pairs, validation included, and the test pairs."""
     order = _order(pool.train, seed, "data")
     if pool.test is None:
-        # The test pairs follow the training pairs in the same order, so that they share no image.
+        # The test pairs follow the training pairs in the same order, so that they share no
+        # image.
         _check_room(pool.train, train_pairs + test_pairs, "train and test")
         test = _pairs(pool.train, order, train_pairs, train_pairs + test_pairs)
     else:

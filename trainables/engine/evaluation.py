@@ -21,8 +21,9 @@ Status = Literal["running", "completed", "converged", "failed"]
 class EpochRecord:
     """One epoch of one row. Losses are means over examples, accuracies are fractions, times are seconds.
 
-    Metrics that the model does not have are NaN. The accuracies on the training examples, without dropout, are taken
-    in the epoch in which the row ends, and are NaN before. ``train_time_s`` is this row's share of the stack's time.
+    Metrics that the model does not have are NaN. The accuracies on the training examples,
+    without dropout, are taken in the epoch in which the row ends, and are NaN before.
+    ``train_time_s`` is this row's share of the stack's time.
     """
 
     cell_id: str
@@ -84,7 +85,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate replicates on their examples.
 
-    ``answer`` maps inputs to outputs (``model.evaluator_of``). ``aux_weights`` are the replicates', ``[K]``.
+    ``answer`` maps inputs to outputs (``model.evaluator_of``). ``aux_weights`` are the
+    replicates', ``[K]``.
     """
     totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=aux_weights.device)
     for start in range(0, len(examples), EVALUATION_CHUNK):
@@ -93,7 +95,8 @@ def evaluate(
         loss = model.losses(outputs, labels, aux_weights) * labels.shape[1]
         right = model.correct(outputs, labels)
 
-        # Metrics that the model does not have stay NaN, whatever is added to them. Each example has two digits.
+        # Metrics that the model does not have stay NaN, whatever is added to them. Each
+        # example has two digits.
         missing = torch.full_like(loss, math.nan)
         digits = missing if right.digits is None else right.digits / 2
         by_probability = missing if right.target_by_probability is None else right.target_by_probability

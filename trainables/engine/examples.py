@@ -108,7 +108,8 @@ class StackedSplit:
 class Presentation(Protocol):
     """How training shows its examples to a stack: in which order, in which batches, and how changed.
 
-    All of it is a function of the seeds and of the epoch or step, so that a resumed training sees the same.
+    All of it is a function of the seeds and of the epoch or step, so that a resumed
+    training sees the same.
     """
 
     def order(self, epoch: int, count: int) -> Tensor:

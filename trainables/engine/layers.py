@@ -1,10 +1,11 @@
 """Layers and dropout over a replicate axis K.
 
-The parameters of K replicates of a model are one matrix ``[K, P]`` with one row per replicate. Layers read it as views,
-so one backward pass fills one gradient matrix, and Adam is one fused call.
+The parameters of K replicates of a model are one matrix ``[K, P]`` with one row per
+replicate. Layers read it as views, so one backward pass fills one gradient matrix, and Adam
+is one fused call.
 
-An example may be a pair of images. A layer that both images share has one tower; a layer that each image has for
-itself has two, and is otherwise the same.
+An example may be a pair of images. A layer that both images share has one tower; a layer
+that each image has for itself has two, and is otherwise the same.
 """
 
 import math
@@ -22,9 +23,10 @@ from trainables.engine.streams import random_bits, stream_keys, uniform
 class Layer:
     """A convolution, a linear layer, or the scales and shifts of a normalisation.
 
-    ``weight`` is the shape of its weights as ``nn.Conv2d`` or ``nn.Linear`` stores them; of a normalisation, that of
-    the scales, ``[out]``. ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once
-    for the pair, and reads both images' outputs of a layer that is not joint.
+    ``weight`` is the shape of its weights as ``nn.Conv2d`` or ``nn.Linear`` stores them; of
+    a normalisation, that of the scales, ``[out]``. ``reads`` names the layers whose outputs
+    go into it, or "image". A ``joint`` layer works once for the pair, and reads both
+    images' outputs of a layer that is not joint.
     """
 
     name: str
@@ -59,7 +61,8 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
         sizes = [math.prod(layer.weight), layer.weight[0]]
         weights, biases = [], []
         for tower in range(layer.towers):
-            # Each tower has its own stream, so a shared layer starts like the left tower of its unshared twin.
+            # Each tower has its own stream, so a shared layer starts like the left tower of
+            # its unshared twin.
             keys = stream_keys(seeds, f"init/{layer.name}/{tower}", device)
             values = (uniform(keys, sum(sizes)) * 2 - 1) * bound
             tower_weights, tower_biases = values.split(sizes, dim=1)
@@ -111,8 +114,8 @@ def by_tower(images: Tensor, towers: int) -> Tensor:
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
     """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability).
 
-    The probability is one for all, or ``[K]`` (float64). If it is 0 all masks are 1, and multiplying by 1 changes no
-    bit.
+    The probability is one for all, or ``[K]`` (float64). If it is 0 all masks are 1, and
+    multiplying by 1 changes no bit.
     """
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
     dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)  # of 2**32 values; all would not fit an int32

@@ -9,8 +9,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names and values of glibc's malloc.h
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep freed memory for the next tensors; return whether it agreed.
 
-    By default a block above 32 MiB is mapped from the system, zeroed page by page, and returned at once: a stack's
-    activations are such blocks, at every step anew. Elsewhere than on glibc nothing is done.
+    By default a block above 32 MiB is mapped from the system, zeroed page by page, and
+    returned at once. A stack's activations are such blocks, again at every step. Without
+    glibc nothing is done.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

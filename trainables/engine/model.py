@@ -1,8 +1,8 @@
 """What a model is: what ``model: my_package.my_module:MyModel`` in a grid file names.
 
-An ordinary ``nn.Module`` with ``Settings``, ``load`` and ``draw`` is enough (``Module``); stacked_module.py stacks it.
-A model that computes all replicates at once by the functions of layers.py is faster (``Model``);
-digits/classifier.py is one.
+An ordinary ``nn.Module`` with ``Settings``, ``load`` and ``draw`` is enough (``Module``);
+stacked_module.py stacks it. A model that computes all replicates at once by the functions
+of layers.py is faster (``Model``); digits/classifier.py is one.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,8 +34,8 @@ class Data(Protocol):
 class Module(Data, Protocol):
     """An ``nn.Module``, built as ``MyModel(settings)``, whose dropout is that of ``settings.dropout``.
 
-    ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits ``[B, classes]``, and the
-    largest logit is the answer.
+    ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits
+    ``[B, classes]``, and the largest logit is the answer.
     """
 
     def forward(self, inputs: Tensor) -> Any: ...
@@ -54,7 +54,8 @@ class Right(NamedTuple):
 class Model(Data, Protocol):
     """K replicates at once, built as ``MyModel(settings)``; parameters are ``[K, P]``, examples ``[K, B, ...]``.
 
-    A model may also offer the two methods that ``presentation_of`` and ``evaluator_of`` look for.
+    A model may also offer the two methods that ``presentation_of`` and ``evaluator_of``
+    look for.
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
@@ -76,8 +77,9 @@ def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) ->
 def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
     """Return the model as it is evaluated with parameters ``[K, P]``: a function of inputs ``[K, B, ...]``.
 
-    It is what ``model.evaluator(parameters, train)`` returns, if the model offers that: some need their training
-    examples for it, such as those with batch normalisation. Else it is ``forward`` without dropout.
+    It is what ``model.evaluator(parameters, train)`` returns, if the model offers that:
+    some need their training examples for it, such as those with batch normalisation. Else
+    it is ``forward`` without dropout.
     """
     offered = getattr(model, "evaluator", None)
     if offered is None:

@@ -1,6 +1,7 @@
 """The state of a stack in training: its rows, parameters, Adam, learning-rate plateaus and early stopping.
 
-Everything has one value or one row per replicate, so dropping a finished replicate is dropping a row.
+Everything has one value or one row per replicate, so dropping a finished replicate is
+dropping a row.
 """
 
 import math
@@ -17,8 +18,8 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 class StackedAdam:
     """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, with one learning rate per replicate.
 
-    The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel computes the step at rate 1
-    into ``unit_step``, which then is scaled by row.
+    The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel
+    computes the step at rate 1 into ``unit_step``, which then is scaled by row.
     """
 
     def __init__(self, parameters: Tensor) -> None:
@@ -56,8 +57,9 @@ class StackedAdam:
 class Plateau:
     """Learning rates ``[K]`` that fall on a plateau, as in ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
 
-    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``. After more than ``patience`` bad ones in a row the
-    rate is multiplied by ``factor`` (unless that would change it by less than 1e-8), and counting starts again.
+    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``. After more than
+    ``patience`` bad ones in a row the rate is multiplied by ``factor`` (unless that would
+    change it by less than 1e-8), and counting starts again.
     """
 
     learning_rate: Tensor
@@ -124,8 +126,8 @@ class Row(NamedTuple):
 class Stack:
     """The rows of a stack and all that their training changes.
 
-    ``running`` says which rows are still in training. The others are computed too, and ignored. ``parameters`` is
-    ``[K, P]``, one row per replicate.
+    ``running`` says which rows are still in training. The others are computed too, and
+    ignored. ``parameters`` is ``[K, P]``, one row per replicate.
     """
 
     rows: tuple[Row, ...]

@@ -1,6 +1,7 @@
 """K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``: for models whose speed does not matter much.
 
-Dropout takes its masks from the engine, so that a seed's numbers do not depend on what else is in its stack.
+Dropout takes its masks from the engine, so a seed's numbers do not depend on what else is
+in its stack.
 """
 
 import hashlib
@@ -19,13 +20,15 @@ from trainables.engine.model import Right
 
 
 class StackedModule:
-    """K replicates of an ``nn.Module`` that has what ``model.Module`` says.
+    """K replicates of an ``nn.Module`` that is a ``model.Module``.
 
-    Raises ValueError for a module whose state is more than its parameters, or whose dropout is not the setting's.
+    Raises ValueError for a module whose state is more than its parameters, or whose dropout
+    is not the setting's.
     """
 
     def __init__(self, of: Callable[[Any], nn.Module], settings: CellSettings) -> None:
-        self._of, self._settings = of, settings
+        self._of = of
+        self._settings = settings
         self._module = self._built(0)
         self.mask_units = 0
         self._dropouts = [module for module in self._module.modules() if isinstance(module, nn.Dropout)]
@@ -33,12 +36,12 @@ class StackedModule:
             if dropout.p != (expected := getattr(settings, "dropout", 0.0)):
                 raise ValueError(
                     f"nn.Dropout({dropout.p:g}) in {self._name}: write nn.Dropout(settings.dropout), which is "
-                    f"{expected:g} here; a grid's protocol may give it one value"
+                    f"{expected:g} here; to give all cells one value, set dropout in the grid's protocol"
                 )
             dropout.forward = self._drop  # type: ignore[method-assign]
         self._masks: Tensor | None = None
-        shapes = {name: value.shape for name, value in self._module.named_parameters()}
-        self._shapes, self._sizes = shapes, [math.prod(shape) for shape in shapes.values()]
+        self._shapes = {name: value.shape for name, value in self._module.named_parameters()}
+        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
 
     @property
     def _name(self) -> str:
@@ -46,17 +49,18 @@ class StackedModule:
 
     def _built(self, seed: int) -> nn.Module:
         """Build the module with the initial values of a seed."""
+        # PyTorch's layers draw from its global generator, which is put back afterwards.
         digest = hashlib.blake2b(f"init/{seed}".encode(), digest_size=8).digest()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(digest, "little"))
             return self._of(self._settings)
 
     def load(self, settings: CellSettings, data_dir: str | None) -> Any:
-        """Load by the module's own way."""
+        """Load with the module's own ``load``."""
         return self._of.load(settings, data_dir)  # type: ignore[attr-defined]
 
     def draw(self, pool: Any, settings: CellSettings, seed: int) -> Split:
-        """Draw by the module's own way; count its dropout units by two examples."""
+        """Draw with the module's own ``draw``, and count its dropout units on two examples."""
         split: Split = self._of.draw(pool, settings, seed)  # type: ignore[attr-defined]
         self._try_out(split.train.inputs[:2])
         return split
@@ -64,35 +68,45 @@ class StackedModule:
     def _try_out(self, inputs: Tensor) -> None:
         buffers = {name: value.clone() for name, value in self._module.named_buffers()}
         counted: list[int] = []
-        hooks = [d.register_forward_hook(lambda _, x, __: counted.append(x[0][0].numel())) for d in self._dropouts]
+
+        def count(_: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
+            counted.append(inputs[0][0].numel())
+
+        hooks = [dropout.register_forward_hook(count) for dropout in self._dropouts]
         with torch.no_grad():
             self._module(inputs)
         for hook in hooks:
             hook.remove()
         self.mask_units = sum(counted)
+
+        # A replicate is a row of parameters, so a buffer that training changes would have
+        # no place.
         for name, value in self._module.named_buffers():
             if not torch.equal(value, buffers[name]):
                 raise ValueError(
-                    f"{self._name} changes its buffer {name} in training: expected parameters alone, since that is "
-                    "what a replicate is; use a layer without running figures, such as nn.LayerNorm or nn.GroupNorm"
+                    f"{self._name} changes its buffer {name} in training: expected that only parameters change; use "
+                    "a layer without running averages, such as nn.LayerNorm or nn.GroupNorm"
                 )
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Return ``[K, P]``: what the module's own layers draw, from a generator of each seed."""
+        """Return ``[K, P]``: what the module's own layers draw, with a generator for each seed."""
         self._module.to(device)
-        rows = [torch.cat([p.detach().flatten() for p in self._built(seed).parameters()]) for seed in seeds]
+        rows = []
+        for seed in seeds:
+            parameters = self._built(seed).parameters()
+            rows.append(torch.cat([parameter.detach().flatten() for parameter in parameters]))
         return torch.stack(rows).to(device)
 
     def forward(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None) -> Any:
         """Map ``[K, P]``, inputs ``[K, B, ...]`` and masks ``[K, B * mask_units]`` to the module's outputs."""
         pieces = parameters.split(self._sizes, dim=1)
-        named = {
-            name: piece.unflatten(1, shape) if shape else piece.squeeze(1)
-            for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)
-        }
+        named = {}
+        for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True):
+            named[name] = piece.unflatten(1, shape) if shape else piece.squeeze(1)
 
         def one(own: dict[str, Tensor], examples: Tensor, mask: Tensor | None) -> Any:
-            self._masks, self._used = mask, 0
+            self._masks = mask
+            self._used = 0
             return functional_call(self._module, own, (examples,))
 
         try:
@@ -101,7 +115,7 @@ class StackedModule:
             self._masks = None
 
     def _drop(self, input: Tensor) -> Tensor:
-        """Stand for the forward pass of a dropout layer: multiply by the next part of the masks."""
+        """Replace the forward pass of a dropout layer: multiply by the next part of the masks."""
         if self._masks is None:
             return input
         count = input.numel()

@@ -11,16 +11,17 @@ from trainables.engine.model import Model, presentation_of
 from trainables.engine.optimiser import Stack
 from trainables.engine.streams import fold, stream_keys
 
-# Steps taken before the capture, in which libraries choose their kernels. PyTorch's notes on CUDA graphs ask for it
-# (docs.pytorch.org/docs/stable/notes/cuda.html, "Whole-network capture").
+# Steps taken before the capture, in which libraries choose their kernels. PyTorch's notes
+# on CUDA graphs ask for it (docs.pytorch.org/docs/stable/notes/cuda.html, "Whole-network
+# capture").
 WARM_UP = 3
 
 
 class Steps:
     """Takes the training steps of a stack, one epoch at a time.
 
-    ``dropout`` and ``aux_weights`` are each replicate's, ``[K]`` (float64). A stack from which rows are dropped needs
-    new Steps.
+    ``dropout`` and ``aux_weights`` are each replicate's, ``[K]`` (float64). A stack from
+    which rows are dropped needs new Steps.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class Steps:
         self._presentation = presentation_of(model, seeds, device)
         self._dropout_keys = stream_keys(seeds, "dropout", device)
 
-        # What changes from step to step is in tensors that stay where they are: a CUDA graph knows their addresses.
+        # What changes from step to step is in tensors that stay where they are: a CUDA
+        # graph knows their addresses.
         self._rates = torch.empty(len(seeds), device=device)
         self._loss_sums = torch.empty(len(seeds), dtype=torch.float64, device=device)
         self._step = torch.empty((), dtype=torch.int32, device=device)
@@ -69,7 +71,8 @@ class Steps:
         outputs = self._model.forward(parameters, inputs, self._masks(count))
         losses = self._model.losses(outputs, labels, self._aux_weights)
 
-        # No replicate's loss depends on another's parameters, so the gradient of the sum is that of each.
+        # No replicate's loss depends on another's parameters, so the gradient of the sum is
+        # that of each.
         losses.sum().backward()
         self._stack.adam.step(parameters, self._rates)
         self._loss_sums += losses.detach() * count
@@ -85,8 +88,8 @@ class Steps:
 class GraphedStep:
     """Takes steps on batches ``[K, B]``: the first ones as they are, then by replaying a captured one.
 
-    The step may read and change only tensors that stay where they are, and must not wait for the GPU. A batch of
-    another size than the first one's is taken as it is.
+    The step may read and change only tensors that stay where they are, and must not wait
+    for the GPU. A batch of another size than the first one's is taken as it is.
     """
 
     def __init__(self, step: Callable[[Tensor], None]) -> None:

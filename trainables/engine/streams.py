@@ -1,13 +1,15 @@
 """Counter-based random streams: bits as a pure function of (seed, purpose, counter).
 
-No generator carries state, so a seed's numbers cannot depend on which other seeds share its stack, on the cell, the
-worker or the device, and a resumed training needs no generator state to go on with the same bits. The idea is that of
-Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011); the mixing function is lowbias32 of Wellons's
-"Prospecting for hash functions" (2018), applied twice with one 32-bit word of the key before each round. Everything is
-int32 arithmetic modulo 2**32, which every device does alike.
+No generator has state. So a seed's numbers cannot depend on which other seeds share its
+stack, on the cell, the worker or the device, and a resumed training continues with the same
+bits. The idea is that of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC
+2011); the mixing function is lowbias32 of Wellons's "Prospecting for hash functions"
+(2018), applied twice with one 32-bit word of the key before each round. Everything is int32
+arithmetic modulo 2**32, which gives the same bits on every device.
 """
 
 import hashlib
+import struct
 from collections.abc import Sequence
 
 import torch
@@ -16,15 +18,17 @@ from torch import Tensor
 
 def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str = "cpu") -> Tensor:
     """Return the keys ``[K, 2]`` (int32) of one stream for each of K seeds; ``purpose`` names the stream."""
+    # A cryptographic hash, so that neighbouring seeds and purposes have unrelated keys.
     digests = [hashlib.blake2b(f"{purpose}/{seed}".encode(), digest_size=8).digest() for seed in seeds]
-    words = [[int.from_bytes(d[i : i + 4], "little", signed=True) for i in (0, 4)] for d in digests]
+    words = [struct.unpack("<2i", digest) for digest in digests]
     return torch.tensor(words, dtype=torch.int32, device=device).reshape(-1, 2)
 
 
 def fold(keys: Tensor, counter: int | Tensor) -> Tensor:
     """Derive the keys ``[K, 2]`` of sub-stream number ``counter`` (an epoch, a step) of each key.
 
-    A counter that is a tensor (a single int32 on the keys' device) can change between replays of a CUDA graph.
+    A counter that is a tensor (a single int32 on the keys' device) can change between
+    replays of a CUDA graph.
     """
     first, second = keys.unbind(1)
     counters = torch.arange(2, dtype=torch.int32, device=keys.device) + 2 * counter
@@ -43,10 +47,9 @@ def uniform(keys: Tensor, count: int) -> Tensor:
 
 
 def permutations(keys: Tensor, count: int) -> Tensor:
-    """Return ``[K, count]`` int64, a random order of range(count) in each row.
-
-    For one key the mixing is a bijection of the counter, so no two values tie and the order is the same on any device.
-    """
+    """Return ``[K, count]`` int64, a random order of range(count) in each row."""
+    # For one key the mixing is a bijection of the counter: no two values tie, so every
+    # device sorts them alike.
     return random_bits(keys, count).argsort(dim=1)
 
 

@@ -23,12 +23,14 @@ from trainables.engine.steps import Steps
 class Training(Iterator[list[EpochRecord]]):
     """The training of all seeds of some cells as one stack. Each step of the iterator is an epoch.
 
-    An item holds one record for every row that trained in that epoch, in the order given. A row ends when its status
-    is no longer ``running``; the iterator ends with the last row. The cells may differ only in
-    ``varied_in_a_stack``. ``model`` is built for one of them, and ``pool`` is what it loads.
+    An item holds one record for every row that trained in that epoch, in the order given. A
+    row ends when its status is no longer ``running``; the iterator ends with the last row.
+    The cells may differ only in ``varied_in_a_stack``. ``model`` is built for one of them,
+    and ``pool`` is what it loads.
 
-    ``idle_share`` is the share of the stack's rows that may have ended and still be computed, without records, before
-    they are dropped from it. By default they are dropped at once. Raises ValueError if the cells make no stack.
+    ``idle_share`` is the share of the stack's rows that may have ended and still be
+    computed, without records, before they are dropped from it. By default they are dropped
+    at once. Raises ValueError if the cells make no stack.
     """
 
     def __init__(
