@@ -1,10 +1,10 @@
-"""Milliseconds a training step and model: the ordinary ways against the stacked engine, side by side.
+"""Milliseconds per training step and model: the ordinary ways against the stacked engine, side by side.
 
     python -m benchmarks.engine
 
-Every way trains epochs of 800 pairs in batches of 100, in turn, round after round, on one thread, and where there is
-a GPU then there; the ratio of a way is the time of the plain module over its own, in the same round. Medians over
-rounds, with quartiles.
+Every way trains epochs of 800 pairs in batches of 100. The ways take turns, round after round, on one CPU thread; if
+there is a GPU, they do the same there. The ratio of a way is the time of the plain module divided by its own, in the
+same round. Printed are medians over rounds, with quartiles.
 """
 
 import statistics
@@ -40,19 +40,20 @@ def ways_of(cell: CellConfig, device: str) -> Ways:
         "vmap, K = 10": (10, vmapped(pairs, 10, *settings)),
     }
     for count in STACKS:
-        ways[f"this engine, K = {count}"] = (count, start_training({cell: range(count)}, pool, device).train_epoch)
+        training = start_training({cell: range(count)}, pool, device)
+        ways[f"this engine, K = {count}"] = (count, training.train_epoch)
     return ways
 
 
 def measure(ways: Ways, rounds: int, steps: int, wait: Callable[[], None]) -> dict[str, list[float]]:
-    """Return the milliseconds a step and model of each way, a value a round; a first round warms up."""
+    """Return each way's milliseconds per step and model, one value per round; a first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, (models, epoch) in ways.items():
             started = time.perf_counter()
             epoch()
             wait()
-            if number:
+            if number:  # the first round compiles and fills caches
                 times[name].append(1000 * (time.perf_counter() - started) / steps / models)
     return times
 
@@ -72,11 +73,15 @@ def main(
     cell = CellConfig(sharing=sharing, dropout=dropout, aux_weight=aux_weight, batch_size=BATCH)
     steps = (cell.train_pairs - round(cell.train_pairs * cell.validation_share)) // BATCH
     console = Console()
-    devices = {"cpu": lambda: None} | ({"cuda": torch.cuda.synchronize} if torch.cuda.is_available() else {})
+    devices: dict[str, Callable[[], None]] = {"cpu": lambda: None}
+    if torch.cuda.is_available():
+        devices["cuda"] = torch.cuda.synchronize
     for device, wait in devices.items():
         times = measure(ways_of(cell, device), rounds, steps, wait)
-        table = Table("way", "ms a step and model", "quartiles", "times as fast as plain", "quartiles")
-        table.title = torch.cuda.get_device_name() if device == "cuda" else "CPU, one thread"
+        table = Table("way", "ms per step and model", "quartiles", "times as fast as plain", "quartiles")
+        table.title = "CPU, one thread"
+        if device == "cuda":
+            table.title = torch.cuda.get_device_name()
         for name, measured in times.items():
             ratios = [plain / own for plain, own in zip(times["plain module"], measured, strict=True)]
             table.add_row(name, *_summary(measured), *_summary(ratios))

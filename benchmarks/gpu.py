@@ -1,10 +1,11 @@
-"""All comparator trainings of a grid on one GPU, in as few stacks as can be, and the ordinary way beside them.
+"""All comparator trainings of a grid on one GPU, in as few stacks as possible, and the ordinary way beside them.
 
     python -m benchmarks.gpu
 
-In turn, round after round: each stack of cells that differ in numbers alone is trained to its end, evaluation and
-patience included; then one ordinary module is trained and evaluated for some epochs, on the same device. The ordinary
-time of the whole grid is extrapolated from those, and the table says so. Ray is not needed, nor is numba on a GPU.
+Each round has two parts. First, each stack of cells that differ only in numbers is trained to its end, with evaluation
+and early stopping. Then one ordinary module is trained and evaluated for some epochs on the same device. The ordinary
+time of the whole grid is extrapolated from those epochs, and the table says so. Neither Ray nor, on a GPU, numba is
+needed.
 """
 
 import statistics
@@ -25,7 +26,7 @@ from trainables.digits.pairs import Pairs, draw_split
 from trainables.digits.settings import CellConfig
 from trainables.registry import start_training
 
-IDLE_SHARE = 0.25  # of a stack's rows: a graph is captured anew each time that ended rows are dropped
+IDLE_SHARE = 0.25  # of a stack's rows: each time that ended rows are dropped, a graph is captured again
 
 
 def stacks_of(cells: Sequence[CellConfig]) -> list[list[CellConfig]]:
@@ -48,7 +49,7 @@ def train_all(stacks: Sequence[Sequence[CellConfig]], seeds: int, pool: Pool, de
 
 
 def ordinary(cell: CellConfig, pool: Pool, device: str, epochs: int) -> float:
-    """Train and evaluate one module, as in the report; return seconds an epoch, after a first one that warms up."""
+    """Train and evaluate one module, as in the report; return seconds per epoch, after a first one that warms up."""
     split = draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
     train, *evaluated = (
         Pairs(pairs.images.to(device), pairs.digits.to(device)) for pairs in (split.train, split.validation, split.test)
@@ -72,7 +73,7 @@ def main(
     grid: str = "full",
     device: str = "cuda",
     seeds: Annotated[int, typer.Option(min=1)] = 10,
-    epochs: Annotated[int | None, typer.Option(help="At most so many; by default the grid's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The largest number of epochs; by default the grid's.")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     ordinary_epochs: Annotated[int, typer.Option(min=1)] = 5,
     data_dir: Annotated[str | None, typer.Option(help="Train on all of MNIST, from this folder.")] = None,
@@ -100,8 +101,8 @@ def main(
     table.title = (
         f"{trainings} trainings of grid {grid} in {len(stacks)} stacks on {_name(device)}, n = {rounds} rounds"
     )
-    table.add_row("seconds, all of them", *_summary(times))
-    table.add_row("epochs of a model a second", *_summary(rates))
+    table.add_row("seconds for all of them", *_summary(times))
+    table.add_row("epochs of one model per second", *_summary(rates))
     table.add_row("times as fast as the ordinary way (extrapolated)", *_summary(ratios))
     console = Console()
     console.print(table)

@@ -1,4 +1,4 @@
-"""What one would write instead of the engine: the comparator as an ordinary module, and its training loop."""
+"""The usual alternative to the engine: the comparator as an ordinary module, and its training loop."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ BATCH = 100
 
 
 class Tower(nn.Module):
-    """What sees one image: features ``[B, 128]`` and digit logits ``[B, 10]``."""
+    """The layers that read one image: features ``[B, 128]`` and digit logits ``[B, 10]``."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Tower(nn.Module):
 
 
 class PlainComparator(nn.Module):
-    """The report's network for images ``[B, 2, 14, 14]``; ``joined``: through a shared tower at once."""
+    """The report's network for images ``[B, 2, 14, 14]``; with ``joined``, a shared tower reads both at once."""
 
     def __init__(self, sharing: bool, dropout: float, joined: bool = False) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ def evaluate(model: PlainComparator, pairs: Pairs, aux_weight: float) -> tuple[f
 def single(
     pairs: Pairs, sharing: bool, dropout: float, aux_weight: float, tuned: bool, evaluated: Sequence[Pairs] = ()
 ) -> Callable[[], None]:
-    """Return a function that trains one module for an epoch: as in the report, or with what speeds up a single one.
+    """Return a function that trains one module for an epoch: as in the report, or tuned for speed.
 
-    The epoch ends with an evaluation on each of ``evaluated``. All is done on the device of the pairs.
+    The epoch ends with an evaluation on each of ``evaluated``. Everything runs on the device of the pairs.
     """
     device = pairs.images.device
     model = PlainComparator(sharing, dropout, joined=tuned).to(device)

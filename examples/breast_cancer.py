@@ -1,7 +1,7 @@
-"""A model of one's own: what do standardised inputs and dropout each buy on the Wisconsin breast cancer data?
+"""Your own model: what do standardised inputs and dropout each buy on the Wisconsin breast cancer data?
 
-The data (569 tumours, 30 measures each, benign or malignant) come with scikit-learn, and the network is an ordinary
-``nn.Module``. Run it in this folder: study run --grid breast_cancer.yaml
+The data come with scikit-learn: 569 tumours with 30 measures each, benign or malignant. The network is an ordinary
+``nn.Module``. To train it, run in this folder: study run --grid breast_cancer.yaml
 """
 
 from functools import cache
@@ -11,27 +11,36 @@ from pydantic import Field
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
-from trainables.config import CellSettings
-from trainables.engine.examples import Examples, Split, split_examples
+from trainables import CellSettings, Examples, Split, split_examples
 
 
 class BreastCancer(nn.Module):
-    """Two hidden layers, and a logit for each of the two classes."""
+    """A network with two hidden layers, and a logit for each of the two classes."""
 
     class Settings(CellSettings):
         """What a grid can vary, beside the settings that every model has."""
 
-        standardise: bool = Field(True, description="Whether each measure has mean 0 and deviation 1 in training.")
+        standardise: bool = Field(
+            True, description="Whether each measure is scaled to mean 0 and standard deviation 1 in training."
+        )
         units: int = Field(32, ge=1, description="Units of each hidden layer.")
         dropout: float = Field(0.0, ge=0, lt=1, description="Probability with which a hidden unit is dropped.")
-        validation_share: float = Field(0.2, gt=0, lt=1, description="Part of the tumours that validates.")
-        test_share: float = Field(0.3, gt=0, lt=1, description="Part of the tumours that tests.")
+        validation_share: float = Field(
+            0.2, gt=0, lt=1, description="Share of the tumours that is kept for validation."
+        )
+        test_share: float = Field(0.3, gt=0, lt=1, description="Share of the tumours that is kept for the test.")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        n, p = settings.units, settings.dropout
-        hidden = [nn.Linear(30, n), nn.ReLU(), nn.Dropout(p), nn.Linear(n, n), nn.ReLU(), nn.Dropout(p)]
-        self.layers = nn.Sequential(*hidden, nn.Linear(n, 2))
+        self.layers = nn.Sequential(
+            nn.Linear(30, settings.units),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.units, settings.units),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.units, 2),
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map measures ``[B, 30]`` to logits ``[B, 2]``."""
@@ -47,10 +56,14 @@ class BreastCancer(nn.Module):
 
     @staticmethod
     def draw(pool: Examples, settings: Settings, seed: int) -> Split:
-        """Divide the tumours anew for each seed; what standardises them is what is trained on."""
+        """Divide the tumours differently for each seed, and standardise them."""
         split = split_examples(pool.inputs, pool.labels, seed, settings.validation_share, settings.test_share)
         if not settings.standardise:
             return split
-        mean, deviation = split.train.inputs.mean(0), split.train.inputs.std(0)
-        parts = (split.train, split.validation, split.test)
-        return Split(*(Examples((part.inputs - mean) / deviation, part.labels) for part in parts))
+        # Mean and deviation are those of the training examples: the test must not help to train.
+        mean = split.train.inputs.mean(0)
+        deviation = split.train.inputs.std(0)
+        standardised = []
+        for part in (split.train, split.validation, split.test):
+            standardised.append(Examples((part.inputs - mean) / deviation, part.labels))
+        return Split(*standardised)
