@@ -1,4 +1,4 @@
-"""A report as plain data, its tables and pictures as files, and all of it as one HTML page that needs nothing else."""
+"""A report as plain data; its tables and pictures as files, and all of it as one HTML page."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 class Picture:
     """A picture: ``draw`` fills an empty figure of ``size``, width and height in inches.
 
-    ``name`` is the stem of its files, ``alt`` says what it shows to who cannot see it.
+    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see it.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading of its own."""
+    """A part of the page under its own heading."""
 
     title: str
     paragraphs: tuple[str, ...]
@@ -53,7 +53,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A report. All texts are plain; ``facts`` are names and values that say where the numbers come from."""
+    """A report. All texts are plain.
+
+    ``facts`` are names and values that say where the numbers come from.
+    """
 
     title: str
     question: str
@@ -62,12 +65,22 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
+    @property
+    def sheets(self) -> list[Sheet]:
+        """All tables of the page, in order."""
+        return [sheet for section in self.sections for sheet in section.sheets]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All pictures of the page, in order."""
+        return [picture for section in self.sections for picture in section.pictures]
+
 
 @dataclass(frozen=True)
 class Panels:
-    """What a picture of equal panels shows: each of ``contents`` on its own axes, drawn by ``draw``.
+    """What a picture of equal panels shows: each of ``contents``, drawn on its own axes.
 
-    ``size`` is the width and height of one panel in inches; the panels fill ``columns`` columns row by row.
+    ``size`` is the width and height of one panel in inches; they fill ``columns`` row by row.
     """
 
     contents: Sequence[Any]
@@ -89,39 +102,53 @@ def make_picture(name: str, alt: str, caption: str, panels: Panels) -> Picture:
 
 
 def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> list[Path]:
-    """Write tables, pictures and, last, ``report.html`` into a folder, made where missing; return their paths.
+    """Write tables, pictures and, last, ``report.html`` into a folder; return their paths.
 
-    The same page gives the same bytes. Raises AnalysisError for a format not in FORMATS, and where the folder cannot
-    be written; ValueError where two tables or two pictures have the same name.
+    The folder is made if it is missing. The same page gives the same bytes. Raises
+    AnalysisError for a format not in FORMATS, and if the folder cannot be written; ValueError if
+    two tables or two pictures have the same name.
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
-        raise AnalysisError(f"no report format {', '.join(unknown)}; the formats are {', '.join(FORMATS)}")
-    sheets = [sheet for section in page.sections for sheet in section.sheets]
-    pictures = [picture for section in page.sections for picture in section.pictures]
-    for names in ([sheet.name for sheet in sheets], [picture.name for picture in pictures]):
-        if len(set(names)) < len(names):
-            raise ValueError(f"names of files occur twice: {names}")
-    contents = {
-        f"{sheet.name}.{suffix}": write(sheet).encode()
-        for sheet in sheets
-        for suffix, write in SHEET_FORMATS.items()
-        if suffix in formats
-    }
-    drawn = {}
-    if {"html", "png", "svg"} & set(formats):
-        drawn = {picture.name: _draw(picture, png="png" in formats) for picture in pictures}
-    for name, files in drawn.items():
-        contents |= {f"{name}.{suffix}": content for suffix, content in files.items() if suffix in formats}
-    if "html" in formats:
-        inline = {picture.name: _inline(picture, drawn[picture.name]["svg"].decode()) for picture in pictures}
-        contents["report.html"] = _html(page, inline).encode()
+        listed = ", ".join(unknown)
+        raise AnalysisError(f"no report format {listed}; the formats are {', '.join(FORMATS)}")
+    contents = _contents(page, formats)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             (out / name).write_bytes(content)
     except OSError as error:
-        raise AnalysisError(f"cannot write the report to {out}: {error}; give another folder with --out") from None
+        problem = f"cannot write the report to {out}: {error}"
+        raise AnalysisError(f"{problem}; give another folder with --out") from None
     return [out / name for name in contents]
+
+
+def _contents(page: Page, formats: Collection[str]) -> dict[str, bytes]:
+    """Return the content of each file of the report by its name."""
+    _check_names(page.sheets)
+    _check_names(page.pictures)
+    contents: dict[str, bytes] = {}
+    for sheet in page.sheets:
+        for suffix, write in SHEET_FORMATS.items():
+            if suffix in formats:
+                contents[f"{sheet.name}.{suffix}"] = write(sheet).encode()
+
+    # The page has its pictures as SVG, also if no files of them are wanted.
+    inline = {}
+    for picture in page.pictures if {"html", "png", "svg"} & set(formats) else ():
+        files = _draw(picture, png="png" in formats)
+        inline[picture.name] = _inline(picture, files["svg"].decode())
+        for suffix, content in files.items():
+            if suffix in formats:
+                contents[f"{picture.name}.{suffix}"] = content
+    if "html" in formats:
+        contents["report.html"] = _html(page, inline).encode()
+    return contents
+
+
+def _check_names(items: Sequence[Sheet] | Sequence[Picture]) -> None:
+    names = [item.name for item in items]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names of files occur twice: {names}")
 
 
 def draw_figure(picture: Picture) -> Figure:
@@ -132,25 +159,26 @@ def draw_figure(picture: Picture) -> Figure:
 
 
 def _draw(picture: Picture, png: bool) -> dict[str, bytes]:
-    """Draw as SVG and PNG, without the ids, date and version that differ from one writing to the next."""
+    """Draw as SVG and PNG, without ids, date and version, which differ each time."""
     figure = draw_figure(picture)
     files = {"svg": io.BytesIO()}
-    # By the canvases, since savefig would lay out and draw everything twice as often.
+    # The canvases draw once; savefig would lay out and draw everything twice.
     with matplotlib.rc_context({"svg.hashsalt": "study"}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(files["svg"], metadata=metadata)  # type: ignore[no-untyped-call]
+        svg = FigureCanvasSVG(figure)
+        svg.print_svg(files["svg"], metadata=metadata)  # type: ignore[no-untyped-call]
     if png:
         files["png"] = io.BytesIO()
         figure.set_layout_engine("none")  # it stays as it is laid out
         figure.dpi = 150
-        canvas = FigureCanvasAgg(figure)
-        fast = {"compress_level": 3}  # the default, 6, takes twice as long for little less
-        canvas.print_png(files["png"], metadata={"Software": None}, pil_kwargs=fast)  # type: ignore[no-untyped-call]
+        # Level 6, the default, takes twice as long for files that are hardly smaller.
+        options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+        FigureCanvasAgg(figure).print_png(files["png"], **options)  # type: ignore[no-untyped-call]
     return {suffix: file.getvalue() for suffix, file in files.items()}
 
 
 def _inline(picture: Picture, svg: str) -> Markup:
-    """Return the svg element alone, with its alt text, and ids that no other picture on the page has."""
+    """Return only the svg element, with its alt text and with ids that no other picture has."""
     svg = re.sub("<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'((?<=\sid=")|(?<=href="#)|(?<=url\(#))', f"{picture.name}-", svg)
     # A style element in an SVG is the whole page's.
@@ -167,5 +195,10 @@ def _html(page: Page, inline: dict[str, Markup]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["sha256"] = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    environment.filters["sha256"] = _sha256
     return environment.get_template("page.html.j2").render(page=page, inline=inline)
+
+
+def _sha256(text: str) -> str:
+    """Return the hash by which the page's security policy knows its script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
