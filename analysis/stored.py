@@ -1,4 +1,4 @@
-"""What ``study`` writes and ``analysis`` reads: schema version, statuses, columns, and the content of study.json."""
+"""What ``study/`` writes and ``analysis/`` reads: statuses, columns, and the content of study.json."""
 
 import json
 from collections.abc import Mapping
@@ -32,24 +32,41 @@ LAST_EPOCH_METRICS = ("test_accuracy_by_probability",)
 END_METRICS = ("train_accuracy", "train_digit_accuracy")
 BEST_EPOCH_METRICS = ("test_accuracy", "test_digit_accuracy")
 # When and where a trial was trained. Two trainings with the same bits differ in nothing else.
-CIRCUMSTANCES = frozenset({"study", "device", "error", "train_time_s", "started_at", "finished_at"})
+CIRCUMSTANCES = frozenset(
+    {"study", "device", "error", "train_time_s", "started_at", "finished_at"},
+)
 
 TRIAL_COLUMNS = (
-    *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch"),
+    *("study", "cell_id", "trial_id", *SETTING_COLUMNS),
+    *("seed", "status", "epochs", "best_epoch"),
     *EPOCH_METRICS,
     *(f"best_{name}" for name in BEST_EPOCH_METRICS),
     *LAST_EPOCH_METRICS,
     *END_METRICS,
     *("train_time_s", "device", "error", "started_at", "finished_at"),
 )
-EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *EPOCH_METRICS)
+EPOCH_COLUMNS = (
+    *("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss"),
+    *EPOCH_METRICS,
+)
 
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
-KINDS = {"grid": str, "roles": dict, "cells": list, "seeds": list, "protocol": dict, "runs": list}
+
+# The keys of study.json and their types in JSON; a study without a value for an optional one lacks the key.
+REQUIRED = {
+    "study": str,
+    "grid": str,
+    "roles": dict,
+    "cells": list,
+    "seeds": list,
+    "protocol": dict,
+    "runs": list,
+}
+OPTIONAL = {"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str}
 
 
 class AnalysisError(Exception):
-    """A study that cannot be analysed as asked: one line with what is wrong, what was expected, and the fix."""
+    """A study that cannot be analysed as asked: one line with what is wrong, what is expected, and the fix."""
 
 
 class OtherSchemaError(ValueError):
@@ -64,9 +81,13 @@ class OtherSchemaError(ValueError):
 class StudyInfo:
     """The content of study.json: what a study is about, and where its results come from.
 
-    A cell is its settings and its ``cell_id``. ``protocol`` has the settings that are the same for all cells.
-    ``search`` is None without a search; ``confirms`` names the study whose chosen cells were trained again here.
-    Keys that this version does not know are kept in ``others``.
+    ``study`` and ``grid`` are names, and ``description`` is the grid's. ``roles`` has the role of each
+    factor. ``cells`` has each cell's settings and its ``cell_id``, and ``protocol`` the settings that are
+    the same for all cells. ``seeds`` are those of every cell. ``runs`` says of each run when and where it
+    was, and of which code. ``contrasts`` are the comparisons that the grid names, and ``networks`` the
+    layers of each network. ``search`` has the ranges and the budget of a search, None without one.
+    ``confirms`` is the name of the study whose chosen cells this one trains again, or None. ``others``
+    keeps the keys that this version does not know.
     """
 
     study: str
@@ -95,30 +116,22 @@ class StudyInfo:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Read the text of study.json; raise OtherSchemaError, or ValueError that says what is wrong with it."""
+        """Read the text of study.json.
+
+        Raises OtherSchemaError, or ValueError with what is wrong in one line.
+        """
         content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"expected an object, not a {type(content).__name__}")
-        if content.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise OtherSchemaError(content["schema"])
-        names = {item.name for item in fields(cls)} - {"others"}
-        known = {name: value for name, value in content.items() if name in names}
-        if missing := sorted({"study", *KINDS} - known.keys()):
-            raise ValueError(f"{', '.join(missing)} missing")
-        for key, kind in KINDS.items():
-            if not isinstance(known[key], kind):
-                raise ValueError(f"{key} is {known[key]!r}, expected a {kind.__name__}")
-        for cell in known["cells"]:
-            if missing := [name for name in ("cell_id", "model", *known["roles"]) if name not in cell]:
-                raise ValueError(f"a cell has no {missing[0]}")
-        others = {key: value for key, value in content.items() if key not in names and key != "schema"}
-        values: dict[str, Any] = {}
-        for key, value in known.items():
-            values[key] = tuple(value) if isinstance(value, list) else value
-        return cls(**values, others=others)
+        _check(content)
+        values: dict[str, Any] = {"others": {}}
+        for key, value in content.items():
+            if key in REQUIRED or key in OPTIONAL:
+                values[key] = tuple(value) if isinstance(value, list) else value
+            elif key != "schema":
+                values["others"][key] = value
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values, as study.json has it."""
+        """Return the plain JSON values that study.json has."""
         found: dict[str, Any] = {"schema": SCHEMA_VERSION}
         for item in fields(self):
             value = getattr(self, item.name)
@@ -127,3 +140,24 @@ class StudyInfo:
             elif value is not None:
                 found[item.name] = list(value) if isinstance(value, tuple) else value
         return found
+
+
+def _check(content: Any) -> None:
+    """Raise ValueError if the content of study.json is not that of a study."""
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, not a {type(content).__name__}")
+    if content.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise OtherSchemaError(content["schema"])
+    missing = sorted(REQUIRED.keys() - content.keys())
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    for key, kind in (REQUIRED | OPTIONAL).items():
+        value = content.get(key)
+        if not isinstance(value, kind) and (value is not None or key in REQUIRED):
+            raise ValueError(f"{key} is {value!r}, expected a {kind.__name__}")
+    for cell in content["cells"]:
+        if not isinstance(cell, dict):
+            raise ValueError(f"a cell is {cell!r}, expected a dict")
+        for name in ("cell_id", "model", *content["roles"]):
+            if name not in cell:
+                raise ValueError(f"a cell has no {name}")

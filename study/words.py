@@ -1,4 +1,4 @@
-"""How a value, a setting or a duration is written for people, and which known word a misspelt one may mean."""
+"""How values, settings and times are written for people, and which word a misspelt one may mean."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Write how many there are of each kind, such as ``2 finished, 1 failed``; those with a count of 0 are left out."""
+    """Write counts by kind, such as ``2 finished, 1 failed``; a kind with a count of 0 is left out."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 

@@ -1,4 +1,4 @@
-"""What the result of a cell becomes in the store: rows of ``trials`` and rows of ``epochs``."""
+"""What the result of a cell becomes in the store: rows of ``trials`` and of ``epochs``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ Row = dict[str, Any]
 class CellResult:
     """How the training of some seeds of a cell ended.
 
-    ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says that
-    it is still running has ended as ``ended`` says, with ``error``.
+    ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says
+    that it is still running has ended as ``ended`` says, with ``error``.
     """
 
     cell: CellSettings
@@ -39,7 +39,8 @@ class CellResult:
 def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
     """Return the rows of ``trials`` and of ``epochs`` for a result."""
     trials = [_trial_row(study, result, seed) for seed in result.seeds]
-    if any(row["status"] == "pruned" for row in trials):
+    statuses = {row["status"] for row in trials}
+    if "pruned" in statuses:
         # The seeds of a cell live or die together: a seed that converged before the cell was
         # pruned is no sample of the cell, since the seeds that it would join have no result.
         for row in trials:
@@ -78,14 +79,17 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
 
 
 def _setting_columns(cell: CellSettings) -> Row:
-    """Return the settings that are columns; null where the cell's model does not store one as a column."""
+    """Return the settings that are columns, null if the cell's model does not store one so."""
     # A user's model may have a setting of the same name, but of another type than the column.
     stored = {*CellSettings.model_fields, *cell.stored_as_columns}
-    return {name: getattr(cell, name) if name in stored else None for name in SETTING_COLUMNS}
+    row = dict.fromkeys(SETTING_COLUMNS)
+    for name in stored.intersection(row):
+        row[name] = getattr(cell, name)
+    return row
 
 
 def _metrics(records: Sequence[dict[str, Any]]) -> Row:
-    """Return the metrics of a trial from its records, which are in the order of their epochs."""
+    """Return the metrics of a trial from its records, in the order of their epochs."""
     last = records[-1]
     best = min(records, key=lambda record: record["val_loss"])
     row = {"best_epoch": best["epoch"]}

@@ -14,7 +14,7 @@ STUDY_JSON = "study.json"
 
 
 def read_study_json(folder: Folder) -> StudyInfo | None:
-    """Return the content of a study's study.json, or None if there is none; raise StoreError for another file."""
+    """Return the content of a study's study.json, or None without one; raise StoreError."""
     text = folder.read(STUDY_JSON)
     if text is None:
         return None
@@ -24,7 +24,8 @@ def read_study_json(folder: Folder) -> StudyInfo | None:
     except OtherSchemaError as error:
         raise StoreError(f"{path} has {error}; use another --name") from None
     except ValueError as error:
-        raise StoreError(f"{path} is not a study's: {error}; restore it or use another --name") from None
+        fix = "restore it or use another --name"
+        raise StoreError(f"{path} is not a study's: {error}; {fix}") from None
 
 
 def write_study_json(folder: Folder, info: StudyInfo) -> None:
@@ -38,10 +39,10 @@ def config_of(stored: Mapping[str, Any]) -> CellSettings:
 
 
 def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return the settings that are a factor in neither of two studies and differ, with both values.
+    """Return the settings that differ between two studies and are a factor in neither, with both values.
 
-    Rows of the two studies would not compare. If a setting is a factor in one of them, each cell says
-    its value, so nothing disagrees.
+    Rows of the two studies would not compare. If a setting is a factor in one of them, each
+    cell says its value, so nothing disagrees.
     """
     varied = {*first.roles, *second.roles}
     found = []
@@ -53,14 +54,17 @@ def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, A
 
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
-    """Return the study.json of a study that has everything of both, which have no ``disagreements``.
+    """Return the study.json of a study with everything of both, which have no ``disagreements``.
 
-    If both say something that can have one value only, such as the role of a factor, the later counts.
+    If both say what can have one value only, such as the role of a factor, the later counts.
     """
     roles = {**earlier.roles, **later.roles}
-    contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
-    cells = {cell["cell_id"]: _complete(cell) for cell in (*earlier.cells, *later.cells)}
-    networks = {network_key(network): network for network in (*earlier.networks, *later.networks)}
+    contrasts = {}
+    for contrast in (*earlier.contrasts, *later.contrasts):
+        contrasts[contrast["name"]] = contrast
+    cells = {}
+    for cell in (*earlier.cells, *later.cells):
+        cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
     # A setting that has become a factor is no longer the same for all cells.
     names = [name for name in {**earlier.protocol, **later.protocol} if name not in roles]
     return replace(
@@ -70,7 +74,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
         protocol={name: _protocol(later, name) for name in names},
-        networks=tuple(networks.values()),
+        networks=_each_once((*earlier.networks, *later.networks)),
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,
         confirms=earlier.confirms if later.confirms is None else later.confirms,
@@ -79,8 +83,13 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
 
 
 def network_key(network: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells a network apart: batch normalisation and width change its number of parameters."""
+    """Return what tells a network from others."""
+    # Batch normalisation and width show in the number of parameters.
     return network["model"], network["sharing"], network.get("parameters")
+
+
+def _each_once(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({network_key(network): network for network in networks}.values())
 
 
 def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
@@ -90,20 +99,16 @@ def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
 
 
 def with_networks(info: StudyInfo, cells: Iterable[CellSettings]) -> StudyInfo:
-    """Return study.json with the layers of the networks that the cells train, each network once."""
-    described = [*info.networks, *filter(None, map(describe_network, cells))]
-    return replace(info, networks=tuple({network_key(network): network for network in described}.values()))
+    """Return study.json with the layers of the cells' networks, each network once."""
+    described = filter(None, map(describe_network, cells))
+    return replace(info, networks=_each_once((*info.networks, *described)))
 
 
 def _protocol(info: StudyInfo, name: str) -> Any:
     return info.protocol.get(name, _defaults(info.cells[0]).get(name))
 
 
-def _complete(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
-
-
 def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a cell had of settings that were added after its study was run."""
+    """Return the defaults of a cell's settings: it had them if they were added after its study was run."""
     fields = settings_class(cell["model"]).model_fields
     return {name: field.default for name, field in fields.items() if not field.is_required()}

@@ -1,5 +1,8 @@
 """What study/ writes and what analysis/ reads are one list."""
 
+import json
+import re
+
 import pytest
 
 from analysis import stored
@@ -33,3 +36,50 @@ def test_every_status_has_its_place_in_the_names_of_parts_and_in_the_counts(stat
     assert [status in statuses for statuses in ENDINGS.values()].count(True) == 1
     assert (status in stored.FINISHED) != (status in stored.UNFINISHED)
     assert status in stored.COUNTED or status in stored.FINISHED
+
+
+def described(**changes):
+    content = {
+        "schema": 1,
+        "study": "s",
+        "grid": "g",
+        "roles": {"a": "tuned"},
+        "seeds": [0],
+        "protocol": {},
+        "runs": [],
+    }
+    return json.dumps(content | {"cells": [{"cell_id": "c", "model": "m", "a": 1}]} | changes)
+
+
+def test_the_content_of_study_json_comes_back_with_keys_of_other_versions():
+    text = described(description="d", search={"ranges": {"a": {}}}, notes="of a later version")
+    info = stored.StudyInfo.parse(text)
+    assert (info.planned, info.ranges, info.confirms, info.others) == (
+        1,
+        {"a": {}},
+        None,
+        {"notes": "of a later version"},
+    )
+    assert stored.StudyInfo.parse(json.dumps(info.as_dict())) == info
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"seeds": 3}, "seeds is 3, expected a list"),
+        ({"study": None}, "study is None, expected a str"),
+        ({"contrasts": {}}, "contrasts is {}, expected a list"),
+        ({"search": []}, "search is [], expected a dict"),
+        ({"cells": [3]}, "a cell is 3, expected a dict"),
+        ({"cells": [{"cell_id": "c", "model": "m"}]}, "a cell has no a"),
+        ({"schema": 2}, "schema 2, expected 1"),
+    ],
+)
+def test_a_study_json_with_a_wrong_value_is_refused_in_one_line(changes, reason):
+    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
+        stored.StudyInfo.parse(described(**changes))
+
+
+def test_what_is_missing_in_a_study_json_is_named():
+    with pytest.raises(ValueError, match=r"^cells, grid, protocol, roles, runs, seeds, study missing$"):
+        stored.StudyInfo.parse("{}")
