@@ -19,7 +19,8 @@ from study.store.study_json import STUDY_JSON
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
 CHUNK = 1 << 20  # bytes
-# 1980, in seconds since 1970: the same study gives the same bytes, and every tar takes the time for a real one.
+# 1980, in seconds since 1970. A fixed time makes the same study give the same bytes, and no tar
+# finds this one implausible.
 WRITTEN_AT = 315_532_800
 
 
@@ -34,14 +35,14 @@ class Archive:
 def write_archive(store: Store, out: Path, force: bool = False) -> Archive:
     """Write the files of a study into a .tar.gz, complete and checked, or leave no file.
 
-    The same study gives the same bytes. Raises StoreError if what is read back is not what was written,
-    and AnalysisError as ``whole_file`` does.
+    The same study gives the same bytes. Raises StoreError if what is read back is not what was
+    written, and AnalysisError as ``whole_file`` does.
     """
     with whole_file(out, (".tar.gz", ".tgz"), force) as path:
         written = _write_members(store, path)
         read_back = {name: _sha256(content) for _, name, content in _members(path)}
         if read_back != written:
-            raise StoreError(f"{out} is not what was written when it is read back; it is not kept, try again")
+            raise StoreError(f"{out} reads back different from what was written: not kept, try again")
         with path.open("rb") as whole:
             sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
     return Archive(len(written), sha256)
@@ -73,7 +74,9 @@ def _files(store: Store) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each file of a study."""
     names = [STUDY_JSON]
     for folder in FOLDERS:
-        names += [f"{folder}/{name}" for name in store.folder.names(folder) if not name.startswith(".")]
+        for file in store.folder.names(folder):
+            if not file.startswith("."):
+                names.append(f"{folder}/{file}")
     for name in names:
         content = store.folder.read(name)
         if content is None:
@@ -82,7 +85,7 @@ def _files(store: Store) -> Iterator[tuple[str, bytes]]:
 
 
 def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield study, name and content of each file in an archive; raise StoreError if it is not a study's archive."""
+    """Yield study, name and content of each file in an archive; raise StoreError for any other file."""
     try:
         with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
             for member in tar:
@@ -90,9 +93,8 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
                 if found and member.isfile() and (stream := tar.extractfile(member)):
                     yield found[1], found[2], stream.read()
                 elif not member.isdir():
-                    raise StoreError(
-                        f"{file} contains {member.name}: expected the files of one study; nothing is restored"
-                    )
+                    expected = "expected the files of one study; nothing is restored"
+                    raise StoreError(f"{file} contains {member.name}: {expected}")
             # tarfile stops before the end of the file, where gzip checks its length and checksum.
             while packed.read(CHUNK):
                 pass
@@ -106,15 +108,19 @@ def restore_study(file: Path, storage: str) -> Store:
     Raises StoreError for a bad archive, and if the storage has a study of that name.
     """
     # The whole archive is read, and so checked, before anything is written.
-    found = [(study, name) for study, name, _ in _members(file)]
-    studies = {study for study, _ in found}
-    if len(studies) != 1 or STUDY_JSON not in {name for _, name in found}:
+    studies = set()
+    names = set()
+    for study, name, _ in _members(file):
+        studies.add(study)
+        names.add(name)
+    if len(studies) != 1 or STUDY_JSON not in names:
         raise StoreError(f"{file} holds no study.json of one study; expected what `study archive` writes")
     store = Store(storage, studies.pop())
     if store.folder.read(STUDY_JSON) is not None:
         raise StoreError(f"there is a study {store.study} in {storage}; remove it, or give another --storage")
-    for folder in sorted({name.partition("/")[0] for _, name in found if "/" in name}):
-        store.folder.make(folder)
+    for folder in FOLDERS:
+        if any(name.startswith(f"{folder}/") for name in names):
+            store.folder.make(folder)
     # study.json comes last: without it there is no such study, and restoring can be repeated.
     info = b""
     for _, name, content in _members(file):

@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class StoreError(StudyError):
-    """A storage that cannot be used as asked: the message names it and says why, and what to do."""
+    """A storage that cannot be used as asked: the message names it, says why, and how to fix it."""
 
 
 class Folder:
-    """A folder of a storage, a path or a URI such as ``s3://bucket/studies``; names in it are relative to it.
+    """A folder of a storage: a path or a URI such as ``s3://bucket/studies``. Names are relative to it.
 
     What fails is tried again for ``patience_s`` seconds. Then every method raises StoreError.
     """
@@ -44,7 +44,7 @@ class Folder:
         self._try("write to", lambda: self.filesystem.create_dir(path, recursive=True))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder of this one, in alphabetical order; none if it is missing."""
+        """Return the names of the files in a folder of this one, in order; none if it is missing."""
         selector = pafs.FileSelector(f"{self.path}/{folder}", allow_not_found=True)
         infos = self._try("read", lambda: self.filesystem.get_file_info(selector))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
@@ -64,8 +64,8 @@ class Folder:
     def put(self, name: str, content: bytes) -> None:
         """Write a file so that no reader ever sees a part of it."""
         folder, _, base = f"{self.path}/{name}".rpartition("/")
-        # A directory shows a file while it is being written, so it gets its name afterwards. An object
-        # store shows an object once it is complete.
+        # A directory shows a file while it is being written, so it gets its name afterwards. An
+        # object store shows an object once it is complete.
         renames = isinstance(self.filesystem, pafs.LocalFileSystem)
         first = f"{folder}/.{base}.tmp" if renames else f"{folder}/{base}"
 
@@ -96,7 +96,7 @@ class Folder:
         self._try("write to", delete)
 
     def delete_folder(self, folder: str) -> None:
-        """Remove a folder of this one with everything in it, if it is there; an empty name means this folder."""
+        """Remove a folder of this one (with no name: this folder) and all that is in it, if it is there."""
         path = f"{self.path}/{folder}".rstrip("/")
 
         def delete() -> None:
@@ -106,7 +106,8 @@ class Folder:
         self._try("write to", delete)
 
     def _is_there(self, name: str) -> bool:
-        return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type != pafs.FileType.NotFound)
+        info = self.filesystem.get_file_info(f"{self.path}/{name}")
+        return bool(info.type != pafs.FileType.NotFound)
 
     def _try(self, what: str, action: Callable[[], T]) -> T:
         deadline = time.monotonic() + self.patience_s
@@ -116,11 +117,14 @@ class Folder:
                 return action()
             except OSError as error:
                 if isinstance(error, LASTING) or time.monotonic() + wait_s > deadline:
-                    raise StoreError(
-                        f"cannot {what} the storage {self.storage}: {error}; give one that you can use with --storage"
-                    ) from None
+                    raise _unusable(what, self.storage, error) from None
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _unusable(what: str, storage: str, error: OSError) -> StoreError:
+    fix = "give one that you can use with --storage"
+    return StoreError(f"cannot {what} the storage {storage}: {error}; {fix}")
 
 
 def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
@@ -130,20 +134,19 @@ def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
     try:
         filesystem, path = pafs.FileSystem.from_uri(storage)
     except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"storage {storage}: {error}; expected a folder, or a URI such as s3://bucket/dir") from None
+        expected = "expected a folder, or a URI such as s3://bucket/dir"
+        raise StoreError(f"storage {storage}: {error}; {expected}") from None
     return filesystem, str(path).rstrip("/")
 
 
 def folder_names(storage: str, having: str) -> list[str]:
-    """Return the names of the folders of a storage that have a file named ``having``, in alphabetical order."""
+    """Return the names of the folders of a storage that have a file named ``having``, in order."""
     filesystem, root = filesystem_of(storage)
     try:
         folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
         infos = filesystem.get_file_info([f"{folder.path}/{having}" for folder in folders])
     except OSError as error:
-        raise StoreError(
-            f"cannot read the storage {storage}: {error}; give one that you can use with --storage"
-        ) from None
+        raise _unusable("read", storage, error) from None
     names = []
     for folder, info in zip(folders, infos, strict=True):
         if info.type == pafs.FileType.File:

@@ -1,7 +1,7 @@
-"""The driver's sign of life: driver.json in the study's folder says who runs the study and how far the run is.
+"""The driver's sign of life: driver.json in the study's folder says who runs it and how far the run is.
 
-It keeps a second driver away, and ``study status`` reads it. A driver that was killed leaves it behind. The
-next driver sees by whether the file still changes if the other one lives, since clocks may differ.
+It keeps a second driver away, and ``study status`` reads it. A driver that was killed leaves it
+behind. Clocks may differ, so the next driver looks whether the file still changes.
 """
 
 import json
@@ -19,15 +19,15 @@ from study.store.files import Folder, StoreError
 
 DRIVER_JSON = "driver.json"
 BEAT_S = 5.0  # between two beats, each of which writes the file
-# Of two drivers that start at the same time, neither sees the other. The one whose file is there after
-# this time goes on.
+# Of two drivers that start at the same time, neither sees the other. The one whose file is there
+# after this time goes on.
 SETTLE_S = 0.5
 PATIENCE = 3  # a driver counts as dead after so many beats without a change
 GIVE_UP = 9  # a driver ends its run after so many beats that could not be written
 
 
 class Heartbeat:
-    """Holds a study for this driver while it is open as a context manager; it beats in its own thread.
+    """Holds a study for this driver while it is open as a context manager, and beats in its own thread.
 
     ``report`` returns what each beat says about the run, as plain JSON values. Entering raises StoreError if
     another driver holds the study.
@@ -40,7 +40,7 @@ class Heartbeat:
         self._settle_s = settle_s
         self._id = uuid.uuid4().hex
         self._beats = 0
-        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._started_at = _now()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         self._trouble: StoreError | None = None
@@ -90,12 +90,12 @@ class Heartbeat:
             raise StoreError(_refusal(self._folder, held))
 
     def check(self) -> None:
-        """Raise StoreError if another driver has taken the study, or GIVE_UP beats could not be written."""
+        """Raise StoreError if another driver has the study, or GIVE_UP beats could not be written."""
         if self._trouble is not None:
             raise self._trouble
 
     def _alive(self, held: Mapping[str, Any]) -> bool:
-        """Tell whether another driver lives: by its process if it is on this machine, otherwise by its beat."""
+        """Tell whether another driver lives: by its process on this machine, otherwise by its beat."""
         if held["host"] == socket.gethostname() and not _process_lives(held["pid"]):
             return False
         for _ in range(PATIENCE):
@@ -109,8 +109,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._beats += 1
-        who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
-        when = {"beats": self._beats, "beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        who = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid()}
+        when = {"started_at": self._started_at, "beats": self._beats, "beat_at": _now()}
         self._folder.put(DRIVER_JSON, json.dumps({**who, **when, **self._report()}).encode())
 
     def _beat_on(self) -> None:
@@ -129,6 +129,10 @@ class Heartbeat:
                 if missed == GIVE_UP:
                     self._trouble = error
                     return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:

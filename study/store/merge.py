@@ -1,4 +1,7 @@
-"""``study merge``: copy the trials of several studies into one, each trial once. The other studies do not change."""
+"""``study merge``: copy the trials of several studies into one, each trial once.
+
+The studies that are merged into it do not change.
+"""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,7 @@ from study.store.study_json import disagreements, join_info
 
 @dataclass(frozen=True)
 class Conflict:
-    """A trial that two studies have finished with different numbers: its test accuracies, kept and left out."""
+    """A trial that both have finished with different numbers: its test accuracies, kept and left out."""
 
     trial_id: str
     kept: float
@@ -27,8 +30,9 @@ class Conflict:
 class Joined:
     """What a merge took from one study, counted in trials.
 
-    ``added`` counts new ones, among them ``replaced`` that take the place of pruned or failed trials;
-    ``there`` counts those that the target already had. ``unreadable`` names files that are left out.
+    ``added`` counts new ones, among them ``replaced`` that take the place of pruned or failed
+    trials; ``there`` counts those that the target already had. ``unreadable`` names files that
+    are left out.
     """
 
     added: int
@@ -40,7 +44,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: the study that it filled, its files that were set aside, and what came from each source."""
+    """What a merge did: the study that it filled, files that were set aside, and what each source gave."""
 
     target: Store
     set_aside: tuple[str, ...]
@@ -48,7 +52,7 @@ class Merged:
 
 
 def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo:
-    """Return the study.json of all studies together, each given with the name that the user typed.
+    """Return the study.json of all studies together, each with the name that the user typed.
 
     Raises StoreError if they cannot be one study.
     """
@@ -63,8 +67,9 @@ def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo
 def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) -> None:
     for name, one, another in disagreements(joined, info):
         raise StoreError(
-            f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; run one "
-            f"of them again with a grid in which {name} is a factor (that trains nothing), then merge"
+            f"{first} was run with {name} {one}, {other} with {another}: rows of both would not "
+            f"compare; run one of them again with a grid in which {name} is a factor "
+            "(that trains nothing), then merge"
         )
     for what, one, another in _contradictions(joined, info):
         raise StoreError(
@@ -79,19 +84,21 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
 
 
 def _contradictions(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return the roles and contrasts that both studies have, but not the same, with what each says."""
+    """Return the roles and contrasts on which two studies differ, with what each says."""
     found: list[tuple[str, Any, Any]] = []
     for name, role in first.roles.items():
-        found.append((f"the role of {name}", role, second.roles.get(name, role)))
-    contrasts = {contrast["name"]: contrast for contrast in second.contrasts}
-    for contrast in first.contrasts:
-        found.append((f"the contrast {contrast['name']!r}", contrast, contrasts.get(contrast["name"], contrast)))
-    return [(what, one, other) for what, one, other in found if one != other]
+        if second.roles.get(name, role) != role:
+            found.append((f"the role of {name}", role, second.roles[name]))
+    for one in first.contrasts:
+        for other in second.contrasts:
+            if one["name"] == other["name"] and one != other:
+                found.append((f"the contrast {one['name']!r}", one, other))
+    return found
 
 
 @dataclass
 class _Choice:
-    """Which rows of a source are better than those of the target: ``rows`` has them by the part they are in."""
+    """The rows of a source that are better than the target's: ``rows`` has them by their part."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     there: int = 0
@@ -113,22 +120,27 @@ def _choose(source: Store, held: Mapping[str, Row]) -> _Choice:
                 best[trial_id] = row
                 choice.rows.setdefault(name, []).append(row)
             elif _both_finished(here, row) and not _same_numbers(here, row):
-                choice.conflicts.append(Conflict(trial_id, here["test_accuracy"], row["test_accuracy"]))
+                conflict = Conflict(trial_id, here["test_accuracy"], row["test_accuracy"])
+                choice.conflicts.append(conflict)
             else:
                 choice.there += 1
     return choice
 
 
 def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
-    """Copy the trials that the target lacks, or holds only as pruned or failed if the source has better.
+    """Copy the trials that the target lacks, or of which the source has a better row.
 
-    ``held`` has the rows of the target by trial id; new rows are added to it. A trial that both have
-    finished stays as it is in the target. ``Store.repair`` removes the rows that are replaced.
+    ``held`` has the rows of the target by trial id; new rows are added to it. A trial that both
+    have finished stays as it is in the target. ``Store.repair`` removes the rows that are replaced.
     """
     choice = _choose(source, held)
-    ids = [{row["trial_id"] for row in rows} for rows in choice.rows.values()]
+
+    def copy(part: tuple[str, list[Row]]) -> bool:
+        name, rows = part
+        return target.parts.copy(source.parts, name, {row["trial_id"] for row in rows})
+
     with ThreadPoolExecutor(READERS) as pool:
-        copied = list(pool.map(lambda name, ids: target.parts.copy(source.parts, name, ids), choice.rows, ids))
+        copied = list(pool.map(copy, choice.rows.items()))
     # Only what was copied counts: a part whose epochs cannot be read is not taken.
     unreadable = list(choice.unreadable)
     added = replaced = 0
@@ -137,8 +149,9 @@ def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
             unreadable.append(f"epochs/{name}")
             continue
         added += len(rows)
-        replaced += sum(row["trial_id"] in held for row in rows)
-        held.update({row["trial_id"]: row for row in rows})
+        for row in rows:
+            replaced += row["trial_id"] in held
+            held[row["trial_id"]] = row
     return Joined(added, replaced, choice.there, tuple(choice.conflicts), tuple(unreadable))
 
 
@@ -147,15 +160,17 @@ def _both_finished(one: Row, other: Row) -> bool:
 
 
 def _same_numbers(one: Row, other: Row) -> bool:
-    """Tell whether two rows of a trial differ only in when and where, as far as both have the columns."""
+    """Tell whether two rows of a trial differ in nothing but when and where it was trained."""
+    # A row of an earlier version may lack a column.
     return all(one[name] == other[name] for name in one.keys() & other.keys() - CIRCUMSTANCES)
 
 
 def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
     """Merge studies into one, which may be new.
 
-    Raises StoreError, before anything is written, if a run of one of them is in progress or they cannot
-    be one study. After an interruption the same command finishes the merge: nothing is copied twice.
+    Raises StoreError, before anything is written, if a run of one of them is in progress or they
+    cannot be one study. After an interruption the same command finishes the merge: nothing is
+    copied twice.
     """
     target = locate(into, storage)
     stores = [locate(source, storage) for source in sources]
@@ -179,7 +194,8 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
 
 
 def _same_folder(one: Store, other: Store) -> bool:
-    return bool(one.folder.path == other.folder.path and one.folder.filesystem.equals(other.folder.filesystem))
+    same_filesystem = one.folder.filesystem.equals(other.folder.filesystem)
+    return bool(same_filesystem and one.folder.path == other.folder.path)
 
 
 def _with(target: Store, infos: list[tuple[str, StudyInfo]]) -> list[tuple[str, StudyInfo]]:

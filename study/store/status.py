@@ -1,4 +1,4 @@
-"""How far a study is, read from its storage only: from any machine that sees it, without Ray."""
+"""How far a study is, read from its storage on any machine that sees it, without Ray."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.stored import COUNTED, FINISHED, StudyInfo
 from study.store.heartbeat import Heartbeat
+from study.store.rows import Row
 from study.store.store import Store, study_names
 from study.words import describe_settings
 
@@ -17,10 +18,10 @@ class StudyStatus:
     """A study at one moment.
 
     ``trials`` counts trials by the words of ``COUNTED``, of ``planned`` trials in ``cells`` cells.
-    ``failures`` has the settings of each cell with a failed trial and its last error; ``unreadable``
-    names files. ``beat`` is the last beat of its driver, None if no run is in progress, and
-    ``beat_age_s`` the time since then by this machine's clock. ``search`` is the search of study.json;
-    while it goes on, only the cells that it has suggested so far are planned.
+    ``failures`` has the settings of each cell with a failed trial, and its last error.
+    ``unreadable`` names files. ``beat`` is the last beat of its driver, None if no run is in
+    progress, and ``beat_age_s`` the time since then by this machine's clock. ``search`` is the
+    search of study.json; while it goes on, only the cells suggested so far are planned.
     """
 
     study: str
@@ -56,10 +57,13 @@ def _seconds_since(moment: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
-def _failures(info: StudyInfo, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+def _failures(info: StudyInfo, rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     """Return each cell with a failed trial once, with the error of its last one."""
-    failed = [row for row in rows if row["status"] == "failed"]
-    errors = {row["cell_id"]: row["error"] for row in sorted(failed, key=_finished_at)}
+    errors = {}
+    for row in sorted(rows, key=_finished_at):
+        if row["status"] == "failed":
+            errors[row["cell_id"]] = row["error"]
+    # In the order of study.json, as other tables of cells.
     found = []
     for cell in info.cells:
         if cell["cell_id"] in errors:
@@ -68,17 +72,20 @@ def _failures(info: StudyInfo, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple
     return tuple(found)
 
 
-def _finished_at(row: Mapping[str, Any]) -> float:
+def _finished_at(row: Row) -> float:
     return 0.0 if row["finished_at"] is None else float(row["finished_at"].timestamp())
 
 
-def count_by_status(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def count_by_status(rows: Iterable[Row]) -> Counter[str]:
     """Count trials by the words of ``COUNTED``."""
-    return Counter("finished" if row["status"] in FINISHED else row["status"] for row in rows)
+    counts = Counter[str]()
+    for row in rows:
+        counts["finished" if row["status"] in FINISHED else row["status"]] += 1
+    return counts
 
 
 def count_trials(storage: str) -> Iterator[dict[str, Any]]:
-    """Yield for each study of a storage how many cells, seeds and trials it has; ``unreadable`` names files."""
+    """Yield how many cells, seeds and trials each study has; ``unreadable`` names files."""
     for name in study_names(storage):
         store = Store(storage, name)
         info = store.known_info()

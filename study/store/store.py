@@ -17,10 +17,10 @@ from study.words import suggest
 
 
 class Store:
-    """The rows of one study in a storage, which is a path or a URI such as ``s3://bucket/studies``.
+    """The rows of one study in a storage: a path or a URI such as ``s3://bucket/studies``.
 
-    One process at a time writes to a study. What fails in the storage is tried again for ``patience_s``
-    seconds. ``parts`` are the Parquet files that hold the rows.
+    One process at a time writes to a study. What fails in the storage is tried again for
+    ``patience_s`` seconds. ``parts`` are the Parquet files that hold the rows.
     """
 
     def __init__(self, storage: str, study: str, patience_s: float = 0.0) -> None:
@@ -34,7 +34,7 @@ class Store:
         self.parts = Parts(self.folder)
 
     def read_info(self) -> StudyInfo | None:
-        """Return the content of study.json, or None if there is no such study; raise StoreError."""
+        """Return the content of study.json, or None without such a study; raise StoreError."""
         return read_study_json(self.folder)
 
     def known_info(self) -> StudyInfo:
@@ -51,9 +51,10 @@ class Store:
         write_study_json(self.folder, info)
 
     def read_trials(self, *columns: str) -> tuple[list[Row], list[str]]:
-        """Return one row per trial, the one that counts, and the names of files that cannot be read.
+        """Return one row per trial, the one that counts, and the names of unreadable files.
 
-        If columns are named, a row has only these, ``trial_id`` and ``status``: that takes half the time.
+        If columns are named, a row has only these, ``trial_id`` and ``status``: that takes half
+        the time.
         """
         rows: dict[str, Row] = {}
         unreadable = []
@@ -70,32 +71,34 @@ class Store:
 
     def read_epochs(self) -> pa.Table:
         """Return all rows of ``epochs`` that belong to a part that counts."""
-        tables = [table for _, table in self.parts.read_all("epochs")]
-        return pa.concat_tables([EPOCHS.empty_table(), *(table for table in tables if table is not None)])
+        tables = [table for _, table in self.parts.read_all("epochs") if table is not None]
+        return pa.concat_tables([EPOCHS.empty_table(), *tables])
 
     def read_parts(self) -> list[tuple[str, pa.Table | None]]:
-        """Return the names of all parts with their trials, None if unreadable; the finished ones first."""
-        endings = list(ENDINGS)
-        return sorted(self.parts.read_all("trials"), key=lambda part: endings.index(ending_of(part[0])))
+        """Return the names of all parts with their trials, None if unreadable; finished ones first."""
+        parts = self.parts.read_all("trials")
+        return sorted(parts, key=lambda part: list(ENDINGS).index(ending_of(part[0])))
 
     def write(self, result: CellResult) -> list[Row]:
-        """Keep the rows of a result, then remove the parts of earlier tries that they replace; return the trials."""
+        """Keep the rows of a result and return those of ``trials``."""
         trials, epochs = rows_of(self.study, result)
         cell_id = result.cell.cell_id
+        metadata = part_metadata(result.cell)
         earlier = {name for name in self.parts.unfinished() if name.startswith(cell_id)}
         written = set()
         for ending, statuses in ENDINGS.items():
             rows = [row for row in trials if row["status"] in statuses]
             if rows:
-                written.add(self.parts.write_rows(cell_id, ending, rows, epochs, part_metadata(result.cell)))
-        # A try that ended as the one before has the same name: it was replaced when it was written.
+                written.add(self.parts.write_rows(cell_id, ending, rows, epochs, metadata))
+        # Now the parts of earlier tries can go. If such a try ended in the same way, its part has
+        # the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
         return trials
 
     def repair(self) -> list[str]:
-        """Clear what a crash left behind, and set damaged files aside; return the names of those.
+        """Clear what a crash left behind, and set damaged files aside; return their names.
 
-        The trials of a damaged part count as missing afterwards. Nothing that can be read is lost.
+        The trials of a damaged part count as missing afterwards. No readable row is lost.
         """
         self.parts.forget()
         self.parts.remove_uncounted()
@@ -115,7 +118,7 @@ class Store:
         return damaged
 
     def _remove_replaced(self, held: dict[str, set[str]]) -> None:
-        """Remove rows that better ones replace, by the ids of the trials that parts of each ending hold."""
+        """Remove rows that better ones replace; ``held`` has the ids of trials by their part's ending."""
         better: set[str] = set()
         for ending, ids in held.items():  # from the best ending to the worst
             names = {name for name in self.parts.unfinished() if ending and ending_of(name) == ending}
@@ -124,7 +127,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[tuple[pafs.FileSystem, str]]:
-        """Give a filesystem and an empty folder in it, for Tune's checkpoints; it is removed at the end."""
+        """Give a filesystem and an empty folder in it, which is removed at the end, for checkpoints."""
         self.folder.delete_folder("scratch")
         self.folder.make("scratch")
         try:
@@ -146,7 +149,7 @@ def no_study(name: str, storage: str) -> StoreError:
 
 
 def locate(study: str, storage: str) -> Store:
-    """Return the store of a study that is given by its name in the storage, or by its own path or URI."""
+    """Return the store of a study, given by its name in the storage or by its own path or URI."""
     folder, slash, name = study.rstrip("/").rpartition("/")
     return Store(folder or "/", name) if slash else Store(storage, study)
 
@@ -154,8 +157,8 @@ def locate(study: str, storage: str) -> Store:
 def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:
     """Return for each cell the mean validation accuracy over its seeds, by epoch.
 
-    ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last accuracy; a cell
-    without rows is left out.
+    ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last accuracy; a
+    cell without rows is left out.
     """
     frame = epochs.select(["cell_id", "seed", "epoch", "val_accuracy"]).to_pandas()
     curves = {}
