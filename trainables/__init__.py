@@ -1,8 +1,7 @@
 """What one cell's training is. Imports neither study nor analysis.
 
-The author of a model imports from here. The names are loaded when they are first used, so
-that importing this package, or a module of it that does without PyTorch, does not load
-PyTorch.
+The author of a model imports from here. The names are loaded when they are first used, so that
+importing this package, or a module of it that does without PyTorch, does not load PyTorch.
 """
 
 import importlib

@@ -17,7 +17,7 @@ Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan
 
 
 class TrainableError(Exception):
-    """A model or data that cannot be used, which the user can correct: one line with what is wrong and the fix."""
+    """A model or data that the user has to correct: one line with what is wrong and the fix."""
 
 
 class CellSettings(BaseModel):
@@ -31,9 +31,9 @@ class CellSettings(BaseModel):
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
     """Settings, all numbers, in which the replicates of a stack can differ."""
     came_later: ClassVar[Mapping[str, Any]] = {}
-    """Settings that were added after studies were stored, with their defaults: cells with these keep their id."""
+    """Settings that were added later, with their defaults: cells with these keep their id."""
     stored_as_columns: ClassVar[tuple[str, ...]] = ()
-    """Settings that have their own columns in the store, beside those that cells of every model have."""
+    """Settings that have their own columns in the store, beside those of every model."""
 
     model: str = Field(description="The network: package.module:Class of your own model.")
     learning_rate: Number = Field(1e-3, gt=0, description="Adam's learning rate at the start.")
@@ -54,17 +54,17 @@ class CellSettings(BaseModel):
 
     @property
     def cell_id(self) -> str:
-        """Twelve hex digits of the SHA-256 of the canonical JSON: the same settings always have the same id."""
+        """Twelve hex digits of the SHA-256 of the canonical JSON of the settings."""
         return _cell_id(self)
 
     @property
     def has_shipped_rate(self) -> bool:
-        """Whether a training takes about as long as those whose rate is shipped with the program."""
+        """Whether a training takes about as long as those whose rate comes with the program."""
         return False
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
-        """All settings except those of ``varied_in_a_stack``: cells with the same key can train in one stack."""
+        """All settings but ``varied_in_a_stack``: cells with the same key can train in one stack."""
         settings = self.model_dump().items()
         return tuple(value for name, value in settings if name not in self.varied_in_a_stack)
 

@@ -1,4 +1,4 @@
-"""Models by name: their classes, the settings of their cells, and what else is asked of them."""
+"""Models by name: their classes, the settings of their cells, and what they need."""
 
 import ast
 import difflib
@@ -55,7 +55,7 @@ def start_training(
     device: "torch.device | str" = "cpu",
     idle_share: float = 0.0,
 ) -> "Training":
-    """Return the training of some cells with their seeds, by the model that they name; see ``Training``.
+    """Return the training of cells with their seeds; see ``Training``.
 
     Raises ValueError if the cells make no stack, and ModelError.
     """
@@ -85,7 +85,7 @@ def _class_of(settings: Mapping[str, Any]) -> type[CellSettings]:
 
 
 def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
-    """Build every cell's model and draw the examples of one seed; raise ModelError or DataError if that fails.
+    """Build every cell's model and draw one seed's examples; raise ModelError or DataError.
 
     A user's model also takes a step. So an error in a model, or too little data, is found
     here and not by a worker.
@@ -131,7 +131,7 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
 
 
 def _place(error: Exception, model: str) -> str:
-    """Return the line of the model's own file where an error occurred, in brackets, if it was there."""
+    """Return where in the model's own file an error occurred, in brackets, if it was there."""
     source = inspect.getfile(model_class(model))
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
     return f" ({Path(source).name}, line {lines[-1]})" if lines else ""
@@ -148,7 +148,7 @@ def _in_words(error: Exception) -> str:
 
 
 def describe_network(cell: CellSettings) -> dict[str, Any] | None:
-    """Return a cell's network as plain data, for a diagram; None for a model that has none to show."""
+    """Return a cell's network as plain data, for a diagram; None for a model without one."""
     if not isinstance(cell, CellConfig):
         return None
     from trainables.digits import network_diagram
@@ -170,20 +170,21 @@ def data_identity(cell: CellSettings) -> dict[str, str]:
 
 
 def packages_of(cell: CellSettings) -> set[str]:
-    """Return the packages that the code of a cell's model needs beside the project's own, by their installed names."""
+    """Return the packages, by installed name, that a cell's model needs beside the project's own."""
     if isinstance(cell, CellConfig):
         return {"mlxtend"}
     return _imported_by(source_file(cell.model))
 
 
 def _imported_by(file: Path) -> set[str]:
-    """Return the packages, by the names under which they are installed, that a Python file imports."""
+    """Return the packages, by installed name, that a Python file imports."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             modules.add(node.module)
+    # The name in an import need not be that of the package: sklearn comes with scikit-learn.
     installed = packages_distributions()
     return {package for module in modules for package in installed.get(module.partition(".")[0], ())}
 
@@ -199,14 +200,14 @@ def source_sha256(model: str) -> str:
 
 
 def package_of(model: str) -> str:
-    """Return the folder of the package, or the file of the module, that has a model's class."""
+    """Return the folder of the package, or the file of the module, of a model's class."""
     top = sys.modules[model_class(model).__module__.partition(".")[0]]
     return str(Path(str(top.__file__)).parent if hasattr(top, "__path__") else top.__file__)
 
 
 @cache
 def model_class(model: str) -> Any:
-    """Return the class that a name stands for; raise ModelError if there is none, or if it is not a model."""
+    """Return the class that a name stands for; raise ModelError if it is not a model."""
     module, colon, name = BUILT_IN.get(model, model).partition(":")
     if not (colon and module and name):
         raise ModelError(f"model {model!r}: expected {', '.join(BUILT_IN)}, or package.module:Class")

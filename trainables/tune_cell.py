@@ -1,4 +1,4 @@
-"""The Tune Trainable around ``Training``: a Tune trial trains all seeds of a pack of cells, and a step is an epoch."""
+"""The Tune Trainable around ``Training``: one Tune trial trains all seeds of a pack of cells."""
 
 import dataclasses
 import faulthandler
@@ -33,7 +33,7 @@ class StorageNotSharedError(Exception):
 
 
 class Verdicts:
-    """Which cells inside packs have been pruned, and after which epoch: a Ray actor that driver and packs share.
+    """A Ray actor that driver and packs share: which cells inside packs were pruned, and when.
 
     A pack asks at the beginning of each step. The epoch matters to a pack that is restored
     from a checkpoint: it ends the cell where it ended before, so all its cells get the bits
@@ -60,7 +60,7 @@ class PackTrainable(tune.Trainable):
     - ``threads``: of the CPU
     - ``data_dir``: the folder of the data's files, or None
     - ``epoch_limit_s``: the longest that an epoch may take, in seconds
-    - ``marker``: a pyarrow.fs.FileSystem and the path of a file in it that this node must see before it trains, or None
+    - ``marker``: a pyarrow.fs.FileSystem and a file in it that this node must see, or None
     - ``verdicts``: the name of the actor Verdicts, or None if no cell is pruned inside a pack
 
     The caller sets the resources with ``tune.with_resources``.
@@ -74,11 +74,12 @@ class PackTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Build the training; see the class for the config."""
         keep_freed_memory()
-        torch.backends.cudnn.deterministic = True  # the same stack on the same device gives the same bits
+        # The same stack on the same device is to give the same bits.
+        torch.backends.cudnn.deterministic = True
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another pack in the same process, so that Python, PyTorch and the data are loaded only once."""
+        """Begin another pack in the same process, so that PyTorch and data are loaded only once."""
         torch.set_num_threads(new_config["threads"])
         cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
         first = next(iter(cells))
@@ -109,7 +110,8 @@ class PackTrainable(tune.Trainable):
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
             # No epoch is left if the checkpoint of an ended training was restored.
             records = next(self._training, [])
-        cells = [self._report(cell_id, list(own)) for cell_id, own in groupby(records, lambda record: record.cell_id)]
+        by_cell = groupby(records, lambda record: record.cell_id)  # a cell's rows are next to each other
+        cells = [self._report(cell_id, list(own)) for cell_id, own in by_cell]
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
     def _report(self, cell_id: str, records: list[EpochRecord]) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _check_shared(filesystem: FileSystem, path: str) -> None:
 
 @contextmanager
 def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
-    """Raise TimeoutError in the block after some seconds; if it goes on for GRACE_S more, end the process."""
+    """Raise TimeoutError in the block after some seconds; GRACE_S later, end the process."""
 
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")

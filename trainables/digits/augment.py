@@ -1,4 +1,4 @@
-"""How training shows its pairs in an epoch and a step; evaluation shows all pairs as they were drawn.
+"""How training shows its pairs; evaluation shows all pairs as they were drawn.
 
 Everything is a function of a seed and of the epoch or step (engine/streams.py).
 """
@@ -15,7 +15,7 @@ from trainables.engine.streams import fold, permutations, random_bits, stream_ke
 
 
 class Augmentation:
-    """The order, pairing, distortions and shifts that the settings of a cell ask for, for the seeds of a stack.
+    """The order, pairing, distortions and shifts that a cell asks for, for the seeds of a stack.
 
     It is a ``trainables.engine.examples.Presentation``.
     """
@@ -31,7 +31,7 @@ class Augmentation:
         self._distort_keys = stream_keys(seeds, "distort", device)
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of ``count`` pairs, ``[K, count]``, or of their images, ``[K, count, 2]``.
+        """Return an epoch's order of pairs, ``[K, count]``, or of images, ``[K, count, 2]``.
 
         The images of pair i are 2i and 2i + 1.
         """
@@ -45,7 +45,7 @@ class Augmentation:
         return 2 * order.unsqueeze(2) + torch.cat([swapped, 1 - swapped], dim=2)
 
     def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images ``[K, B, 2, H, W]`` and digits ``[K, B, 2]`` of a step, by a part of ``order``'s order."""
+        """Return images ``[K, B, 2, H, W]`` and digits ``[K, B, 2]`` of a step."""
         if order.dim() == 3:  # of single images, which it pairs
             train = StackedExamples(train.inputs.flatten(1, 2), train.labels.flatten(1, 2))
         images, digits = train.batch(order)
@@ -60,12 +60,12 @@ class Augmentation:
         return self._moved(images, step) if self._shift else images
 
     def distortions(self, step: Tensor, count: int) -> Tensor:
-        """Draw ``[K, count, 3]`` for ``distorted``, uniformly within plus and minus the setting."""
+        """Draw ``[K, count, 3]`` for ``distorted``, uniformly between minus and plus ``distort``."""
         values = uniform(fold(self._distort_keys, step), 3 * count).view(-1, count, 3)
         return (2 * values - 1) * self._distort
 
     def _moved(self, images: Tensor, step: Tensor) -> Tensor:
-        """Move each image by its own whole number of pixels in both axes; what comes in from outside is 0."""
+        """Move each image by whole pixels in both axes; what comes in from outside is 0."""
         *each, height, width = images.shape
         values = uniform(fold(self._shift_keys, step), images[0, ..., 0, 0].numel() * 2)
         # From 0 to 2 * shift: where in the padded image the moved one begins.
@@ -79,7 +79,7 @@ class Augmentation:
 
 
 def distorted(images: Tensor, factors: Tensor) -> Tensor:
-    """Return square images ``[N, H, H]`` under an affine map about their middle, bilinear, with 0 outside.
+    """Return square images ``[N, H, H]`` under an affine map, bilinear, with 0 outside.
 
     ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. A
     pixel at (x, y) is taken from where its position is after the shear, the turn and the

@@ -24,7 +24,7 @@ DIGIT_UNITS = 64
 
 
 class Classifier(PairsNetwork):
-    """K replicates of the classifier of a cell; its outputs are raw digit logits ``[K, 2, B, 10]``."""
+    """K replicates of a cell's classifier; outputs are digit logits ``[K, 2, B, 10]``."""
 
     def __init__(self, config: CellConfig) -> None:
         self.settings = config
@@ -43,7 +43,7 @@ class Classifier(PairsNetwork):
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
 
     def losses(self, outputs: Tensor, digits: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``. No loss is auxiliary."""
+        """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
         return digit_losses(outputs, digits)
 
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:
@@ -79,7 +79,7 @@ def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
 
 
 def hidden_units(count: int, config: CellConfig) -> int:
-    """Return how many channels or units a hidden layer has if the report's layer has ``count``."""
+    """Return the channels or units of a hidden layer that has ``count`` in the report."""
     return round(count * config.width)
 
 
@@ -95,15 +95,15 @@ def with_norms(layers: Sequence[Layer], config: CellConfig) -> tuple[Layer, ...]
 
 
 def digit_mask_units(layers: Sequence[Layer]) -> int:
-    """Return the dropout units of both digits of a pair: of the second convolution and the layer behind it."""
+    """Return the dropout units of reading a pair: of conv2 and digit1, for both images."""
     outputs = {layer.name: layer.weight[0] for layer in layers}
     return 2 * (outputs["conv2"] + outputs["digit1"])
 
 
 def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor, norm: Normalisation) -> Tensor:
-    """Return leaky ReLU of a linear layer and its normalisation: ``[G, B, in]`` to ``[G, B, out]``; G is K or 2K."""
+    """Map ``[G, B, in]`` to ``[G, B, out]`` by a layer, its normalisation and leaky ReLU."""
     weight, bias = layers[name]
-    images = len(inputs) // len(weight)
+    images = len(inputs) // len(weight)  # 1 for layers of the pair, 2 for layers of an image
     outputs = linear(inputs, per_image(weight, images), per_image(bias, images))
     return F.leaky_relu(norm.units(name, outputs))
 
@@ -111,7 +111,7 @@ def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor
 def read_digits(
     layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None, norm: Normalisation
 ) -> tuple[Tensor, Tensor]:
-    """Return the features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images ``[K, B, 2, 14, 14]``.
+    """Return features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images.
 
     ``layers`` are unpacked; ``masks`` is ``[K, B * digit_mask_units]`` or None.
     """
@@ -128,28 +128,28 @@ def read_digits(
 
 
 def digit_losses(logits: Tensor, digits: Tensor) -> Tensor:
-    """Return the mean cross-entropy ``[K]`` of digit logits ``[K, 2, B, 10]`` over both digits ``[K, B, 2]``."""
+    """Return the mean cross-entropy ``[K]`` of logits ``[K, 2, B, 10]``; digits ``[K, B, 2]``."""
     return cross_entropy(logits, digits.mT).mean((1, 2))
 
 
 def right_digits(logits: Tensor, digits: Tensor) -> Tensor:
-    """Count the digits ``[K, B, 2]`` that have the largest of their logits ``[K, 2, B, 10]``: ``[K]``, 0 to 2B."""
+    """Count digits ``[K, B, 2]`` whose logit ``[K, 2, B, 10]`` is the largest: ``[K]``, up to 2B."""
     return (logits.argmax(-1) == digits.mT).sum((1, 2))
 
 
 def first_not_larger(digits: Tensor) -> Tensor:
-    """Return the target ``[K, B]`` (int64) of digits ``[K, B, 2]``: 1 if the first is not the larger."""
+    """Return the target ``[K, B]`` of digits ``[K, B, 2]``: 1 if the first is not the larger."""
     return (digits[..., 0] <= digits[..., 1]).long()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each label; logits have the classes as one more dimension, the last."""
+    """Return the cross-entropy of each label; the last axis of logits has the classes."""
     flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
     return flat.view(labels.shape)
 
 
 def _split_masks(masks: Tensor | None, batch: int, channels: int, units: int) -> tuple[Tensor | None, Tensor | float]:
-    """Cut the masks of a batch into those of channels and those of units, in the shapes of what they scale."""
+    """Cut masks into those of channels and those of units, in the shapes of what they scale."""
     if masks is None:
         return None, 1.0
     of_channels, of_units = masks.split([batch * 2 * channels, batch * 2 * units], dim=1)

@@ -101,7 +101,7 @@ class Comparator(PairsNetwork):
     def _split_masks(
         self, masks: Tensor | None, batch: int
     ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
-        """Cut the masks into those of reading the digits, and of the other three layers in their shapes."""
+        """Cut masks into those of reading digits, and of the other layers in their shapes."""
         if masks is None:
             return None, 1.0, 1.0, 1.0
         parts = masks.split([batch * units for units in self._mask_units], dim=1)

@@ -33,7 +33,7 @@ def read_features(
     scale: Tensor | None,
     norm: Normalisation = NO_NORM,
 ) -> Tensor:
-    """Return the features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``: 4 for each channel of ``block2``.
+    """Return features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``, 4 per channel.
 
     ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout),
     or is None. ``norm`` normalises the outputs of conv1 and conv2.
@@ -51,9 +51,10 @@ def read_features(
 def by_layers(
     images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
 ) -> Tensor:
-    """Compute the same with PyTorch's operators, with all towers of the stack as groups of one convolution."""
+    """Compute the same with PyTorch's operators, all towers as groups of one convolution."""
     (replicates, pairs), towers = images.shape[:2], block1[0].shape[1]
-    hidden = by_tower(images, towers).contiguous(memory_format=torch.channels_last)  # [B * 2 / towers, K * towers, ...]
+    # [B * 2 / towers, K * towers, ...]; PyTorch convolves faster if the channels are last in memory.
+    hidden = by_tower(images, towers).contiguous(memory_format=torch.channels_last)
     hidden = F.leaky_relu(F.max_pool2d(norm.channels("conv1", conv(hidden, *block1)), 2))
     hidden = F.max_pool2d(norm.channels("conv2", conv(hidden, *block2)), 2)
     if scale is not None:
@@ -129,7 +130,7 @@ class _OnCpu(torch.autograd.Function):
 
 
 def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Call the kernel on the arrays of the tensors; with more threads than one, each takes some replicates."""
+    """Call the kernel on the tensors' arrays; each thread takes some replicates."""
     arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
     threads = min(torch.get_num_threads(), len(arrays[0]))
     if threads <= 1:

@@ -91,6 +91,7 @@ def forward(
                         patch = _patch(x, 2 * row, 2 * column)
                         for c in range(16):
                             best, corner = _largest(_windows(patch, w1, c))
+                            # One addition instead of four: the bias does not change which is largest.
                             best += b1[c]
                             h[row, column, c] = best if best > 0 else best * slope
                             corner1[k, side, n, row, column, c] = corner
@@ -138,9 +139,10 @@ def backward(
             g2, d2 = weight2_gradient[k, tower], bias2_gradient[k, tower]
             for n in range(images.shape[1]):
                 x, h, corners = images[k, n, side], hidden[k, side, n].reshape(6, 6 * 16), corner1[k, side, n]
+                # The second block first: its gradients, and what it sends back to the first one.
                 back[:] = 0
                 for c in range(32):
-                    if scale[k, n, side, c] == 0:
+                    if scale[k, n, side, c] == 0:  # a dropped channel has no gradient
                         continue
                     for place in range(4):
                         g = gradient[k, side, n, c, place] * scale[k, n, side, c]
@@ -156,6 +158,7 @@ def backward(
                                 back[r, left + np.uint64(j)] += g * w2[c, i, j]
                             for j in range(48):
                                 g2[c, i, j] += g * h[r, left + np.uint64(j)]
+                # Then the first block, whose images need no gradient.
                 for row in range(6):
                     for column in range(6):
                         p = _patch(x, 2 * row, 2 * column)

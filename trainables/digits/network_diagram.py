@@ -21,8 +21,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
 
     ``output`` is for one image, or for the pair if the layer is joint; convolutions are
     followed by 2x2 pooling. A layer with batch normalisation also has ``batch_norm``; its
-    scales and shifts count as parameters. Raises ValueError if the layers do not fit
-    together.
+    scales and shifts count as parameters. Raises ValueError if the layers do not fit together.
     """
     layers = NETWORKS[config.model](config).layers
     weighted = [layer for layer in layers if len(layer.weight) > 1]

@@ -19,7 +19,7 @@ Status = Literal["running", "completed", "converged", "failed"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of one row. Losses are means over examples, accuracies are fractions, times are seconds.
+    """One epoch of one row. Losses are means over examples, accuracies are fractions.
 
     Metrics that the model does not have are NaN. The accuracies on the training examples,
     without dropout, are taken in the epoch in which the row ends, and are NaN before.
@@ -60,6 +60,7 @@ def records_of(
 
     A row without a status ended before, and gets no record.
     """
+    # One transfer per column: single values of a tensor are slow to read.
     values = {name: column.tolist() for name, column in columns.items()}
     records = []
     for place, (row, status) in enumerate(zip(rows, statuses, strict=True)):
@@ -71,7 +72,7 @@ def records_of(
 
 
 class Evaluation(NamedTuple):
-    """Mean loss and accuracies of K replicates, each ``[K]`` (float64, CPU), named as in EpochRecord."""
+    """Mean loss and accuracies, each ``[K]`` (float64, CPU), named as in EpochRecord."""
 
     loss: Tensor
     accuracy: Tensor

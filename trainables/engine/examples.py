@@ -1,4 +1,4 @@
-"""Examples of any task: how one seed's are drawn, stacked over replicates, and shown in training."""
+"""Examples of any task: how they are drawn, stacked over replicates, and shown in training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """One seed's examples. No example is in two of the three parts. Every seed has the same number of each."""
+    """One seed's examples. The three parts share none, and are of equal size for every seed."""
 
     train: Examples
     validation: Examples
@@ -28,7 +28,7 @@ class Split:
 
 
 def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: float, test_share: float) -> Split:
-    """Divide examples ``[n, ...]`` differently for each seed; the shares are of all n, rounded.
+    """Divide examples ``[n, ...]`` differently for each seed; shares are of all n, rounded.
 
     Raises ValueError if a part would be empty.
     """
@@ -55,7 +55,7 @@ class StackedExamples:
     @classmethod
     def of(cls, replicates: Sequence[Examples], device: torch.device) -> Self:
         """Stack the examples of each replicate; all have the same number."""
-        if not replicates:  # torch.stack refuses an empty list, and a training whose rows have all ended has one
+        if not replicates:  # a training whose rows have all ended has none, which torch.stack refuses
             return cls(torch.empty(0, 0), torch.empty(0, 0))
         inputs = torch.stack([examples.inputs for examples in replicates])
         labels = torch.stack([examples.labels for examples in replicates])
@@ -106,21 +106,21 @@ class StackedSplit:
 
 
 class Presentation(Protocol):
-    """How training shows its examples to a stack: in which order, in which batches, and how changed.
+    """How training shows its examples to a stack: their order, batches, and changes.
 
     All of it is a function of the seeds and of the epoch or step, so that a resumed
     training sees the same.
     """
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of ``count`` examples, ``[K, count, ...]``; ``batch`` gets a part of it."""
+        """Return an epoch's order of examples, ``[K, count, ...]``; ``batch`` gets a part of it."""
 
     def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels ``[K, B, ...]`` of one training step; ``step`` (int32) counts over all epochs."""
+        """Return inputs and labels ``[K, B, ...]``; ``step`` (int32) counts over all epochs."""
 
 
 class Shuffled:
-    """Shows every example as it is, once per epoch, in a random order that each epoch draws again."""
+    """Shows every example as it is, once per epoch, in a random order of that epoch."""
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self._keys = stream_keys(seeds, "order", device)

@@ -47,7 +47,7 @@ def parameter_count(layers: Sequence[Layer]) -> int:
 
 
 def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: torch.device) -> Tensor:
-    """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for convolutions and linear layers.
+    """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for these layers.
 
     A normalisation starts with scales of 1 and shifts of 0.
     """
@@ -84,7 +84,7 @@ def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tenso
 
 
 def conv(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, each image by its own tower.
+    """Convolve ``[B, G * in, H, W]`` with ``[K, towers, out, in, h, w]``, image by tower.
 
     G is 2K, both images of each replicate, or K * towers, as ``by_tower`` returns them.
     """
@@ -100,12 +100,12 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def per_image(parameter: Tensor, images: int = 2) -> Tensor:
-    """Give each of the G images of all replicates its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
+    """Give each of G images of all replicates its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
     return parameter.expand(-1, images, *parameter.shape[2:]).flatten(0, 1)
 
 
 def by_tower(images: Tensor, towers: int) -> Tensor:
-    """Put what one tower sees into one batch: ``[K, B, 2, ...]`` to ``[B * 2 / towers, K * towers, ...]``."""
+    """Put what a tower sees into one batch: to ``[B * 2 / towers, K * towers, ...]``."""
     replicates, pairs, _, *each = images.shape
     sides = images.reshape(replicates, pairs, -1, towers, *each)
     return sides.movedim(0, 2).flatten(2, 3).flatten(0, 1)
@@ -118,6 +118,7 @@ def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tens
     multiplying by 1 changes no bit.
     """
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
-    dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)  # of 2**32 values; all would not fit an int32
+    # How many of the 2**32 values mean dropped. Not all of them: that number would not fit an int32.
+    dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)
     kept = random_bits(keys, count) >= (dropped - 2**31).to(torch.int32)
     return kept.float().mul_((1 / (1 - probabilities)).float())

@@ -14,7 +14,8 @@ from torch import Tensor
 from trainables.config import CellSettings
 from trainables.engine.examples import Presentation, Shuffled, Split, StackedExamples
 
-LOSS_WEIGHT = "aux_weight"  # the setting that ``Model.losses`` gets for each replicate; 0 for cells without it
+# The setting that ``Model.losses`` gets for each replicate; 0 for cells without it.
+LOSS_WEIGHT = "aux_weight"
 
 
 class Data(Protocol):
@@ -24,15 +25,15 @@ class Data(Protocol):
 
     @staticmethod
     def load(settings: Any, data_dir: str | None) -> Any:
-        """Return what examples are drawn from. It is called once per cell, so cache what is slow."""
+        """Return what examples are drawn from. Called once per cell, so cache what is slow."""
 
     @staticmethod
     def draw(pool: Any, settings: Any, seed: int) -> Split:
-        """Draw a seed's examples from settings and seed only, as ``examples.split_examples`` does."""
+        """Draw a seed's examples from settings and seed only, as ``split_examples`` does."""
 
 
 class Module(Data, Protocol):
-    """An ``nn.Module``, built as ``MyModel(settings)``, whose dropout is that of ``settings.dropout``.
+    """An ``nn.Module``, built as ``MyModel(settings)``, with dropout of ``settings.dropout``.
 
     ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits
     ``[B, classes]``, and the largest logit is the answer.
@@ -44,7 +45,7 @@ class Module(Data, Protocol):
 
 
 class Right(NamedTuple):
-    """How many of B answers are right, each ``[K]``: on the target; on two digits and by probability, or None."""
+    """Right answers among B, each ``[K]``: on the target; on digits and by probability, or None."""
 
     target: Tensor
     digits: Tensor | None = None
@@ -52,7 +53,7 @@ class Right(NamedTuple):
 
 
 class Model(Data, Protocol):
-    """K replicates at once, built as ``MyModel(settings)``; parameters are ``[K, P]``, examples ``[K, B, ...]``.
+    """K replicates at once; parameters are ``[K, P]``, examples ``[K, B, ...]``.
 
     A model may also offer the two methods that ``presentation_of`` and ``evaluator_of``
     look for.
@@ -67,7 +68,7 @@ class Model(Data, Protocol):
 
 
 def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) -> Presentation:
-    """Return how training shows examples: as ``model.presentation(seeds, device)`` says, else only shuffled."""
+    """Return how training shows examples: ``model.presentation(seeds, device)``, or shuffled."""
     offered = getattr(model, "presentation", None)
     presentation: Presentation = Shuffled(seeds, device) if offered is None else offered(seeds, device)
     return presentation
@@ -75,7 +76,7 @@ def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) ->
 
 @torch.no_grad()
 def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
-    """Return the model as it is evaluated with parameters ``[K, P]``: a function of inputs ``[K, B, ...]``.
+    """Return the model as it is evaluated: a function of inputs ``[K, B, ...]``.
 
     It is what ``model.evaluator(parameters, train)`` returns, if the model offers that:
     some need their training examples for it, such as those with batch normalisation. Else

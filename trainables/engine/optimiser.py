@@ -1,4 +1,4 @@
-"""The state of a stack in training: its rows, parameters, Adam, learning-rate plateaus and early stopping.
+"""The state of a stack in training: rows, parameters, Adam, plateaus and early stopping.
 
 Everything has one value or one row per replicate, so dropping a finished replicate is
 dropping a row.
@@ -16,7 +16,7 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
 class StackedAdam:
-    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, with one learning rate per replicate.
+    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, one rate per replicate.
 
     The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel
     computes the step at rate 1 into ``unit_step``, which then is scaled by row.
@@ -28,7 +28,7 @@ class StackedAdam:
         self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True, capturable=captured)
 
     def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
-        """Move ``parameters`` in place along ``parameters.grad``, and clear the gradient; rates are ``[K]``."""
+        """Move ``parameters`` in place along their gradient, and clear it; rates are ``[K]``."""
         self.unit_step.zero_()
         self.unit_step.grad = parameters.grad
         parameters.grad = None
@@ -37,7 +37,7 @@ class StackedAdam:
             parameters.addcmul_(self.unit_step, learning_rates[:, None])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the step count and both moments ``[K, P]``, or nothing before the first step."""
+        """Return a copy of the step count and both moments ``[K, P]``; empty before the first step."""
         return {name: value.clone() for name, value in self._adam.state[self.unit_step].items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -55,7 +55,7 @@ class StackedAdam:
 
 @dataclass
 class Plateau:
-    """Learning rates ``[K]`` that fall on a plateau, as in ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
+    """Learning rates ``[K]`` that fall on a plateau, as PyTorch's ``ReduceLROnPlateau`` has them.
 
     An epoch is bad unless the loss is below ``best * (1 - 1e-4)``. After more than
     ``patience`` bad ones in a row the rate is multiplied by ``factor`` (unless that would
@@ -68,7 +68,7 @@ class Plateau:
 
     @classmethod
     def start(cls, learning_rates: Sequence[float]) -> Self:
-        """Begin with these rates; the state is float64 on the CPU, like that of PyTorch's scheduler."""
+        """Begin with these rates; the state is float64 on the CPU, like PyTorch's."""
         rates = torch.tensor(learning_rates, dtype=torch.float64)
         return cls(rates, torch.full_like(rates, math.inf), torch.zeros(len(rates), dtype=torch.int64))
 
@@ -86,7 +86,7 @@ class Plateau:
 
 @dataclass
 class Patience:
-    """Early stopping ``[K]``: stop when the loss has not fallen below its minimum for ``patience`` epochs."""
+    """Early stopping ``[K]``, when the loss has had no new minimum for ``patience`` epochs."""
 
     best: Tensor
     waited: Tensor
@@ -98,7 +98,7 @@ class Patience:
         return cls(best, torch.zeros(replicates, dtype=torch.int64))
 
     def update(self, losses: Tensor, patience: int) -> Tensor:
-        """Take in the validation losses ``[K]`` of an epoch; return which replicates stop, ``[K]`` bool."""
+        """Take in the validation losses ``[K]`` of an epoch; return which stop, ``[K]`` bool."""
         better = losses < self.best
         self.best = torch.where(better, losses, self.best)
         self.waited = torch.where(better, 0, self.waited + 1)

@@ -1,4 +1,4 @@
-"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``: for models whose speed does not matter much.
+"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``.
 
 Dropout takes its masks from the engine, so a seed's numbers do not depend on what else is
 in its stack.
@@ -89,7 +89,7 @@ class StackedModule:
                 )
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Return ``[K, P]``: what the module's own layers draw, with a generator for each seed."""
+        """Return ``[K, P]``: what the module's own layers draw for each seed."""
         self._module.to(device)
         rows = []
         for seed in seeds:
@@ -98,7 +98,7 @@ class StackedModule:
         return torch.stack(rows).to(device)
 
     def forward(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None) -> Any:
-        """Map ``[K, P]``, inputs ``[K, B, ...]`` and masks ``[K, B * mask_units]`` to the module's outputs."""
+        """Return the outputs for inputs ``[K, B, ...]`` and masks ``[K, B * mask_units]``."""
         pieces = parameters.split(self._sizes, dim=1)
         named = {}
         for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True):
@@ -115,7 +115,7 @@ class StackedModule:
             self._masks = None
 
     def _drop(self, input: Tensor) -> Tensor:
-        """Replace the forward pass of a dropout layer: multiply by the next part of the masks."""
+        """Multiply by the next part of the masks, in the place of a dropout layer."""
         if self._masks is None:
             return input
         count = input.numel()

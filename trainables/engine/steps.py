@@ -1,4 +1,4 @@
-"""The training steps of a stack, taken on a GPU as a CUDA graph: one launch for the many small kernels of a step."""
+"""The training steps of a stack. On a GPU, a step is a CUDA graph: one launch for many small kernels."""
 
 from collections.abc import Callable
 
@@ -48,10 +48,7 @@ class Steps:
         self._take_step = GraphedStep(self._train_step) if device.type == "cuda" else self._train_step
 
     def take_epoch(self, epoch: int, batch_size: int) -> Tensor:
-        """Take one pass over the training examples; return the mean loss ``[K]`` (float64, CPU).
-
-        ``epoch`` counts from 0.
-        """
+        """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
         order = self._presentation.order(epoch, len(self._train))
         batches = order.split(batch_size, dim=1)
         self._rates.copy_(self._stack.plateau.learning_rate)
@@ -62,7 +59,7 @@ class Steps:
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, order: Tensor) -> None:
-        """Take a step on the examples at ``order`` ``[K, B, ...]``, a part of what the presentation gave.
+        """Take a step on the examples at ``order`` ``[K, B, ...]``, a part of the presentation's.
 
         It must not wait for the GPU, and all state stays in place.
         """
@@ -86,7 +83,7 @@ class Steps:
 
 
 class GraphedStep:
-    """Takes steps on batches ``[K, B]``: the first ones as they are, then by replaying a captured one.
+    """Takes the first steps on batches ``[K, B]`` as they are, then replays a captured one.
 
     The step may read and change only tensors that stay where they are, and must not wait
     for the GPU. A batch of another size than the first one's is taken as it is.
@@ -97,7 +94,7 @@ class GraphedStep:
         self._taken = 0
         self._stream = torch.cuda.Stream()
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._batch: Tensor | None = None  # a replay reads its batch from the place where the captured one did
+        self._batch: Tensor | None = None  # where the captured step, and so each replay, reads its batch
 
     def __call__(self, batch: Tensor) -> None:
         """Take a step."""
@@ -118,7 +115,7 @@ class GraphedStep:
         self._graph.replay()
 
     def _take_aside(self, batch: Tensor) -> None:
-        """Take a step on a separate CUDA stream, which a capture needs of the steps before it."""
+        """Take a step on another CUDA stream, as a capture needs it of the steps before."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):

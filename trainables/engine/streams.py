@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str = "cpu") -> Tensor:
-    """Return the keys ``[K, 2]`` (int32) of one stream for each of K seeds; ``purpose`` names the stream."""
+    """Return the keys ``[K, 2]`` (int32) of the stream ``purpose`` for each of K seeds."""
     # A cryptographic hash, so that neighbouring seeds and purposes have unrelated keys.
     digests = [hashlib.blake2b(f"{purpose}/{seed}".encode(), digest_size=8).digest() for seed in seeds]
     words = [struct.unpack("<2i", digest) for digest in digests]
@@ -25,7 +25,7 @@ def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str =
 
 
 def fold(keys: Tensor, counter: int | Tensor) -> Tensor:
-    """Derive the keys ``[K, 2]`` of sub-stream number ``counter`` (an epoch, a step) of each key.
+    """Derive the keys ``[K, 2]`` of sub-stream ``counter`` (an epoch, a step) of each key.
 
     A counter that is a tensor (a single int32 on the keys' device) can change between
     replays of a CUDA graph.
@@ -54,7 +54,8 @@ def permutations(keys: Tensor, count: int) -> Tensor:
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = x ^ ((x >> 16) & 0xFFFF)  # int32 >> copies the sign bit; the mask makes the shift a logical one
+    # int32 >> copies the sign bit; the masks make the shifts logical ones.
+    x = x ^ ((x >> 16) & 0xFFFF)
     x *= 0x7FEB352D
     x ^= (x >> 15) & 0x1FFFF
     x *= 0x846CA68B - 2**32

@@ -1,4 +1,4 @@
-"""The loop: a model, cells and their seeds in, epoch records out. No Ray, no files, no printing.
+"""The loop: a model, cells and seeds in, epoch records out. No Ray, no files, no printing.
 
 ``Training.__next__`` is one epoch; read it first.
 """
@@ -21,7 +21,7 @@ from trainables.engine.steps import Steps
 
 
 class Training(Iterator[list[EpochRecord]]):
-    """The training of all seeds of some cells as one stack. Each step of the iterator is an epoch.
+    """The training of all seeds of some cells as one stack; each item is an epoch.
 
     An item holds one record for every row that trained in that epoch, in the order given. A
     row ends when its status is no longer ``running``; the iterator ends with the last row.
@@ -97,7 +97,7 @@ class Training(Iterator[list[EpochRecord]]):
         return records
 
     def train_epoch(self) -> Tensor:
-        """Take one pass over the training examples; return the mean loss ``[K]`` (float64, CPU)."""
+        """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
         return self._steps.take_epoch(self.epoch, self.settings.batch_size)
 
     def drop(self, cell_id: str) -> None:
@@ -106,7 +106,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._go_on_with([running and row.cell_id != cell_id for row, running in rows])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of all that it takes to continue with the same bits: tensors, numbers and lists only."""
+        """Return a copy of the state, to continue with the same bits: tensors, numbers and lists."""
         return {"epoch": self.epoch, **self.stack.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -118,6 +118,7 @@ class Training(Iterator[list[EpochRecord]]):
 
     def _load_examples(self) -> None:
         """Draw the examples of the seeds in the stack: each seed's once, for all cells."""
+        # The cells of a stack have the same settings of data, so a seed's examples serve all of them.
         seeds = [row.seed for row in self.stack.rows]
         drawn = {seed: self.model.draw(self._pool, self.settings, seed) for seed in set(seeds)}
         self._examples = StackedSplit.of([drawn[seed] for seed in seeds], self._device)
@@ -129,12 +130,12 @@ class Training(Iterator[list[EpochRecord]]):
         self._steps = Steps(self.model, self.stack, self._examples.train, dropout, self._aux_weights)
 
     def _setting_of_rows(self, name: str) -> Tensor:
-        """Return a setting of each row's cell, ``[K]`` (float64); 0 for cells that do not have it."""
+        """Return a setting of each row's cell, ``[K]`` (float64); 0 if its model has none."""
         values = [getattr(self._cells[row.cell_id], name, 0.0) for row in self.stack.rows]
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
     def _judge(self, val_loss: Tensor) -> list[Status | None]:
-        """Update schedule and patience with the validation losses ``[K]``; return how each row goes on.
+        """Take in the validation losses ``[K]``; return how each row goes on.
 
         None stands for a row that had ended before.
         """
@@ -145,7 +146,7 @@ class Training(Iterator[list[EpochRecord]]):
         return [_status(finite, last, stop) if running else None for running, finite, stop in judged]
 
     def _evaluate_ends(self, statuses: Sequence[Status | None]) -> Tensor:
-        """Return the accuracies on target and digits in training, ``[2, K]``: NaN except for rows that end."""
+        """Return accuracies on the training examples, ``[2, K]``: NaN except for rows that end."""
         accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
         ending = [place for place, status in enumerate(statuses) if status not in ("running", None)]
         if ending:
@@ -158,7 +159,7 @@ class Training(Iterator[list[EpochRecord]]):
         return accuracies
 
     def _go_on_with(self, running: list[bool]) -> None:
-        """Set which rows of the stack are running, and drop the others from it once they are too many."""
+        """Set which rows are running, and drop the others from the stack once they are too many."""
         self.stack.running = running
         places = list(compress(range(len(running)), running))
         idle = len(running) - len(places)
@@ -180,7 +181,7 @@ def _status(finite: bool, last: bool, stopped: bool) -> Status:
 
 
 def check_stack(cells: Mapping[CellSettings, Sequence[int]]) -> CellSettings:
-    """Return the first cell, which stands for what all have in common; raise ValueError if they make no stack."""
+    """Return the first cell, which stands for all; raise ValueError if they make no stack."""
     if not cells:
         raise ValueError("no cell to train: expected at least one")
     for seeds in cells.values():
