@@ -1,4 +1,4 @@
-"""The cells of a grid: every combination of its factors, with the rules applied. Everything here raises PlacedError."""
+"""The cells of a grid: combinations of its factors, with the rules applied. All raise PlacedError."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ Factors = dict[str, Value]
 
 
 def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]:
-    """Return the cells in the order of the file, with ``chosen`` instead of the protocol's settings."""
+    """Return the cells in the order of the file; ``chosen`` overrides settings of the protocol."""
     cells: dict[CellSettings, None] = {}
     for factors, at in _combinations(grid):
         cell = _build_cell(grid, {**grid.protocol, **chosen, **factors}, at)
@@ -32,7 +32,7 @@ def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]
 
 
 def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
-    """Return the cell of a search at a point of its ranges, with ``chosen`` as for ``build_cells``."""
+    """Return the cell at a point of a search's ranges, with ``chosen`` as for ``build_cells``."""
     settings = {**grid.protocol, **chosen, **_not_searched(grid), **point}
     return _build_cell(grid, settings, ("search", "ranges"))
 
@@ -75,8 +75,8 @@ def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
     try:
         return grid.settings_class.model_validate(settings)
     except ValidationError as error:
-        # Each value is possible, so it is two of them that do not go together. The reason begins with
-        # the name of one.
+        # Each value is possible, so it is two of them that do not go together. The reason begins
+        # with the name of one.
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         where = _origin(grid, reason.split()[0], at)
         raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None

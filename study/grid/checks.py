@@ -1,4 +1,4 @@
-"""What must fit together in a grid file, beyond the type of each value. Every check raises PlacedError."""
+"""What must fit together in a grid file, beyond the type of each value. All raise PlacedError."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_grid(grid: "Grid") -> None:
-    """Check a grid whose values have been checked, each on its own; raise PlacedError for the first problem."""
+    """Check a grid whose single values are valid; raise PlacedError for the first problem."""
     if grid.search is not None:
         _check_search(grid, grid.search)
     for name, factor in grid.factors.items():
@@ -31,14 +31,15 @@ def check_grid(grid: "Grid") -> None:
         _check_condition(grid, condition, "skip", index)
     for index, condition in enumerate(grid.stopping.protect):
         _check_condition(grid, condition, "stopping", "protect", index)
-    # Building the cells checks that the values of each go together, also where there is no contrast.
+    # Building the cells checks that the values of each go together, with or without contrasts.
     _check_contrasts(grid, [cell.model_dump() for cell in build_cells(grid, {})])
 
 
 def _check_search(grid: "Grid", search: Search) -> None:
     """Refuse what has no meaning beside a search, and ranges whose ends do not go together."""
     if "data" in search.ranges:
-        raise PlacedError("a search uses one data source; give it by --data or in protocol", "search", "ranges", "data")
+        fix = "give it by --data or in protocol"
+        raise PlacedError(f"a search uses one data source; {fix}", "search", "ranges", "data")
     if grid.skip:
         raise PlacedError("a search has no product to skip cells of; remove it, or narrow a range", "skip")
     for name, factor in grid.factors.items():

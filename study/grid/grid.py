@@ -1,17 +1,10 @@
-"""Grid files: which cells a study has, what role each factor plays, and when a bad cell may be stopped early."""
+"""A grid file: which cells a study has, the role of each factor, and when a bad cell may be stopped."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, model_validator
 
 from study.errors import StudyError
 from study.grid import MAX_SEEDS
@@ -19,57 +12,42 @@ from study.grid.cells import build_cells, build_suggested
 from study.grid.checks import check_grid
 from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search, add_searched_factors
-from study.grid.values import (
-    Condition,
-    Count,
-    Settings,
-    Strict,
-    context_class,
-    find_settings_class,
-    matches_any,
-    typed,
-)
+from study.grid.values import Condition, Count, Settings, Strict, context_class, find_settings_class, matches_any, typed
 from study.grid.yaml_text import PlacedError
 from study.words import Value, describe_settings
 from trainables.config import CellSettings
 
 
 class GridError(StudyError):
-    """A grid that cannot be used: the message names the value, what was expected and the fix."""
+    """A grid that cannot be used: the message names the value, what is expected and the fix."""
 
 
 class Grid(Strict):
     """A grid file, validated by ``Grid.model_validate(content)``.
 
-    The cells are the product of all factors' values without those that match a condition of ``skip``,
-    and after them those of ``cells``, each given by its factors. A factor without a value has its default.
+    The cells are the product of all factors' values without those that match a condition of
+    ``skip``, and after them those of ``cells``. A factor without a value has its default.
     """
 
-    name: str = Field(
-        description="The name of the study, unless --name gives another: letters, digits, '.', '_' and '-'."
-    )
+    name: str = Field(description="The study's name without --name: letters, digits, '.', '_' and '-'.")
     description: str = Field(description="The question of the study, in a sentence or two.")
-    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="How many seeds each cell has; --seeds overrides it.")
+    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="Seeds of each cell; --seeds overrides it.")
     factors: Annotated[dict[str, Factor], AfterValidator(typed_factors), Field(min_length=1)] = Field(
         description="The settings that vary from cell to cell, each with its role and its values."
     )
-    rules: list[Rule] = Field(
-        [], description="Settings that follow from factors. If two rules set the same one, the later rule counts."
-    )
+    rules: list[Rule] = Field([], description="Settings that follow from factors. Later rules override earlier ones.")
     skip: list[Condition] = Field([], description="Cells of the product that match one of these are left out.")
     explicit_cells: list[Condition] = Field(
-        [], alias="cells", description="Further cells, each given by its factors. A factor not named has its default."
+        [], alias="cells", description="Further cells, by their factors. A factor not named has its default."
     )
-    protocol: Settings = Field({}, description="Settings that are the same for all cells and differ from the defaults.")
+    protocol: Settings = Field({}, description="Settings that are the same for all cells, if not the defaults.")
     stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
-    contrasts: list[Contrast] = Field(
-        [], description="Comparisons named before the run. Their p values are Holm-corrected."
-    )
+    contrasts: list[Contrast] = Field([], description="Comparisons named before the run; p is Holm-corrected.")
     search: Search | None = Field(
         None,
-        description="Let Optuna suggest cells, one after another, for the highest mean validation accuracy. It begins "
-        "with the cells under cells, or, without those, with the middle of all ranges. What is searched is a tuned "
-        "factor.",
+        description="Let Optuna suggest cells, one after another, for the highest mean validation "
+        "accuracy. It begins with the cells under cells, or without those with the middle of all "
+        "ranges. What is searched is a tuned factor.",
     )
     _settings_class: type[CellSettings] = PrivateAttr()
 
@@ -89,8 +67,8 @@ class Grid(Strict):
     def _with_its_settings(
         cls, content: Any, handler: ModelWrapValidatorHandler["Grid"], info: ValidationInfo
     ) -> "Grid":
-        # The content itself says which model's settings it has, and the context of a validation
-        # cannot be set from within: so it begins again, with the context.
+        # The content says which model's settings it has, but the context of a validation cannot
+        # be set from within. So it begins again, with the context.
         if info.context is None:
             return cls.model_validate(content, context=find_settings_class(content))
         return handler(content)
@@ -105,12 +83,12 @@ class Grid(Strict):
         return self.search.ranges.get(name) if self.search else None
 
     def cells(self, data: str | None = None) -> list[CellSettings]:
-        """Return the cells in the order of the file, with ``data`` as their source if given; raise GridError."""
+        """Return the cells in the order of the file, of the source ``data`` if given; raise GridError."""
         with self._as_grid_error():
             return build_cells(self, self._chosen(data))
 
     def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
-        """Return the cell of a search with these values of what is searched; raise GridError if it is impossible."""
+        """Return the cell at a point of the search; raise GridError if it is impossible."""
         with self._as_grid_error():
             return build_suggested(self, point, self._chosen(data))
 
@@ -130,7 +108,7 @@ class Grid(Strict):
 
     @property
     def most_cells(self) -> int | None:
-        """How many cells a run leaves in the store; None for a search that only a time limit ends."""
+        """How many cells a run leaves in the store; None if only a time limit ends its search."""
         most = len(self.cells())
         if self.search is None:
             return most
@@ -146,9 +124,8 @@ class Grid(Strict):
         return matches_any(cell.model_dump(), self.stopping.protect)
 
     def stratum(self, cell: CellSettings) -> tuple[Value, ...]:
-        """Return the values of the scientific factors; cells with the same values compete with each other."""
-        scientific = [name for name, factor in self.factors.items() if factor.role == "scientific"]
-        return tuple(getattr(cell, name) for name in scientific)
+        """Return the values of the scientific factors; cells with the same values compete."""
+        return tuple(getattr(cell, name) for name, of in self.factors.items() if of.role == "scientific")
 
     @property
     def roles(self) -> dict[str, Role]:

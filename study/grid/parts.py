@@ -4,10 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from study.grid.values import Condition, Count, Scalar, Strict, check_setting, context_class, typed_at
+from study.grid.values import Condition, Count, Scalar, Strict, check_setting, context_class, typed_values
 from study.grid.yaml_text import PlacedError
-from study.words import Value, format_value
-from trainables.config import CellSettings
 
 Role = Literal["scientific", "tuned", "fixed"]
 
@@ -15,18 +13,18 @@ Role = Literal["scientific", "tuned", "fixed"]
 class Factor(Strict):
     """A setting that the grid varies.
 
-    A study compares the values of a scientific factor, and picks the best value of a tuned one. A factor
-    without ``values`` is not part of the product of all factors: its values are those of ``cells``.
+    A study compares the values of a scientific factor, and picks the best value of a tuned one. A
+    factor without ``values`` is not part of the product: its values are those of ``cells``.
     """
 
     role: Role = Field(
-        description="scientific: the study compares its values. tuned: the value with the best validation "
-        "accuracy is picked. fixed: neither."
+        description="scientific: the study compares its values. tuned: the value with the best "
+        "validation accuracy is picked. fixed: neither."
     )
     values: list[Scalar] = Field(
         [],
-        description="Each value is combined with all values of the other factors. Without values, the factor "
-        "has the values that cells give it.",
+        description="Each is combined with all values of the other factors. Without values, the "
+        "factor has those that cells give it.",
     )
 
 
@@ -36,18 +34,9 @@ def typed_factors(factors: dict[str, Factor], info: ValidationInfo) -> dict[str,
     found = {}
     for name, factor in factors.items():
         check_setting(cls, name)
-        found[name] = factor.model_copy(update={"values": _typed_values(cls, name, factor)})
+        values = typed_values(cls, name, factor.values, "values")
+        found[name] = factor.model_copy(update={"values": values})
     return found
-
-
-def _typed_values(cls: type[CellSettings], name: str, factor: Factor) -> list[Value]:
-    values: dict[Value, None] = {}  # in their order
-    for index, given in enumerate(factor.values):
-        value = typed_at(cls, name, given, "values", index)
-        if value in values:
-            raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "values", index)
-        values[value] = None
-    return list(values)
 
 
 class Rule(Strict):
@@ -58,9 +47,10 @@ class Rule(Strict):
 
 
 class Contrast(Strict):
-    """A comparison named before the run: the sum of the plus cells minus that of the minus cells, by seed.
+    """A comparison named before the run: the sum of the plus cells minus that of the minus cells.
 
-    If several cells match a condition, the one with the highest mean validation accuracy is taken.
+    It is made seed by seed. If several cells match a condition, the one with the highest mean
+    validation accuracy is taken.
     """
 
     name: str = Field(description="The name of the comparison in the report.")
@@ -73,14 +63,13 @@ class Contrast(Strict):
     def _balanced(self) -> "Contrast":
         plus, minus = len(self.plus), len(self.minus)
         if plus != minus:
-            raise PlacedError(
-                f"contrast {self.name!r} has {plus} plus and {minus} minus cells: expected the same number"
-            )
+            has = f"contrast {self.name!r} has {plus} plus and {minus} minus cells"
+            raise PlacedError(f"{has}: expected the same number")
         return self
 
 
 class Stopping(Strict):
-    """When ASHA stops a cell (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020)."""
+    """When ASHA stops a cell: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020)."""
 
     scheduler: Literal["asha", "none"] = Field(
         "asha",
@@ -92,5 +81,5 @@ class Stopping(Strict):
     )
     protect: list[Condition] = Field(
         [],
-        description="Cells that match one of these are never stopped, and other cells are not compared with them.",
+        description="Cells that match one of these are never stopped, and no cell is compared with them.",
     )

@@ -1,4 +1,4 @@
-"""``search:`` of a grid file: the ranges of the settings that are searched, and when the search ends."""
+"""``search:`` of a grid file: the ranges of what is searched, and when the search ends."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from study.grid.values import Count, Scalar, Strict, check_setting, context_class, typed_at
+from study.grid.values import Count, Scalar, Strict, check_setting, context_class, typed, typed_values
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
 from trainables.config import CellSettings
 
-DIGITS = 3  # of a suggested number: more would be hard to read and make no difference that can be measured
+DIGITS = 3  # of a suggested number: more are hard to read and make no measurable difference
 MOST_ENDS = 4096  # how many combinations of the ranges' ends are checked
 
 
@@ -21,23 +21,15 @@ class Range(Strict):
 
     low: Scalar | None = Field(None, description="The smallest value.")
     high: Scalar | None = Field(None, description="The largest value; the search may give it too.")
-    log: bool = Field(
-        False, description="Whether the search is on a logarithmic scale: 1 to 10 is as wide as 10 to 100."
-    )
-    step: Scalar | None = Field(
-        None, description="Only the values low, low + step, low + 2 step and so on; high must be one of them."
-    )
-    choices: list[Scalar] | None = Field(
-        None, description="The search gives one of these values. Use it instead of low and high.", min_length=2
-    )
+    log: bool = Field(False, description="Whether 1 to 10 is as wide as 10 to 100: a logarithmic scale.")
+    step: Scalar | None = Field(None, description="Only low, low + step, low + 2 step and so on, up to high.")
+    choices: list[Scalar] | None = Field(None, description="Values, instead of low and high.", min_length=2)
 
     @model_validator(mode="after")
     def _numbers_or_choices(self) -> "Range":
-        ends = (self.low, self.high)
-        has_ends = None not in ends
-        has_an_end = ends != (None, None)
+        missing = (self.low, self.high).count(None)
         has_choices = self.choices is not None
-        if has_choices == has_an_end or has_an_end != has_ends:
+        if missing != (2 if has_choices else 0):
             raise PlacedError("expected low and high, or choices")
         if has_choices and (self.log or self.step is not None):
             raise PlacedError("choices have neither log nor step; remove it", "log" if self.log else "step")
@@ -60,15 +52,16 @@ class Range(Strict):
         return self.rounded(sqrt(low) * sqrt(high) if self.log else low / 2 + high / 2)
 
     def rounded(self, value: Any) -> Any:
-        """Return the nearest value that the search gives: without a step, one with DIGITS digits."""
+        """Return the nearest value that the search gives; without a step it has DIGITS digits."""
         if self.choices is not None:
             return value
         low, high = self.ends
         if isinstance(low, int) or self.step is not None:
             step: Any = self.step or 1
             value = low + round((value - low) / step) * step
-            return value if isinstance(low, int) else round(value, 12)  # 0.1 + 2 * 0.1 is 0.30000000000000004
-        # On a logarithmic scale digits count from the value's first one, otherwise from the width's first one.
+            # 0.1 + 2 * 0.1 is 0.30000000000000004.
+            return value if isinstance(low, int) else round(value, 12)
+        # Digits count from the first one of the value, or, on a linear scale, of the range's width.
         digits = DIGITS - 1 - floor(log10(value if self.log else high - low))
         return min(max(round(value, digits), low), high)
 
@@ -99,27 +92,18 @@ def _typed_range(cls: type[CellSettings], name: str, given: Range) -> Range:
     """Return the range with its values as the setting has them; raise PlacedError."""
     check_setting(cls, name)
     if given.choices is not None:
-        return given.model_copy(update={"choices": _typed_choices(cls, name, given.choices)})
-    low: Any = typed_at(cls, name, given.low, "low")  # type: ignore[arg-type]  # a range without choices has ends
-    high: Any = typed_at(cls, name, given.high, "high")  # type: ignore[arg-type]
+        return given.model_copy(update={"choices": typed_values(cls, name, given.choices, "choices")})
+    low: Any = typed(cls, name, given.ends[0], "low")
+    high: Any = typed(cls, name, given.ends[1], "high")
     if isinstance(low, bool | str):
         raise PlacedError("a range is of numbers; give this setting choices", name, "low")
     if not (low < high and isfinite(high - low)):
-        raise PlacedError(f"expected more than low, {format_value(low)}, not {format_value(high)}", name, "high")
+        ends = f"{format_value(low)}, not {format_value(high)}"
+        raise PlacedError(f"expected more than low, {ends}", name, "high")
     if given.log and low <= 0:
         raise PlacedError(f"a range with log begins above 0, not at {format_value(low)}", name, "low")
     step = None if given.step is None else _typed_step(given.step, low, high, name)
     return given.model_copy(update={"low": low, "high": high, "step": step})
-
-
-def _typed_choices(cls: type[CellSettings], name: str, given: list[Value]) -> list[Value]:
-    choices: list[Value] = []
-    for index, choice in enumerate(given):
-        value = typed_at(cls, name, choice, "choices", index)
-        if value in choices:
-            raise PlacedError(f"{format_value(value)} is there twice; remove one", name, "choices", index)
-        choices.append(value)
-    return choices
 
 
 def _typed_step(step: Any, low: Any, high: Any, name: str) -> Any:
@@ -138,12 +122,9 @@ def _typed_step(step: Any, low: Any, high: Any, name: str) -> Any:
 class Budget(Strict):
     """When the search begins no further cell."""
 
-    trainings: Count | None = Field(None, ge=1, description="How many trainings; each seed of a cell counts as one.")
+    trainings: Count | None = Field(None, ge=1, description="How many trainings: one per cell and seed.")
     minutes: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="How many minutes cells may train in total, over all runs of the study.",
+        None, gt=0, allow_inf_nan=False, description="How many minutes cells train, over all runs."
     )
 
     @model_validator(mode="after")
@@ -153,30 +134,25 @@ class Budget(Strict):
         return self
 
     def cells(self, seeds: int) -> int | None:
-        """Return how many cells of so many seeds may begin, or None if only the time limits them."""
+        """Return how many cells of so many seeds may begin; None if only time limits them."""
         return None if self.trainings is None else self.trainings // seeds
 
     def describe(self) -> str:
         """Write the budget in words."""
-        limits = []
-        if self.trainings:
-            limits.append(f"{self.trainings} trainings")
-        if self.minutes:
-            limits.append(f"{self.minutes:g} minutes")
-        return " or ".join(limits)
+        trainings = f"{self.trainings} trainings" if self.trainings else ""
+        minutes = f"{self.minutes:g} minutes" if self.minutes else ""
+        return " or ".join(filter(None, (trainings, minutes)))
 
 
 class Search(Strict):
-    """Cells that Optuna suggests one after another, for the highest mean validation accuracy over seeds."""
+    """Cells that Optuna suggests one after another, for the highest mean validation accuracy."""
 
     ranges: Annotated[dict[str, Range], AfterValidator(_typed_ranges), Field(min_length=1)] = Field(
         description="The settings that are searched, each with low and high, or with choices."
     )
     budget: Budget = Field(description="When the search ends.")
     seed: Count = Field(0, ge=0, description="The seed of the sampler's random numbers.")
-    startup: Count = Field(
-        10, ge=1, description="How many cells are drawn at random before Optuna learns from the results."
-    )
+    startup: Count = Field(10, ge=1, description="How many cells are drawn at random before Optuna learns.")
 
     def ends(self) -> Iterator[dict[str, Value]]:
         """Yield the combinations of the ranges' ends, the first MOST_ENDS of them."""
@@ -186,17 +162,14 @@ class Search(Strict):
 
 
 def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
-    """Return the content of a grid file with the searched settings among its factors: tuned, without values.
+    """Return a grid file's content with what it searches among its factors: tuned, without values.
 
-    What is malformed is left for the validation of its part to report. Raises PlacedError for a
-    setting that is both searched and a factor.
+    Raises PlacedError for a setting that is already a factor. What is malformed is reported later.
     """
     search = content.get("search") if isinstance(content, dict) else None
     ranges = search.get("ranges") if isinstance(search, dict) else None
-    if not isinstance(ranges, dict):
-        return content
-    factors = content.get("factors", {})
-    if not isinstance(factors, dict):
+    factors = content.get("factors", {}) if isinstance(ranges, dict) else None
+    if not isinstance(ranges, dict) or not isinstance(factors, dict):
         return content
     for name in ranges:
         if name in factors:

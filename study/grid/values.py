@@ -6,7 +6,7 @@ the types of its parts know nothing of the grid that they are in.
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import (
     AfterValidator,
@@ -29,9 +29,9 @@ from trainables.registry import BUILT_IN, ModelError, default_settings, settings
 def find_settings_class(content: Any) -> type[CellSettings]:
     """Return the class of the settings of a grid file, from its content as it was read.
 
-    Nothing in the content has been checked yet. Raises PlacedError for a model that cannot be used.
+    Nothing in it has been checked yet. Raises PlacedError for a model that cannot be used.
     """
-    found: type[CellSettings] | None = None
+    found = None
     for model, at in _models(content):
         if not isinstance(model, str):
             continue  # the validation of settings reports it
@@ -43,37 +43,40 @@ def find_settings_class(content: Any) -> type[CellSettings]:
         except ModelError as error:
             raise PlacedError(str(error).removeprefix(f"model {model}: "), *at) from None
         if found not in (None, settings):
-            raise PlacedError(f"{model} has other settings than the models before it; write another grid for it", *at)
+            fix = "write another grid for it"
+            raise PlacedError(f"{model} has other settings than the models before it; {fix}", *at)
         found = settings
     return found or default_settings()
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:
     """Yield the models that a grid file names, and where; what is malformed is reported later."""
-    protocol, factors, cells = (_entry(content, key) for key in ("protocol", "factors", "cells"))
-    if isinstance(protocol, Mapping):
-        yield protocol.get("model"), ("protocol", "model")
-    values = _entry(_entry(factors, "model"), "values")
+    yield _entry(content, "protocol", "model"), ("protocol", "model")
+    values = _entry(content, "factors", "model", "values")
     for index, value in enumerate(values if isinstance(values, list) else ()):
         yield value, ("factors", "model", "values", index)
+    cells = _entry(content, "cells")
     for index, cell in enumerate(cells if isinstance(cells, list) else ()):
-        if isinstance(cell, Mapping):
-            yield cell.get("model"), ("cells", index, "model")
+        yield _entry(cell, "model"), ("cells", index, "model")
 
 
-def _entry(content: Any, key: str) -> Any:
-    return content.get(key) if isinstance(content, Mapping) else None
+def _entry(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
 
 
 def context_class(info: ValidationInfo) -> type[CellSettings]:
     """Return the class of the settings, which validation carries as its context."""
     assert info.context is not None, "a part of a grid file is validated with the whole grid"
-    found: type[CellSettings] = info.context
-    return found
+    return cast("type[CellSettings]", info.context)
 
 
-def typed(cls: type[CellSettings], name: str, value: Value) -> Value:
-    """Return a value as the setting has it, so that 1, 1.0 and 1e0 are the same; raise PlacedError."""
+def typed(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> Value:
+    """Return a value as the setting has it, so that 1, 1.0 and 1e0 are the same.
+
+    Raises PlacedError, with the place ``at`` below the setting.
+    """
     check_setting(cls, name)
     switch = cls.model_fields[name].annotation is bool
     # Numbers may be converted (1 to 1.0, 1e1 to 10). Text and switches must be what they are.
@@ -83,15 +86,18 @@ def typed(cls: type[CellSettings], name: str, value: Value) -> Value:
     except ValidationError as error:
         expected = error.errors()[0]["msg"].replace("Input should be", "expected")
         given = repr(value) if isinstance(value, str) else format_value(value)
-        raise PlacedError(f"{'expected on or off' if switch else expected}, not {given}", name) from None
+        raise PlacedError(f"{'expected on or off' if switch else expected}, not {given}", name, *at) from None
 
 
-def typed_at(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> Value:
-    """Return a value as ``typed`` does; a PlacedError names the place below the setting."""
-    try:
-        return typed(cls, name, value)
-    except PlacedError as error:
-        raise PlacedError(error.message, name, *at) from None
+def typed_values(cls: type[CellSettings], name: str, given: list[Value], key: str) -> list[Value]:
+    """Return the values under a key of a setting, each ``typed``; raise PlacedError if one is there twice."""
+    values: dict[Value, None] = {}  # in their order
+    for index, one in enumerate(given):
+        value = typed(cls, name, one, key, index)
+        if value in values:
+            raise PlacedError(f"{format_value(value)} is there twice; remove one", name, key, index)
+        values[value] = None
+    return list(values)
 
 
 def check_setting(cls: type[CellSettings], name: str) -> None:
