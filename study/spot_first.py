@@ -22,8 +22,13 @@ def score(
     NodeAvailabilitySummary) has the cloud's last answer for each type, for half an hour. Another type than spot is
     started while spot is refused, and then before it.
     """
-    fits = any(all(amount <= machine.get(name, 0) for name, amount in demand.items()) for demand in demands)
-    refused = {name for name, last in node_availability_summary.node_availabilities.items() if not last.is_available}
+    fits = any(_fits(demand, machine) for demand in demands)
+    answers = node_availability_summary.node_availabilities
+    refused = {name for name, last in answers.items() if not last.is_available}
     if not fits or (kind != SPOT and SPOT not in refused):
         return None
     return kind not in refused, kind == SPOT
+
+
+def _fits(demand: Mapping[str, float], machine: Mapping[str, float]) -> bool:
+    return all(amount <= machine.get(name, 0) for name, amount in demand.items())

@@ -15,13 +15,7 @@ from study.cli.help import epilog
 from study.cli.options import Commands, bind_environment, file_options, usage_problem
 from study.console import is_verbose, set_level, tell_problem
 
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells do
-
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(cli_grids.app, name="grids")
 for part in (cli_run, cli_plan, cli_studies, cli_keep):
     app.add_typer(part.app)
@@ -37,12 +31,8 @@ def _print_version(asked: bool) -> None:
 
 @app.callback(epilog=epilog("study"))
 def study(
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print only answers and problems, no progress and no hints.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print Ray's messages too, and the tracebacks of problems.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only answers and problems.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print Ray's messages and tracebacks too.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
@@ -60,7 +50,7 @@ def main() -> None:
     except typer.TyperException as error:
         _fail(usage_problem(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to continue", INTERRUPTED)
+        _fail("interrupted; run the same command again to continue", 130)
     except Exception as error:
         # Anything else is a bug of ours: its traceback is what a report of it needs.
         if not isinstance(error, _user_errors()):

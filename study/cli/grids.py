@@ -35,10 +35,7 @@ def grids(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command("show", epilog=epilog("grids show"))
 def show_grid(
-    name: Annotated[
-        str,
-        typer.Argument(help="The name of a shipped grid, or the path of a .yaml file.", autocompletion=complete_grid),
-    ],
+    name: Annotated[str, typer.Argument(help="A shipped grid or a .yaml file.", autocompletion=complete_grid)],
     cells: Annotated[bool, typer.Option("--cells", help="List the grid's cells instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,12 +61,8 @@ def show_grid(
 
 @app.command("schema", epilog=epilog("grids schema"))
 def show_schema(
-    path: Annotated[
-        bool, typer.Option("--path", help="Print the path of the schema file that comes with the package instead.")
-    ] = False,
-    model: Annotated[
-        str, typer.Option(help="Model whose settings the schema allows: module:Class for your own.")
-    ] = "comparator",
+    path: Annotated[bool, typer.Option("--path", help="Print the path of the shipped schema.")] = False,
+    model: Annotated[str, typer.Option(help="Whose settings it has; module:Class for your own.")] = "comparator",
 ) -> None:
     """Print the JSON Schema of grid files. With it, an editor completes and checks them."""
     from study.grid.json_schema import grid_schema, schema_path

@@ -31,8 +31,6 @@ EXAMPLES = {
     "confirm": """
         # the chosen cells of the study full, with 20 fresh seeds
         study confirm full
-        # with fewer seeds
-        study confirm full --seeds 10
     """,
     "plan": """
         # which cells a run would train, and how long it would take here
@@ -45,8 +43,6 @@ EXAMPLES = {
         study grids
         # begin your own grid with a shipped one
         study grids show table1 > mine.yaml
-        # the JSON Schema, for an editor that completes and checks grids
-        study grids schema > grid.schema.json
     """,
     "grids show": """
         # the file, with its comments
@@ -55,7 +51,7 @@ EXAMPLES = {
         study grids show mine.yaml --cells
     """,
     "grids schema": """
-        # a copy beside your grids
+        # a copy beside your grids, for an editor that completes and checks them
         study grids schema > grid.schema.json
         # the path of the file that comes with the package
         study grids schema --path
@@ -106,7 +102,7 @@ EXAMPLES = {
         study restore full.tar.gz --storage s3://bucket/studies
     """,
     "remove": """
-        # shows what would be lost, and asks
+        # what would be lost is shown, and you are asked
         study remove full
     """,
 }

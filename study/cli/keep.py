@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from study.cli.completion import complete_study
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage
+from study.cli.options import AsJson, Storage, StudyName
 from study.cli.studies import render_status
 from study.console import tell_problem, tell_unreadable
 from study.plan.request import RunOptions
@@ -22,16 +21,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Study = Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 
 @app.command(epilog=epilog("merge"))
 def merge(
-    sources: Annotated[
-        list[str], typer.Argument(help="The studies to merge: names in the storage, or paths or URIs of studies.")
-    ],
-    into: Annotated[str, typer.Option("--into", help="Name of the study that receives their trials; it may be new.")],
+    sources: Annotated[list[str], typer.Argument(help="The studies: names in the storage, or paths or URIs.")],
+    into: Annotated[str, typer.Option("--into", help="The study that gets their trials; it may be new.")],
     storage: Storage = RunOptions.storage,
 ) -> None:
     """Merge studies, for example from several machines, into one.
@@ -55,7 +51,7 @@ def merge(
 
 @app.command(epilog=epilog("diff"))
 def diff(
-    a: Annotated[str, typer.Argument(help="The first study: a name in the storage, or the path or URI of a study.")],
+    a: Annotated[str, typer.Argument(help="The first study: a name in the storage, or a path or URI.")],
     b: Annotated[str, typer.Argument(help="The study to compare it with.")],
     storage: Storage = RunOptions.storage,
     as_json: AsJson = False,
@@ -83,7 +79,7 @@ def diff(
 
 @app.command(epilog=epilog("export"))
 def export(
-    name: Study,
+    name: StudyName,
     out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")],
     epochs: Annotated[
         bool, typer.Option("--epochs", help="Write one row per trial and epoch instead of one row per trial.")
@@ -106,7 +102,7 @@ def export(
 
 @app.command(epilog=epilog("archive"))
 def archive(
-    name: Study,
+    name: StudyName,
     out: Annotated[Path, typer.Option(help="The file to write: .tar.gz.")],
     storage: Storage = RunOptions.storage,
     force: Force = False,
@@ -121,8 +117,8 @@ def archive(
     Heartbeat(store.folder).check_free()
     written = write_archive(store, out, force)
     console.print(f"{name}: {describe_rows(store)}", soft_wrap=True, highlight=False)
-    checked = f"Wrote {out} and read it back: all {written.files} files are as they are in the study. Its SHA-256:"
-    console.print(checked, soft_wrap=True)
+    same = f"all {written.files} files are as in the study"
+    console.print(f"Wrote {out} and read it back: {same}. Its SHA-256:", soft_wrap=True)
     console.print(f"{written.sha256}  {out}", soft_wrap=True, highlight=False)
 
 
@@ -140,7 +136,7 @@ def restore(
 
 @app.command(epilog=epilog("remove"))
 def remove(
-    name: Study,
+    name: StudyName,
     storage: Storage = RunOptions.storage,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
 ) -> None:
@@ -179,11 +175,9 @@ def describe_rows(store: "Store") -> str:
     rows, unreadable = store.read_trials()
     listed = format_counts(dict(sorted(count_by_status(rows).items())))
     hours = sum(row["train_time_s"] or 0 for row in rows) / 3600
-    text = f"{len(rows)} trials"
-    if listed:
-        text += f" ({listed})"
-    text += f", {hours:.2f} hours of training"
-    return f"{text}, and {len(unreadable)} files that cannot be read" if unreadable else text
+    statuses = f" ({listed})" if listed else ""
+    damaged = f", and {len(unreadable)} files that cannot be read" if unreadable else ""
+    return f"{len(rows)} trials{statuses}, {hours:.2f} hours of training{damaged}"
 
 
 def _describe_joined(source: str, joined: "Joined") -> list[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from study.cli.completion import complete_grid
+from study.cli.completion import complete_grid, complete_study
 from study.errors import StudyError
 from study.plan.request import RunOptions, TrainingOptions, flag_of
 from study.words import suggest
@@ -28,12 +28,14 @@ class OptionError(StudyError):
 def takes(
     options: type[TrainingOptions], leave_out: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of a class, but those to leave out, in place of its ``options``.
+    """Give a command an option for each field of ``options`` that is not left out, in place of its ``options``.
 
-    typer reads a command's options from the signature of its function. The function that is returned has one
-    parameter for each field; when it is called, it builds ``options`` and hands them to the command.
+    typer reads the options of a command from its function's signature. The function that is returned has one parameter
+    for each field; when it is called, it builds the options and hands them to the command.
     """
-    chosen = [each for each in _as_listed(options) if each.name not in leave_out]
+    # What is trained is listed before how: only the latter is an attribute of TrainingOptions.
+    listed = sorted(fields(options), key=lambda each: hasattr(TrainingOptions, each.name))
+    chosen = [each for each in listed if each.name not in leave_out]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
@@ -41,11 +43,11 @@ def takes(
         for own in signature.parameters.values():
             if own.name == "options":
                 parameters += map(_parameter, chosen)
-            else:  # by keyword, as those with and without a default may then stand in any order
+            else:  # by keyword, so that one without a default may follow one with it
                 parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
         def with_options(**values: Any) -> None:
-            given = {each.name: _plain(values.pop(each.name)) for each in chosen}
+            given = {each.name: values.pop(each.name) for each in chosen}
             command(options=options(**given), **values)
 
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
@@ -54,13 +56,6 @@ def takes(
         return with_options
 
     return decorate
-
-
-def _as_listed(options: type[TrainingOptions]) -> list[Field[Any]]:
-    """Return the fields as --help lists them: what is trained comes before how it is trained."""
-    inherited = {each.name for each in fields(TrainingOptions)}
-    own = [each for each in fields(options) if each.name not in inherited]
-    return [*own, *fields(TrainingOptions)]
 
 
 def _parameter(each: Field[Any]) -> inspect.Parameter:
@@ -81,19 +76,13 @@ def _described(each: Field[Any]) -> Any:
     return typer.Option(flag_of(each.name), help=help, envvar=variable, autocompletion=completion)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of typer's choices as the options have it."""
-    if isinstance(value, list):
-        return tuple(map(str, value))
-    return str(value) if isinstance(value, StrEnum) else value
-
-
 def variable_of(name: str) -> str:
     """Return the environment variable of an option: --data-dir is STUDY_DATA_DIR."""
     return f"STUDY_{name.upper().replace('-', '_')}"
 
 
 Storage = Annotated[str, _described(RunOptions.__dataclass_fields__["storage"])]
+StudyName = Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for a program to read.")]
 
 

@@ -1,6 +1,7 @@
 """The commands ``study list``, ``status`` and ``analyze``."""
 
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from study.cli.completion import complete_study
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage
+from study.cli.options import AsJson, Storage, StudyName
 from study.console import tell_unreadable
 from study.plan.request import RunOptions
 from study.run_progress import describe_progress, running_cells_table
@@ -20,21 +21,14 @@ from study.words import format_counts, format_duration
 
 if TYPE_CHECKING:
     from study.store.status import StudyStatus
+    from study.store.store import Store
 
 app = typer.Typer()
 
 COUNTED = ("finished", "pruned", "failed")  # the statuses that people read of, in this order
 
-
-class Format(StrEnum):
-    """What a report is written as; those of analysis.output.page, which takes a second to import."""
-
-    html = "html"
-    md = "md"
-    csv = "csv"
-    tex = "tex"
-    svg = "svg"
-    png = "png"
+# As analysis.output.page has them, which takes a second to import.
+Format = StrEnum("Format", ["html", "md", "csv", "tex", "svg", "png"])
 
 
 @app.command("list", epilog=epilog("list"))
@@ -55,7 +49,7 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
 
 @app.command(epilog=epilog("status"))
 def status(
-    name: Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)],
+    name: StudyName,
     storage: Storage = RunOptions.storage,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until no run is in progress.")] = False,
     as_json: AsJson = False,
@@ -75,9 +69,7 @@ def analyze(
     formats: Annotated[
         list[Format], typer.Option("--format", help="What to write; may be given more than once. By default all.")
     ] = list(Format),  # noqa: B006
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all estimates as JSON instead, and write nothing.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print estimates as JSON; write nothing.")] = False,
 ) -> None:
     """Print what a study shows, and write a report with all its tables and figures."""
     import gc
@@ -112,38 +104,41 @@ def _cell_count(study: dict[str, Any]) -> str:
     """Count the cells of a study; those of a search as part of how many its budget allows."""
     from study.grid.ranges import Budget
 
-    cells = study["cells"]
-    if not study["search"]:
-        return f"{cells}"
-    most = Budget.model_validate(study["search"]["budget"]).cells(study["seeds"])
-    return f"{cells}" if most is None else f"{cells} of {max(most, cells)}"
+    most = None
+    if study["search"]:
+        most = Budget.model_validate(study["search"]["budget"]).cells(study["seeds"])
+    return f"{study['cells']}" if most is None else f"{study['cells']} of {max(most, study['cells'])}"
 
 
 def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
     """Print the status of a study; with ``watch``, until no run is in progress. JSON is then one line each time."""
     from rich.live import Live
 
-    from study.store.heartbeat import BEAT_S
-    from study.store.status import read_status
     from study.store.store import Store
 
-    store = Store(storage, name)
-    status = read_status(store)
+    statuses = _statuses(Store(storage, name))
     if as_json:
-        console.print_json(data=status_data(status), indent=None if watch else 1)
-        while watch and status.beat is not None:
-            time.sleep(BEAT_S)
-            status = read_status(store)
-            console.print_json(data=status_data(status), indent=None)
-        return
-    if not watch:
-        console.print(render_status(status), soft_wrap=True)
-        return
-    with Live(render_status(status), console=console, auto_refresh=False) as live:
-        while status.beat is not None:
-            time.sleep(BEAT_S)
-            status = read_status(store)
-            live.update(render_status(status), refresh=True)
+        for status in statuses if watch else [next(statuses)]:
+            console.print_json(data=status_data(status), indent=None if watch else 1)
+    elif watch:
+        with Live(console=console, auto_refresh=False) as live:
+            for status in statuses:
+                live.update(render_status(status), refresh=True)
+    else:
+        console.print(render_status(next(statuses)), soft_wrap=True)
+
+
+def _statuses(store: "Store") -> "Iterator[StudyStatus]":
+    """Yield the status of a study at each beat, until no run is in progress."""
+    from study.store.heartbeat import BEAT_S
+    from study.store.status import read_status
+
+    while True:
+        status = read_status(store)
+        yield status
+        if status.beat is None:
+            return
+        time.sleep(BEAT_S)
 
 
 def status_data(status: "StudyStatus") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from study.console import tell_problem
 from study.driver.tracking import folder_for
 from study.plan.early_stopping import early_stopping
 from study.plan.jobs import Job, describe_plan, plan_run
-from study.plan.request import Work, search_of
+from study.plan.request import Work
 from study.plan.resources import Resources, cells_alone
 from study.store.files import Folder
 from study.store.heartbeat import Heartbeat
@@ -97,7 +97,7 @@ def _plan(work: Work, console: Console) -> ToTrain:
     """Compare what is asked for with the store; say what is to be trained."""
     rows = work.store.read_trials()[0]
     plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
-    search = search_of(work.grid, work.cells, work.seeds, rows)
+    search = work.search(rows)
     line = describe_plan(plan, work.cells, work.seeds)
     if search:
         line += f"; {search.ahead()}"

@@ -26,18 +26,19 @@ class LaunchError(StudyError):
 def option(
     default: Any,
     help: str,
-    *,
     expected: str = "",
-    is_valid: Callable[[Any], bool] | None = None,
-    allowed: Sequence[str] = (),
+    is_valid: Callable[[Any], bool] = lambda value: True,
+    allowed: tuple[str, ...] = (),
     variable_in_help: bool = False,
 ) -> Any:
-    """Return a dataclass field for an option; the default MISSING makes it required.
+    """Return the field of an option. MISSING as its default makes it required.
 
-    A value must be one of ``allowed`` if there are any, and pass ``is_valid``; ``expected`` says what would.
-    ``variable_in_help`` shows the option's environment variable in ``--help``.
+    ``expected`` says which values ``is_valid`` accepts; ``variable_in_help`` shows the environment variable in --help.
     """
-    rules = {"help": help, "expected": expected, "is_valid": is_valid, "allowed": tuple(allowed)}
+    if allowed:
+        expected = f"one of {', '.join(allowed)}"
+        is_valid = allowed.__contains__
+    rules = {"help": help, "expected": expected, "is_valid": is_valid, "allowed": allowed}
     return field(default=default, metadata={**rules, "variable_in_help": variable_in_help})
 
 
@@ -60,29 +61,29 @@ class TrainingOptions:
 
     data_dir: str | None = option(
         None,
-        "Folder with the data files; without it, data that do not come with the package are downloaded.",
+        "Folder with the data files. Without it, data that do not come with the package are downloaded.",
         variable_in_help=True,
     )
     cpus_per_trial: float = option(
         1,
         "CPU cores, and as many threads, for each stack of cells.",
-        expected="at least 1, a core for each cell",
-        is_valid=lambda value: value >= 1,
+        "at least 1, a core for each cell",
+        lambda value: value >= 1,
         variable_in_help=True,
     )
     gpus_per_trial: float | None = option(
         None,
         "GPUs for each stack of cells; fractions are allowed. "
         "By default 1 if there is a GPU, or 0.25 if each cell trains by itself.",
-        expected="0, a fraction below 1, or a whole number of GPUs",
-        is_valid=_is_gpu_share,
+        "0, a fraction below 1, or a whole number of GPUs",
+        _is_gpu_share,
         variable_in_help=True,
     )
     cells_per_trial: str = option(
         "auto",
         "How many cells train together in one stack: a number, or 'auto' (1 on CPUs, as many as fit well on GPUs).",
-        expected="auto, or 1 or more cells to train as one stack",
-        is_valid=_is_cell_count,
+        "auto, or 1 or more cells to train as one stack",
+        _is_cell_count,
     )
     address: str | None = option(
         None,
@@ -92,26 +93,26 @@ class TrainingOptions:
     retries: int = option(
         3,
         "How many times a stack of cells that died is continued from its last checkpoint.",
-        expected="0 or more",
-        is_valid=lambda value: value >= 0,
+        "0 or more",
+        lambda value: value >= 0,
     )
     epoch_limit: float = option(
         600,
         "The longest time, in seconds, that one epoch of a stack may take.",
-        expected="seconds, more than 0",
-        is_valid=lambda value: value > 0,
+        "seconds, more than 0",
+        lambda value: value > 0,
     )
 
     def __post_init__(self) -> None:
-        # Python code may give a Path, a number of cells or a list; what is kept is what the command line gives.
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.type in (str, str | None) and value is not None:
-                object.__setattr__(self, each.name, str(value))
-            elif each.type == tuple[str, ...]:
-                object.__setattr__(self, each.name, tuple(map(str, value)))
-        for each in fields(self):
-            _check(each, getattr(self, each.name))
+            # Python code may give a Path, a number of cells or a list: keep what the command line would give.
+            if each.type == tuple[str, ...]:
+                value = tuple(map(str, value))
+            elif each.type in (str, str | None) and value is not None:
+                value = str(value)
+            object.__setattr__(self, each.name, value)
+            _check(each, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +121,26 @@ class RunOptions(TrainingOptions):
 
     grid: str = option(MISSING, "The grid: the name of a shipped one (see: study grids), or the path of a .yaml file.")
     name: str | None = option(
-        None, "Name of the study. By default the grid's name, followed by that of --data if it is not the usual one."
+        None,
+        "Name of the study. By default the grid's name, followed by the data source if it is not the usual one.",
     )
     storage: str = option(
-        "studies", "Where studies are kept: a folder, or a URI such as s3://bucket/studies.", variable_in_help=True
+        "studies",
+        "Where studies are kept: a folder, or a URI such as s3://bucket/studies.",
+        variable_in_help=True,
     )
     seeds: int | None = option(
         None,
         "How many seeds each cell gets; by default what the grid says.",
-        expected=f"1 to {MAX_SEEDS:,}",
-        is_valid=lambda value: 1 <= value <= MAX_SEEDS,
+        f"1 to {MAX_SEEDS:,}",
+        lambda value: 1 <= value <= MAX_SEEDS,
     )
     scheduler: str | None = option(
-        None, "Whether weak cells are stopped early; by default what the grid says.", allowed=("asha", "none")
+        None,
+        "Whether weak cells are stopped early; by default what the grid says.",
+        allowed=("asha", "none"),
     )
-    data: str | None = option(
-        None, "Data source, for models that offer several; by default what the grid says. Written as in a grid file."
-    )
+    data: str | None = option(None, "Data source, for models that have several; by default what the grid says.")
     track: tuple[str, ...] = option(
         (),
         "Also log the cells into ./tracking/NAME for this viewer; may be given more than once.",
@@ -190,20 +194,21 @@ class Work:
         """The cells at the ends of all ranges of a search: if they can be trained, so can what it suggests."""
         return self.grid.ends(getattr(self.cells[0], "data", None))
 
+    def search(self, rows: "Sequence[dict[str, Any]]") -> "CellSearch | None":
+        """Return the search as it is after the study's rows, or None if the grid has none."""
+        if self.grid.search is None:
+            return None
+        from study.plan.next_cell import CellSearch
+
+        return CellSearch(self.grid, self.seeds, self.cells, rows)
+
 
 def _check(each: "Field[Any]", value: Any) -> None:
     """Raise LaunchError for a value that an option does not take; None is always the default."""
-    rules = each.metadata
-    if value is None:
-        return
-    given = f"{value:g}" if isinstance(value, float) else value
-    if rules["is_valid"] and not rules["is_valid"](value):
-        raise LaunchError(f"{flag_of(each.name)} {given}: expected {rules['expected']}")
-    if rules["allowed"]:
-        for word in value if isinstance(value, tuple) else (value,):
-            if word not in rules["allowed"]:
-                known = ", ".join(rules["allowed"])
-                raise LaunchError(f"{flag_of(each.name)} {word}: expected one of {known}")
+    for given in value if isinstance(value, tuple) else (value,):
+        if given is not None and not each.metadata["is_valid"](given):
+            written = f"{given:g}" if isinstance(given, float) else given
+            raise LaunchError(f"{flag_of(each.name)} {written}: expected {each.metadata['expected']}")
 
 
 def _default_name(grid: "Grid", cell: "CellSettings") -> str:
@@ -211,17 +216,3 @@ def _default_name(grid: "Grid", cell: "CellSettings") -> str:
     usual = type(cell).model_fields.get("data")
     data = getattr(cell, "data", None)
     return grid.name if usual is None or data in (None, usual.default) else f"{grid.name}-{data}"
-
-
-def search_of(
-    grid: "Grid",
-    cells: "Sequence[CellSettings]",
-    seeds: Sequence[int],
-    rows: Sequence[dict[str, Any]],
-) -> "CellSearch | None":
-    """Return the search of a grid that has one."""
-    if grid.search is None:
-        return None
-    from study.plan.next_cell import CellSearch
-
-    return CellSearch(grid, seeds, cells, rows)
