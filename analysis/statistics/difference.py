@@ -13,7 +13,6 @@ from analysis.statistics.intervals import Measure, holm, paired_p
 from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError
 
 COMPARED_METRICS = ("test_accuracy", "val_accuracy", "epochs")
-ABSENT = "not in this study"
 Settings = Mapping[str, Any]
 Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 
@@ -22,10 +21,10 @@ Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 class Change:
     """B minus A in one metric of a cell, in its unit, over seeds that have finished.
 
-    ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared unpaired. ``low`` and
-    ``high`` are the ends of the 95 % t interval, of the paired differences or by Welch; ``p`` is of the same
-    t test, ``p_holm`` corrected for the number of cells. All four are None if there is only one value, which
-    says nothing about the spread.
+    ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared
+    unpaired. ``low`` and ``high`` are the ends of the 95 % t interval, of the paired differences
+    or by Welch; ``p`` is of the same t test, ``p_holm`` corrected for the number of cells. All
+    four are None if there is only one value, which says nothing about the spread.
     """
 
     mean: float
@@ -38,10 +37,11 @@ class Change:
 
 @dataclass(frozen=True)
 class CellDifference:
-    """A cell of A, of B or of both: its factors, and how far it is in each study (``state_a``, ``state_b``).
+    """A cell of A, of B or of both: its factors, and how far it is in each study.
 
-    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both that have the
-    same bits. ``changes`` has one entry for each of COMPARED_METRICS, None if a study has no value.
+    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both
+    that have the same bits. ``changes`` has one entry for each of COMPARED_METRICS, None if a
+    study has no value.
     """
 
     settings: Settings
@@ -58,10 +58,11 @@ class CellDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """The comparison of the studies ``a`` and ``b``; ``cells`` are those of A, then those that only B has.
+    """The comparison of the studies ``a`` and ``b``.
 
-    ``protocol`` has the settings outside the factors in which they differ, with both values; ``provenance`` the
-    facts about their runs that differ.
+    ``protocol`` has the settings outside the factors in which they differ, with both values;
+    ``provenance`` the facts about their runs that differ. ``cells`` are those of A, then those
+    that only B has.
     """
 
     a: str
@@ -73,10 +74,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two studies: its cells by key, the state of each cell by id, and its finished trials.
+    """One of the two studies: its cells by key, and the state of each cell by id.
 
-    ``trials`` has one row per planned cell and seed, by the cell's ``place`` among all cells and the seed;
-    ``by_place`` has the same rows cell by cell, by seed.
+    ``trials`` are the finished ones of planned cells and seeds, by the cell's place among all
+    cells and the seed; ``by_place`` has the same rows cell by cell, by seed.
     """
 
     data: StudyData
@@ -86,49 +87,55 @@ class _Side:
     by_place: Mapping[int, pd.DataFrame]
 
     def cell_id(self, key: Key) -> str | None:
-        """Return the id of a cell, None if the study does not have it."""
         return str(self.cells[key]["cell_id"]) if key in self.cells else None
 
     def state(self, key: Key) -> str:
-        """Say how far a cell is in this study."""
-        return self.states.get(self.cell_id(key) or "", ABSENT)
+        return self.states.get(self.cell_id(key) or "", "not in this study")
 
 
 def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Difference:
     """Compare two studies; ``names`` are what they are called.
 
-    Cells match if all their settings do. If the studies differ on purpose in settings that are a factor of
-    neither, cells match by the other settings. Raises AnalysisError if those do not tell the cells of a study
-    apart.
+    Cells match if all their settings do. If the studies differ on purpose in settings that are a
+    factor of neither, cells match by the other settings. Raises AnalysisError if those do not
+    tell the cells of a study apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
-    protocol = _protocol(a.info.protocol, b.info.protocol, factors)
-    matched = _matched_settings(a, b, set(protocol))
+    protocol = _different(a.info.protocol, b.info.protocol)
+    for name in factors:
+        protocol.pop(name, None)
+    cells = (*a.info.cells, *b.info.cells)
+    matched = sorted(set.intersection(*map(set, cells)) - {"cell_id", *protocol})
+
+    # Each cell has a place: those of A in their order, then those that only B has.
     cells_a = _by_settings(a, matched, names[0])
     cells_b = _by_settings(b, matched, names[1])
     keys = list({**cells_a, **cells_b})
     sides = (_side(a, cells_a, keys), _side(b, cells_b, keys))
     identical = _identical(*sides)
-    found = [_compare_cell(place, key, sides, identical, factors) for place, key in enumerate(keys)]
-    return Difference(*names, protocol, _provenance(a.info.runs, b.info.runs), _corrected(found))
+    found = []
+    for place, key in enumerate(keys):
+        cell = cells_a.get(key) or cells_b[key]
+        settings = {name: cell[name] for name in factors}
+        found.append(_compare_cell(place, key, settings, sides, identical))
+    provenance = _different(_facts(a.info.runs), _facts(b.info.runs), absent="unknown")
+    return Difference(*names, protocol, provenance, _corrected(found))
 
 
-def _protocol(one: Settings, other: Settings, factors: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings outside the factors in which two protocols differ, with both values."""
-    names = [name for name in {**one, **other} if name not in factors and one.get(name) != other.get(name)]
-    return {name: (one.get(name), other.get(name)) for name in names}
-
-
-def _matched_settings(a: StudyData, b: StudyData, differing: set[str]) -> list[str]:
-    """Name the settings that all cells of both studies have and by which they are matched."""
-    cells = (*a.info.cells, *b.info.cells)
-    return sorted(set.intersection(*map(set, cells)) - {"cell_id", *differing})
+def _different(one: Settings, other: Settings, absent: Any = None) -> dict[str, tuple[Any, Any]]:
+    """Return what two mappings have different values of, with both; ``absent`` for none."""
+    found = {}
+    for name in {**one, **other}:
+        pair = (one.get(name, absent), other.get(name, absent))
+        if pair[0] != pair[1]:
+            found[name] = pair
+    return found
 
 
 def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key, Settings]:
     cells = {}
     for cell in data.info.cells:
-        cells[tuple(cell[setting] for setting in matched)] = cell
+        cells[tuple(map(cell.get, matched))] = cell
     if len(cells) < len(data.info.cells):
         raise AnalysisError(
             f"{name} has cells that differ only in settings that the other study does not have; "
@@ -138,23 +145,21 @@ def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key
 
 
 def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> _Side:
-    states = {cell["cell_id"]: describe_state(cell) for cell in summarise_cells(data).to_dict("records")}
-    trials = _finished(data, cells, keys)
-    by_place = {int(str(place)): rows.droplevel("place") for place, rows in trials.groupby(level="place")}
-    return _Side(data, cells, states, trials, by_place)
-
-
-def _finished(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> pd.DataFrame:
-    """Return the finished trials of planned cells and seeds, by the cell's place in ``keys`` and the seed."""
+    summary = summarise_cells(data)
+    states = dict(zip(summary["cell_id"], map(describe_state, summary.to_dict("records")), strict=True))
     places = {cells[key]["cell_id"]: place for place, key in enumerate(keys) if key in cells}
     trials = data.trials.assign(place=data.trials["cell_id"].map(places))
     planned = trials["place"].notna() & trials["seed"].isin(data.info.seeds)
-    rows = trials[trials["status"].isin(FINISHED) & planned]
-    return rows.astype({"place": int}).set_index(["place", "seed"]).sort_index()
+    trials = trials[trials["status"].isin(FINISHED) & planned].astype({"place": int})
+    trials = trials.set_index(["place", "seed"]).sort_index()
+    by_place = {}
+    for place, rows in trials.groupby(level="place"):
+        by_place[int(str(place))] = rows.droplevel("place")
+    return _Side(data, cells, states, trials, by_place)
 
 
 def _identical(a: _Side, b: _Side) -> set[tuple[int, int]]:
-    """Return place and seed of each trial that has the same bits in both: its result and every epoch."""
+    """Return place and seed of each trial with the same bits in both: its result and every epoch."""
     both = a.trials.index.intersection(b.trials.index)
     settings = set().union(*a.data.info.cells, *b.data.info.cells)
     ignored = settings | CIRCUMSTANCES | {"trial_id"}
@@ -176,25 +181,28 @@ def _curves(side: _Side, trials: pd.Index) -> pd.DataFrame:
 
 
 def _equal_rows(one: pd.DataFrame, other: pd.DataFrame, ignored: set[str]) -> Any:
-    """Tell for each row whether all columns of both are the same, except the ignored ones; NaN equals NaN."""
+    """Tell for each row whether all columns but the ignored are the same; NaN equals NaN."""
     names = [name for name in one if name in other and name not in ignored]
     both_missing = one[names].isna() & other[names].isna()
     return (one[names].eq(other[names]) | both_missing).all(axis=1).to_numpy()
 
 
 def _compare_cell(
-    place: int, key: Key, sides: tuple[_Side, _Side], identical: set[tuple[int, int]], factors: Sequence[str]
+    place: int,
+    key: Key,
+    settings: Settings,
+    sides: tuple[_Side, _Side],
+    identical: set[tuple[int, int]],
 ) -> CellDifference:
     a, b = sides
     trials_a = a.by_place.get(place, pd.DataFrame())
     trials_b = b.by_place.get(place, pd.DataFrame())
     both = trials_a.index.intersection(trials_b.index)
-    cell = a.cells.get(key) or b.cells[key]
     changes = {}
     for metric in COMPARED_METRICS:
         changes[metric] = _change(_values(trials_a, metric), _values(trials_b, metric))
     return CellDifference(
-        settings={name: cell[name] for name in factors},
+        settings=settings,
         cell_id_a=a.cell_id(key),
         cell_id_b=b.cell_id(key),
         both=len(both),
@@ -226,49 +234,43 @@ def _change(first: "pd.Series[float]", second: "pd.Series[float]") -> Change | N
     gains = second[seeds] - first[seeds]
     if len(gains) < 2:
         return Change(float(gains.iloc[0]), 1, None, None, None)
-    values = np.asarray(gains, np.float64)
-    paired = Measure.of(float(values.mean()), float(values.std(ddof=1)), len(values))
-    return Change(paired.mean, len(values), *paired.ends, paired_p(values))
+    paired = _measure(gains)
+    return Change(paired.mean, len(gains), *paired.ends, paired_p(np.asarray(gains, np.float64)))
 
 
 def _measure(values: "pd.Series[float]") -> Measure:
-    return Measure.of(float(values.mean()), float(values.std(ddof=1)), len(values))
+    numbers = np.asarray(values, np.float64)
+    return Measure.of(float(numbers.mean()), float(numbers.std(ddof=1)), len(numbers))
 
 
 def _corrected(cells: Sequence[CellDifference]) -> tuple[CellDifference, ...]:
     """Correct the p values of each metric for the number of cells that have one."""
     changes = [dict(cell.changes) for cell in cells]
     for metric in COMPARED_METRICS:
-        tested = {}
+        tested: dict[int, float] = {}
         for place, row in enumerate(changes):
             change = row[metric]
             if change is not None and change.p is not None:
-                tested[place] = change
-        p_values = [change.p for change in tested.values() if change.p is not None]
-        for (place, change), p_holm in zip(tested.items(), holm(p_values), strict=True):
-            changes[place][metric] = replace(change, p_holm=p_holm)
-    return tuple(replace(cell, changes=row) for cell, row in zip(cells, changes, strict=True))
-
-
-def _provenance(a: Sequence[Settings], b: Sequence[Settings]) -> dict[str, tuple[str, str]]:
-    """Return what differs between the runs of two studies: code, packages, data, machine."""
-    facts_a = _facts(a)
-    facts_b = _facts(b)
-    pairs = {name: (facts_a.get(name, "unknown"), facts_b.get(name, "unknown")) for name in {**facts_a, **facts_b}}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+                tested[place] = change.p
+        for place, p_holm in zip(tested, holm(list(tested.values())), strict=True):
+            found = changes[place][metric]
+            assert found is not None
+            changes[place][metric] = replace(found, p_holm=p_holm)
+    return tuple(map(lambda cell, row: replace(cell, changes=row), cells, changes))
 
 
 def _facts(runs: Sequence[Settings]) -> dict[str, str]:
-    """Return every fact about the runs, except when they started, with all the values that it had."""
+    """Return every fact about the runs, except when they started, with all values that it had."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for name, value in _flat(run):
             values.setdefault(name.replace("_", " "), set()).add(value)
-    return {name: ", ".join(sorted(found)) for name, found in values.items() if name != "started at"}
+    values.pop("started at", None)
+    return {name: ", ".join(sorted(found)) for name, found in values.items()}
 
 
 def _flat(run: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the facts of a run with their names; those of a mapping, such as packages, one by one."""
+    """Yield the facts of a run with their names; those of a mapping, such as packages, singly."""
     for name, value in run.items():
         if isinstance(value, Mapping):
             for inner, fact in value.items():

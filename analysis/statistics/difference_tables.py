@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from operator import itemgetter
+from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
+
+import pandas as pd
 
 from analysis.output.sheet import Column, Sheet, probability
 from analysis.statistics.cells import describe_settings, format_setting
@@ -34,56 +37,58 @@ def _setting(value: Any) -> str:
 
 
 def _counts_in_words(cells: Sequence[CellDifference]) -> Iterator[str]:
-    only_a = sum(cell.cell_id_b is None for cell in cells)
-    only_b = sum(cell.cell_id_a is None for cell in cells)
+    table = pd.DataFrame(map(vars, cells))
+    only_a, only_b = table[["cell_id_b", "cell_id_a"]].isna().sum()
     yield f"Cells: {len(cells) - only_a - only_b} in both, {only_a} only in A, {only_b} only in B."
-
-    both = sum(cell.both for cell in cells)
-    only_a = sum(cell.only_a for cell in cells)
-    only_b = sum(cell.only_b for cell in cells)
+    both, same, only_a, only_b = table[["both", "identical", "only_a", "only_b"]].sum()
     yield f"Finished trials: {both} in both, {only_a} only in A, {only_b} only in B."
-
-    # Studies with the same bits throughout do not differ: the tests would say nothing more.
-    same = sum(cell.identical for cell in cells)
     if both:
         share = "All" if same == both else str(same or "None")
         yield f"{share} of the {both} trials in both have the same bits, in their result and in every epoch."
-    tested = _corrected_p_values(cells, "test_accuracy")
+
+    # Studies with the same bits throughout do not differ: the tests would say nothing more.
+    changes = [cell.changes["test_accuracy"] for cell in cells]
+    tested = [change.p_holm for change in changes if change and change.p_holm is not None]
     if tested and (same < both or not both):
         low = sum(p < LEVEL for p in tested)
         yield f"Test accuracy differs in {low} of {len(tested)} cells (p < {LEVEL} after Holm's correction)."
 
 
-def _corrected_p_values(cells: Sequence[CellDifference], metric: str) -> list[float]:
-    changes = [cell.changes[metric] for cell in cells]
-    return [change.p_holm for change in changes if change is not None and change.p_holm is not None]
-
-
 def difference_sheet(found: Difference) -> Sheet:
     """Put the comparison into a table, one row per cell that both studies have."""
     cells = [cell for cell in found.cells if cell.cell_id_a and cell.cell_id_b]
-    factors = list(cells[0].settings) if cells else []
-    varied = [name for name in factors if len({cell.settings[name] for cell in cells}) > 1] or factors
     return Sheet(
         name="difference",
         title="B minus A",
         caption=(
-            "Accuracies in percentage points, with 95 % t intervals. If both studies finished two or more of the same "
-            "seeds, the intervals are of the differences by seed, otherwise of the difference between the means of all "
-            "seeds (Welch). p is of the same t test of test accuracy, corrected for the number of cells (Holm)."
+            "Accuracies in percentage points, with 95 % t intervals. If both studies finished two or "
+            "more of the same seeds, the intervals are of the differences by seed, otherwise of the "
+            "difference between the means of all seeds (Welch). p is of the same t test of test "
+            "accuracy, corrected for the number of cells (Holm)."
         ),
         columns=(
-            Column("cell", lambda row: describe_settings(row["settings"], varied)),
-            Column("A", lambda row: row["state_a"]),
-            Column("B", lambda row: row["state_b"]),
+            Column("cell", partial(_cell, _varied(cells))),
+            Column("A", itemgetter("state_a")),
+            Column("B", itemgetter("state_b")),
             Column("pairs", _pairs, numeric=True),
-            _change_column("test", "test_accuracy", 100),
+            Column("test", partial(_change, "test_accuracy", 100), numeric=True),
             Column("p, Holm", _p_holm, numeric=True),
-            _change_column("validation", "val_accuracy", 100),
-            _change_column("epochs", "epochs", 1),
+            Column("validation", partial(_change, "val_accuracy", 100), numeric=True),
+            Column("epochs", partial(_change, "epochs", 1), numeric=True),
         ),
         rows=tuple(map(asdict, cells)),
     )
+
+
+def _varied(cells: Sequence[CellDifference]) -> list[str]:
+    """Name the factors that tell the cells apart, or all factors if there is only one cell."""
+    table = pd.DataFrame(map(attrgetter("settings"), cells))
+    varied = [str(name) for name in table if table[name].nunique() > 1]
+    return varied or list(map(str, table))
+
+
+def _cell(varied: Sequence[str], row: Row) -> str:
+    return describe_settings(row["settings"], varied)
 
 
 def _pairs(row: Row) -> str:
@@ -101,19 +106,15 @@ def _p_holm(row: Row) -> str:
     return probability(None if change is None else change["p_holm"])
 
 
-def _change_column(heading: str, metric: str, scale: int) -> Column:
-    """Show the mean change of a metric and its interval, multiplied by ``scale``."""
-
-    def text(row: Row) -> str:
-        change = row["changes"][metric]
-        if change is None:
-            return ""
-        mean = f"{scale * change['mean']:+.1f}"
-        if change["low"] is None:
-            return mean
-        return f"{mean} ({scale * change['low']:+.1f} to {scale * change['high']:+.1f})"
-
-    return Column(heading, text, numeric=True)
+def _change(metric: str, scale: int, row: Row) -> str:
+    """Write the mean change of a metric and its interval, multiplied by ``scale``."""
+    change = row["changes"][metric]
+    if change is None:
+        return ""
+    mean = f"{scale * change['mean']:+.1f}"
+    if change["low"] is None:
+        return mean
+    return f"{mean} ({scale * change['low']:+.1f} to {scale * change['high']:+.1f})"
 
 
 def provenance_sheet(found: Difference) -> Sheet:
