@@ -39,8 +39,8 @@ class StratifiedASHA(FIFOScheduler):
         self._ended: set[str] = set()
         self.pruned: dict[str, int] = {}
         self.expect(jobs)
-        for ended in stopping.ended:
-            self._remember(ended.job, ended.curve)
+        for job, curve in stopping.ended:
+            self._remember(job, curve)
 
     def expect(self, jobs: Iterable[Job]) -> None:
         """Let the cells of jobs take part, before they train."""

@@ -40,21 +40,15 @@ def live_nodes() -> list[dict[str, Any]]:
 
 
 class NodeCount(tune.Callback):
-    """How many nodes are alive, counted as often as the heartbeat reports it.
-
-    It is counted in Tune's loop, not in the heartbeat's own thread, which may outlive Ray.
-    """
+    """How many nodes are alive; counted in Tune's loop, since the heartbeat's thread may outlive Ray."""
 
     def __init__(self) -> None:
-        self._count()
-
-    def _count(self) -> None:
         self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Count again if the last count is old."""
+        """Count again, as often as the heartbeat reports it."""
         if time.monotonic() - self._counted_at > BEAT_S:
-            self._count()
+            self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
 
 
 @contextmanager

@@ -41,10 +41,6 @@ class RunOutcome:
     ended: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def count(self, how: str) -> int:
-        """Count the cells that ended so."""
-        return list(self.ended.values()).count(how)
-
 
 @dataclass
 class _Running:
@@ -157,16 +153,11 @@ class Recorder(tune.Callback):
         except StoreError as problem:
             self._stopper.note(problem)
             return
-        self._report(running.job, trials, error)
-
-    def _report(self, job: Job, trials: Sequence[Mapping[str, Any]], error: str | None) -> None:
-        """Count a cell whose rows are stored, and tell the observers."""
         statuses = {row["status"] for row in trials}
         how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
-        cell_id = job.cell.cell_id
         self.outcome.ended[cell_id] = how
         if how == "failed":
             errors = {f"seed {row['seed']}: {row['error']}" for row in trials if row["status"] == "failed"}
-            self.outcome.errors[job.label] = error or "; ".join(sorted(errors))
+            self.outcome.errors[running.job.label] = error or "; ".join(sorted(errors))
         for observer in self._observers:
             observer.cell_ended(cell_id, how, trials)

@@ -11,9 +11,8 @@ from study.store.files import StoreError
 class RunStopper(tune.Stopper):
     """Ends all Tune trials after a StoreError; ``error`` is the first one.
 
-    What a callback raises, Tune buries in an error of its own. So whoever meets a
-    StoreError notes it here, and the caller of Tune raises it. ``check`` raises one if the
-    driver no longer holds the study.
+    What a callback raises, Tune buries in an error of its own. So whoever meets a StoreError notes it
+    here, and the caller of Tune raises it. ``check`` raises one if the driver has lost the study.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -37,5 +36,4 @@ class RunStopper(tune.Stopper):
         return self.error is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its stopper to resume an experiment; here a run resumes from the store.
-        return {}
+        return {}  # Tune pickles its stopper to resume an experiment; a run resumes from the store

@@ -48,88 +48,62 @@ def train_on_tune(
 ) -> RunOutcome:
     """Train on the Ray of ``connect``; return when all cells have ended, or the user has interrupted.
 
-    After an interruption some cells are not in the outcome, or the search is not over.
-    Raises StoreError if the storage fails, or if ``check``, which is called often, raises
-    it: another driver has taken the study.
+    After an interruption some cells are not in the outcome, or the search is not over. Raises
+    StoreError if the storage fails, or ``check`` raises it: another driver has taken the study.
     """
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
-    asha, verdicts = _scheduler(run, has_packs=len(packs) < len(run.jobs))
-    queue = PackQueue(iter(packs))
-    samples = len(packs)
+    # A pack continues without its pruned cells and has to hear of them; a single cell just ends.
+    packed = run.stopping is not None and len(packs) < len(run.jobs)
+    verdicts, tell = start_verdicts() if packed else (None, tell_none)
+    asha = StratifiedASHA(run.stopping, run.jobs, tell) if run.stopping else None
+    queue, samples = PackQueue(iter(packs)), len(packs)
     if run.search is not None:
-        # How many cells a search will suggest is not known: Tune asks until the queue has
-        # ended.
-        queue = PackQueue(_suggested(run, run.search, asha, stopper))
-        samples = -1
+        # Only the search knows how many cells it suggests: Tune asks until the queue has ended.
+        queue, samples = PackQueue(_suggested(run, run.search, asha, stopper)), -1
         observers = [_Learner(run.search), *observers]
     pruned = asha.pruned if asha else {}
     recorder = Recorder(queue.jobs, run.store, run.resources.device, pruned, stopper, observers)
-
     with run.store.scratch() as (filesystem, folder):
         # Each node has to see this file before it trains, or its results would be lost.
         run.store.folder.put("scratch/shared", b"")
-        settings = _pack_settings(run.resources, (filesystem, f"{folder}/shared"), verdicts)
-        callbacks = [recorder, nodes]
+        seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         tuner = tune.Tuner(
-            _with_share(run.trainable, run.resources),
-            param_space=settings,
+            tune.with_resources(run.trainable, _share(run.resources)),
+            param_space=_pack_settings(run.resources) | seen,
             tune_config=_tune_config(queue, samples, asha),
-            run_config=_run_config(run.resources.retries, filesystem, folder, callbacks, stopper),
+            run_config=_run_config(run, filesystem, folder, [recorder, nodes], stopper),
         )
-        _fit(tuner, stopper)
+        try:
+            tuner.fit()
+        except Exception:
+            # Tune reads its own files at its end, and may stumble over those of a failed storage.
+            if stopper.error is None:
+                raise
     if stopper.error is not None:
         raise stopper.error
     return recorder.outcome
 
 
-def _fit(tuner: tune.Tuner, stopper: RunStopper) -> None:
-    """Let Tune train; what the stopper has noted is not raised here."""
-    try:
-        tuner.fit()
-    except Exception:
-        # Tune reads its own files when it ends, and may stumble over what a failed storage
-        # left of them.
-        if stopper.error is None:
-            raise
+def _share(resources: Resources) -> dict[str, float]:
+    return {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
 
 
-def _scheduler(run: TuneRun, has_packs: bool) -> tuple[StratifiedASHA | None, str | None]:
-    """Return what stops cells early, if anything does, and the name of the actor that tells packs of it."""
-    if run.stopping is None:
-        return None, None
-    if not has_packs:
-        return StratifiedASHA(run.stopping, run.jobs, tell_none), None
-    # A pack goes on without the cells that are pruned, so it has to hear which they are.
-    verdicts, tell = start_verdicts()
-    return StratifiedASHA(run.stopping, run.jobs, tell), verdicts
-
-
-def _with_share(trainable: type[PackTrainable], resources: Resources) -> Any:
-    """Return the trainable with what one pack gets of the machines."""
-    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
-    return tune.with_resources(trainable, share)
-
-
-def _pack_settings(resources: Resources, marker: tuple[FileSystem, str], verdicts: str | None) -> dict[str, Any]:
+def _pack_settings(resources: Resources) -> dict[str, Any]:
     """Return what all packs share of the Tune config of ``PackTrainable``."""
     return {
         "device": resources.device,
         "threads": max(1, int(resources.cpus_per_trial)),
         "data_dir": resources.data_dir,
         "epoch_limit_s": resources.epoch_limit_s,
-        "marker": marker,
-        "verdicts": verdicts,
     }
 
 
 def _tune_config(queue: "PackQueue", samples: int, asha: StratifiedASHA | None) -> tune.TuneConfig:
-    """Return what Tune trains; -1 samples are as many as the queue has."""
     return tune.TuneConfig(
         search_alg=queue,
         num_samples=samples,
         scheduler=asha,
-        # Python, PyTorch and the data are then loaded once per process.
         reuse_actors=True,
         trial_name_creator=_name,
         trial_dirname_creator=_name,
@@ -137,9 +111,8 @@ def _tune_config(queue: "PackQueue", samples: int, asha: StratifiedASHA | None) 
 
 
 def _run_config(
-    retries: int, filesystem: FileSystem, folder: str, callbacks: list[tune.Callback], stopper: RunStopper
+    run: TuneRun, filesystem: FileSystem, folder: str, callbacks: list[tune.Callback], stopper: RunStopper
 ) -> tune.RunConfig:
-    """Return what Tune does beside training; its files are in the study's scratch folder."""
     return tune.RunConfig(
         name="tune",
         storage_path=folder,
@@ -147,7 +120,7 @@ def _run_config(
         verbose=0,
         callbacks=callbacks,
         stop=stopper,
-        failure_config=tune.FailureConfig(max_failures=retries),
+        failure_config=tune.FailureConfig(max_failures=run.resources.retries),
         checkpoint_config=tune.CheckpointConfig(
             num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
         ),
@@ -155,34 +128,30 @@ def _run_config(
 
 
 class _Learner:
-    """An observer by which a search learns from the cells that have ended."""
+    """An observer by which a search learns from the cells that have ended; all else it ignores."""
 
     def __init__(self, search: "CellSearch") -> None:
         self._search = search
 
-    def cell_started(self, job: Job) -> None:
-        """Learn nothing: the search has handed out the cell."""
+    def cell_started(self, job: Job) -> None: ...
 
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
-        """Learn nothing: a cell counts by its end."""
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None: ...
 
-    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
-        """Learn nothing."""
+    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None: ...
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Hand on the rows of the cell."""
         self._search.learn(trials)
 
 
 def _suggested(
     run: TuneRun, search: "CellSearch", asha: StratifiedASHA | None, stopper: RunStopper
 ) -> Iterator[Pack | None]:
-    """Yield the jobs and what the search suggests, each as a pack; None while as many cells train as fit."""
+    """Yield the jobs and what the search suggests, each as a pack; None while as many train as fit."""
 
     def at_once() -> int:
-        """Count the cells that fit. On a cluster one more waits: Ray's autoscaler adds nodes for what waits."""
+        """Count the cells that fit; on a cluster one more waits, for which Ray's autoscaler adds nodes."""
         fit = cells_that_fit(run.resources, [node["Resources"] for node in live_nodes()])
-        return fit if run.resources.address is None else fit + 1
+        return fit + (run.resources.address is not None)
 
     def begin(job: Job) -> None:
         # From now on it is a cell of the study like any other, whatever becomes of this run.
@@ -201,8 +170,8 @@ def _suggested(
 class PackQueue(Searcher):
     """Hands out the Tune configs of packs, in their order; if the next one is None, Tune has to wait.
 
-    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells
-    would take hours to begin. ``jobs`` has the jobs that were handed out, by cell id.
+    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would
+    take hours to begin. ``jobs`` has the jobs that were handed out, by cell id.
     """
 
     def __init__(self, packs: Iterator[Pack | None]) -> None:
@@ -222,10 +191,9 @@ class PackQueue(Searcher):
         return pack_config(pack)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its searcher to resume an experiment; here a run resumes from the store.
-        return {}
+        return {}  # Tune pickles its searcher to resume an experiment; a run resumes from the store
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
         """Learn nothing: a search learns from the rows that are stored."""
 
     def save(self, checkpoint_path: str) -> None:

@@ -30,44 +30,30 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     cells = _chosen(data)
     if not cells:
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
-    grid = _grid_of(data, cells)
-    store = Store(storage, data.name + CONFIRMATION)
-    fresh = range(MAX_SEEDS, MAX_SEEDS + seeds)
+    roles = data.info.roles
+    content = {
+        "name": data.info.grid,
+        "description": f"The chosen cells of {data.name}, with fresh seeds.",
+        "factors": {name: {"role": role} for name, role in roles.items()},
+        "cells": [cell.model_dump(include=set(roles)) for cell in cells],
+        "protocol": dict(data.info.protocol),
+    }
+    grid = Grid.model_validate(content)
+    store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
-    # The contrasts keep the cells that selection chose for them: to choose again would be
-    # to look twice.
+    # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.
     info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
     return Work(grid, cells, fresh, "none", store, info)
 
 
 def _chosen(data: StudyData) -> list[CellSettings]:
-    """Return the settings of the chosen cells, in the order of study.json."""
+    """Return the settings of the chosen cells; raise StoreError for one that would be another cell now."""
     ids = chosen_cells(data)
     cells = []
     for stored in data.info.cells:
-        cell_id = stored["cell_id"]
-        if cell_id not in ids:
-            continue
-        cell = config_of(stored)
-        # With another id it would be another cell: settings or defaults have changed since
-        # it was trained.
-        if cell.cell_id != cell_id:
-            raise StoreError(f"cell {cell_id} of {data.name} has the id {cell.cell_id} now; run the study again first")
-        cells.append(cell)
+        if (cell_id := stored["cell_id"]) in ids:
+            cells.append(cell := config_of(stored))
+            if cell.cell_id != cell_id:
+                now = f"has the id {cell.cell_id} now; run the study again first"
+                raise StoreError(f"cell {cell_id} of {data.name} {now}")
     return cells
-
-
-def _grid_of(data: StudyData, cells: list[CellSettings]) -> Grid:
-    """Return a grid with just these cells, and the factors of the study."""
-    roles = data.info.roles
-    explicit = []
-    for cell in cells:
-        explicit.append({name: getattr(cell, name) for name in roles})
-    content = {
-        "name": data.info.grid,
-        "description": f"The chosen cells of {data.name}, with fresh seeds.",
-        "factors": {name: {"role": role} for name, role in roles.items()},
-        "cells": explicit,
-        "protocol": dict(data.info.protocol),
-    }
-    return Grid.model_validate(content)

@@ -10,25 +10,16 @@ from trainables.config import CellSettings
 
 
 @dataclass(frozen=True)
-class EndedCell:
-    """A cell that an earlier run has ended: its mean validation accuracy over its seeds, by epoch."""
-
-    job: Job
-    curve: Mapping[int, float]
-
-
-@dataclass(frozen=True)
 class EarlyStopping:
-    """How ASHA stops cells: first rung in epochs, share of cells that goes on, and cells that have ended.
+    """How ASHA stops cells: from the epoch ``grace_period`` on, one in ``reduction_factor`` goes on.
 
-    Of the cells of a stratum that reach a rung, about one in ``reduction_factor`` goes on.
-    The cells in ``ended`` are not trained, but take part: a resumed run sets its bar as a
-    run in one go would.
+    ``ended`` has the cells that earlier runs have ended, with their mean validation accuracies by
+    epoch. They take part: a resumed run sets its bar as a run in one go would.
     """
 
     grace_period: int
     reduction_factor: int
-    ended: tuple[EndedCell, ...] = ()
+    ended: tuple[tuple[Job, Mapping[int, float]], ...] = ()
 
 
 def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job], store: Store) -> EarlyStopping:
@@ -40,6 +31,5 @@ def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job
     remembered = []
     for cell in cells:
         if cell.cell_id in curves:
-            remembered.append(EndedCell(plan_job(grid, cell, ()), curves[cell.cell_id]))
-    stopping = grid.stopping
-    return EarlyStopping(stopping.grace_period, stopping.reduction_factor, tuple(remembered))
+            remembered.append((plan_job(grid, cell, ()), curves[cell.cell_id]))
+    return EarlyStopping(grid.stopping.grace_period, grid.stopping.reduction_factor, tuple(remembered))

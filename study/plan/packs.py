@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import pairwise
 from typing import Any
 
 from study.plan.jobs import Job
@@ -27,25 +27,15 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
         alike[job.cell.stack_key].append(job)
     packs: list[Pack] = []
     for group in alike.values():
-        ordered = _by_stratum(group) if cells > 1 else group
-        # As few packs as can be, and cut evenly: one small pack at the end would leave a
-        # GPU idle.
-        count = -(-len(ordered) // cells)
-        start = 0
-        for number in range(1, count + 1):
-            stop = len(ordered) * number // count
-            packs.append(tuple(ordered[start:stop]))
-            start = stop
+        strata = list(dict.fromkeys(job.stratum for job in group))
+        if cells > 1:
+            group.sort(key=lambda job: strata.index(job.stratum))
+        # As few packs as can be, and cut evenly: one small pack at the end would leave a GPU idle.
+        count = -(-len(group) // cells)
+        bounds = [len(group) * number // count for number in range(count + 1)]
+        packs += [tuple(group[start:stop]) for start, stop in pairwise(bounds)]
     place = {job: number for number, job in enumerate(jobs)}
     return sorted(packs, key=lambda pack: min(map(place.__getitem__, pack)))
-
-
-def _by_stratum(jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs stratum by stratum, in the order in which the strata first appear."""
-    strata: dict[Any, list[Job]] = defaultdict(list)
-    for job in jobs:
-        strata[job.stratum].append(job)
-    return list(chain.from_iterable(strata.values()))
 
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:

@@ -5,7 +5,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from study.driver.asha import StratifiedASHA
 from study.grid.grid import Grid
-from study.plan.early_stopping import EarlyStopping, EndedCell
+from study.plan.early_stopping import EarlyStopping
 from study.plan.jobs import plan_job
 
 GRID = Grid.model_validate(
@@ -35,7 +35,7 @@ class Race:
 
     def __init__(self, partial=(), remembered=None):
         jobs = [job_of(name, name not in partial) for name in CELLS]
-        ended = tuple(EndedCell(job_of(name), curve) for name, curve in (remembered or {}).items())
+        ended = tuple((job_of(name), curve) for name, curve in (remembered or {}).items())
         self.told = {}
         self.asha = StratifiedASHA(EarlyStopping(2, 2, ended), jobs, self.told.__setitem__)
         self.trials = {name: self.add(name) for name in CELLS}

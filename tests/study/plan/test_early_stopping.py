@@ -22,6 +22,6 @@ def test_cells_that_have_ended_are_remembered_by_their_mean_curves(tmp_path, mak
         grid.stopping.grace_period,
         grid.stopping.reduction_factor,
     )
-    (ended,) = stopping.ended
-    assert (ended.job.cell, ended.curve) == (first, {1: 0.5, 2: 0.25})
-    assert (ended.job.stratum, ended.job.protected) == (grid.stratum(first), grid.protects(first))
+    ((job, curve),) = stopping.ended
+    assert (job.cell, curve) == (first, {1: 0.5, 2: 0.25})
+    assert (job.stratum, job.protected) == (grid.stratum(first), grid.protects(first))
