@@ -15,6 +15,7 @@ from study.plan.packs import cell_ids
 from trainables.tune_cell import Verdicts
 
 METRIC, TIME = "val_accuracy", "epoch"
+Tell = Callable[[str, int], None]
 
 
 class StratifiedASHA(FIFOScheduler):
@@ -31,7 +32,7 @@ class StratifiedASHA(FIFOScheduler):
     before the pack goes on, unless no cell of it is left: then its Tune trial is stopped.
     """
 
-    def __init__(self, stopping: EarlyStopping, jobs: Iterable[Job], tell: Callable[[str, int], None]) -> None:
+    def __init__(self, stopping: EarlyStopping, jobs: Iterable[Job], tell: Tell | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._stopping, self._tell = stopping, tell
         self._judged: dict[str, Job] = {}
@@ -85,7 +86,7 @@ class StratifiedASHA(FIFOScheduler):
         if not going_on:
             return self.STOP
         for report in reported:
-            if report["cell_id"] in self.pruned:
+            if report["cell_id"] in self.pruned and self._tell is not None:
                 self._tell(report["cell_id"], self.pruned[report["cell_id"]])
         return self.CONTINUE
 
@@ -128,7 +129,7 @@ def _stub(cell_id: str) -> Any:
     return SimpleNamespace(trial_id=cell_id)
 
 
-def start_verdicts() -> tuple[str, Callable[[str, int], None]]:
+def start_verdicts() -> tuple[str, Tell]:
     """Start the actor by which packs hear which of their cells are pruned; return its name and how to tell it.
 
     It is on the driver's node, so that it is lost only together with the driver, and ends
@@ -143,7 +144,3 @@ def start_verdicts() -> tuple[str, Callable[[str, int], None]]:
         ray.get(actor.prune.remote(cell_id, epoch))
 
     return name, tell
-
-
-def tell_none(cell_id: str, epoch: int) -> None:
-    """Tell no pack: if packs are single cells, a pruned one ends with its Tune trial."""

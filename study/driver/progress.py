@@ -1,4 +1,7 @@
-"""What a run shows while it trains: a live table on a terminal, plain lines elsewhere."""
+"""What a run shows while it trains: a live table on a terminal, plain lines elsewhere.
+
+It is one of the observers of a run.
+"""
 
 import time
 from collections import Counter
@@ -25,7 +28,23 @@ class RunningCell:
     val_accuracy: float | None = None
 
 
-class Progress:
+class Observer:
+    """Follows the cells of a run, which are named by their ids; by itself it ignores what it hears."""
+
+    def cell_started(self, job: Job) -> None:
+        """Take note that a cell trains."""
+
+    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+        """Take note of an epoch; a cell that continues from a checkpoint reports some twice."""
+
+    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
+        """Take note that the cells of a pack failed, and continue from their last checkpoint."""
+
+    def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Take note that a cell is ``finished``, ``pruned`` or ``failed``, and its rows are stored."""
+
+
+class Progress(Observer):
     """Follows the cells of a run; use it as a context manager.
 
     ``cells`` is their number, or None if time alone ends the run. ``clock`` returns seconds.
@@ -52,25 +71,25 @@ class Progress:
             self._console.print(self.summary())
 
     def cell_started(self, job: Job) -> None:
-        """Note that a cell trains, maybe again after it failed."""
+        """Show the cell, which maybe trains again after it failed."""
         self._started = self._clock() if self._started is None else self._started
         self._running[job.cell.cell_id] = RunningCell(job.label, len(job.seeds), job.cell.max_epochs)
 
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
-        """Note that the cells of a pack failed, and are tried again from their last checkpoint."""
+        """Print the reason."""
         others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
         label = self._running[cell_ids[0]].label
         line = f"{label}{others}: {reason}; it continues from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
-        """Note a running cell's last epoch."""
+        """Show the epoch."""
         cell = self._running[cell_id]
         cell.epoch = epoch
         cell.val_accuracy = val_accuracy
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Note that a cell is ``finished``, ``pruned`` or ``failed``, and its rows are stored."""
+        """Count the cell, and print how it ended if there is no live table."""
         cell = self._running.pop(cell_id)
         self._ended[how] += 1
         self._trained += cell.seeds

@@ -21,18 +21,6 @@ from study.plan.resources import Resources, placed
 from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
 
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",  # the old output heeds verbose=0
-}
-RAY_DEFAULTS = {  # which the user may set otherwise
-    # As for Tune's own grid search; for other searchers it is 1.
-    "TUNE_MAX_PENDING_TRIALS_PG": "200",
-    # Ray's future default; silences its warning.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
 
 def live_nodes() -> list[dict[str, Any]]:
     """Return what Ray says of the nodes that are alive."""
@@ -60,19 +48,15 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     a cluster, so that they run what is here. Raises LaunchError if the cluster cannot be
     reached.
     """
-    os.environ.update(ENVIRONMENT | RAY_ENVIRONMENT)
-    for name, value in RAY_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    with _started(resources.address, models):
-        # Their own lines on a lost worker or storage are tracebacks; progress, failed rows
-        # and errors say it in one line.
-        for name in () if is_verbose() else ("ray.tune", "ray.train"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield placed(resources, [node["Resources"] for node in live_nodes()])
-
-
-def _started(address: str | None, models: Iterable[str]) -> Any:
-    """Start or join Ray; return its context."""
+    os.environ.update(ENVIRONMENT)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
+    # As many as for Tune's own grid search; for other searchers the default is 1.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
+    # This will be Ray's default; set here, it silences a warning.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = resources.address
     how: dict[str, Any] = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
     if address:
         _check_reachable(address)
@@ -80,10 +64,16 @@ def _started(address: str | None, models: Iterable[str]) -> Any:
         how = {"runtime_env": {"py_modules": sorted(packages)}}
     level = logging.INFO if is_verbose() else logging.ERROR
     try:
-        return ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
+        context = ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
+    # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors
+    # say it in one line.
+    for name in () if is_verbose() else ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with context:
+        yield placed(resources, [node["Resources"] for node in live_nodes()])
 
 
 def _check_reachable(address: str) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ray import tune
 from ray.tune.experiment import Trial
 
 from study.driver.failure_reason import failure_reason
+from study.driver.progress import Observer
 from study.driver.stopper import RunStopper
 from study.plan.jobs import Job
 from study.plan.packs import cell_ids
@@ -16,22 +17,6 @@ from study.store.files import StoreError
 from study.store.rows import CellResult
 from study.store.store import Store
 from trainables.tune_cell import StorageNotSharedError
-
-
-class Observer(Protocol):
-    """Follows the cells of a run; cells are named by their ids."""
-
-    def cell_started(self, job: Job) -> None:
-        """Take note that a cell trains."""
-
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
-        """Take note of an epoch; a cell that continues from a checkpoint reports some epochs twice."""
-
-    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
-        """Take note that the cells of a pack continue from their last checkpoint."""
-
-    def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Take note that a cell is ``finished``, ``pruned`` or ``failed``, and of its rows, which are stored."""
 
 
 @dataclass

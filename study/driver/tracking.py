@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from study.driver.progress import Observer
 from study.plan.jobs import Job
 
 # In the working directory: none of the three can write to an object store.
@@ -137,8 +138,8 @@ class WandbRuns:
             raise RuntimeError(f"wandb's service ended early, with code {end.code}; runs may be cut short") from None
 
 
-class Tracking:
-    """An observer that hands the cells of a run to loggers, which are given by the names of their trackers.
+class Tracking(Observer):
+    """Hands the cells of a run to loggers, which are given by the names of their trackers.
 
     ``run`` tells this run from others. A logger that fails is left out from then on, and
     ``errors`` says why: a study is worth more than its curves.
@@ -164,9 +165,6 @@ class Tracking:
         self._open[cell_id] = tracked
         self._epochs[cell_id] = 0
         self._tell("log_trial_start", tracked)
-
-    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
-        """Log nothing: the epochs that are reported again are known."""
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Log an epoch, but not a second time: a cell that continues from a checkpoint reports some again."""

@@ -9,9 +9,10 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from study.driver.asha import StratifiedASHA, start_verdicts, tell_none
+from study.driver.asha import StratifiedASHA, start_verdicts
+from study.driver.progress import Observer
 from study.driver.ray_cluster import NodeCount, live_nodes
-from study.driver.recorder import Observer, Recorder, RunOutcome
+from study.driver.recorder import Recorder, RunOutcome
 from study.driver.stopper import RunStopper
 from study.plan.early_stopping import EarlyStopping
 from study.plan.jobs import Job
@@ -55,7 +56,7 @@ def train_on_tune(
     stopper = RunStopper(check)
     # A pack continues without its pruned cells and has to hear of them; a single cell just ends.
     packed = run.stopping is not None and len(packs) < len(run.jobs)
-    verdicts, tell = start_verdicts() if packed else (None, tell_none)
+    verdicts, tell = start_verdicts() if packed else (None, None)
     asha = StratifiedASHA(run.stopping, run.jobs, tell) if run.stopping else None
     queue, samples = PackQueue(iter(packs)), len(packs)
     if run.search is not None:
@@ -127,17 +128,11 @@ def _run_config(
     )
 
 
-class _Learner:
-    """An observer by which a search learns from the cells that have ended; all else it ignores."""
+class _Learner(Observer):
+    """Lets a search learn from the cells that have ended."""
 
     def __init__(self, search: "CellSearch") -> None:
         self._search = search
-
-    def cell_started(self, job: Job) -> None: ...
-
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None: ...
-
-    def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None: ...
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         self._search.learn(trials)

@@ -30,11 +30,9 @@ class Machines:
     price: float | None = None
 
     def __post_init__(self) -> None:
-        least_of = {"nodes": 1, "cpus": 1, "gpus": 0}
-        for what, least in least_of.items():
-            value = getattr(self, what)
-            if value < least:
-                raise LaunchError(f"--{what} {value:g}: expected {least} or more")
+        for what, least in (("nodes", 1), ("cpus", 1), ("gpus", 0)):
+            if getattr(self, what) < least:
+                raise LaunchError(f"--{what} {getattr(self, what):g}: expected {least} or more")
         if self.price is not None and self.price < 0:
             raise LaunchError(f"--price {self.price:g}: expected 0 or more, for one machine and hour")
 
@@ -59,8 +57,7 @@ class Rate:
     source: str
 
 
-# Measured with `study run --grid table1`, where a pack is one cell; docs/cluster.md
-# describes the machine.
+# Measured with `study run --grid table1`, one cell in a pack; docs/cluster.md describes the machine.
 SHIPPED_RATES = {"cpu": Rate(1.01, 1.47, "90 trainings of a shipped grid on 2 cores of a server, one core per cell")}
 
 
@@ -80,8 +77,7 @@ def machines_for(
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
-    # With an address, resources_for does not compare with what this machine has: that does
-    # not matter here.
+    # With an address, resources_for does not compare with this machine.
     asked = resources_for(replace(options, address="of these machines"))
     if alone:
         asked = cells_alone(asked)
@@ -96,13 +92,11 @@ def machines_for(
 
 def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
     """Return the rate of a study's finished trials on a kind of device, or None if it has none."""
-    # The seeds of a pack of cells train together: they begin at one moment, to the
-    # microsecond.
+    # The seeds of a pack of cells train together: they begin at one moment, to the microsecond.
     packs: dict[datetime, list[float]] = defaultdict(list)
     for row in trials:
         if row["status"] in FINISHED and row["device"] == device:
-            seconds = (row["finished_at"] - row["started_at"]).total_seconds()
-            packs[row["started_at"]].append(seconds)
+            packs[row["started_at"]].append((row["finished_at"] - row["started_at"]).total_seconds())
     if not packs:
         return None
     trainings = sum(map(len, packs.values()))

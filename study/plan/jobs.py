@@ -33,14 +33,8 @@ class Job:
 
 def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool = True) -> Job:
     """Return the job that trains some seeds of a cell of the grid."""
-    return Job(
-        cell=cell,
-        seeds=tuple(seeds),
-        whole=whole,
-        label=grid.describe(cell),
-        stratum=grid.stratum(cell),
-        protected=grid.protects(cell),
-    )
+    label, stratum, protected = grid.describe(cell), grid.stratum(cell), grid.protects(cell)
+    return Job(cell, tuple(seeds), whole, label, stratum, protected)
 
 
 @dataclass(frozen=True)
@@ -133,10 +127,7 @@ def study_info(
 def describe_plan(plan: RunPlan, cells: Sequence[CellSettings], seeds: Sequence[int]) -> str:
     """Say in one line what a run trains and what it leaves alone."""
     asked = f"{len(cells)} cells x {len(seeds)} seeds = {len(cells) * len(seeds)} trials"
-    counts = [f"{count} {status}" for status, count in sorted(plan.settled.items())]
-    settled = ", ".join(counts) or "none"
+    settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
     pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
-    to_do = "nothing to train"
-    if plan.jobs:
-        to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train"
+    to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"
     return f"{asked}; in the store: {settled}{pruned}; {to_do}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.statistics.search_summary import distribution
@@ -29,6 +29,8 @@ TRIES = 500  # suggestions in a row that may all be cells that the study has
 # After so many the sampler would suggest the same again, so the others are random.
 LEARNED_TRIES = 10
 
+TrialRow = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class CellScore:
@@ -39,18 +41,17 @@ class CellScore:
     pruned: bool
 
 
-def score_of(trials: Sequence[Mapping[str, Any]], seeds: int) -> CellScore | None:
+def score_of(trials: Sequence[TrialRow], seeds: int) -> CellScore | None:
     """Return the score of a cell by its rows, or None if one of its seeds has failed or is missing."""
     statuses = {row["status"] for row in trials}
     if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
         return None
-    # Rounded, since the same accuracies in another order may differ in the last bit of
-    # their mean.
+    # Rounded, since the same accuracies in another order may differ in the last bit of their mean.
     accuracy = round(float(np.mean([row["val_accuracy"] for row in trials])), 12)
     return CellScore(accuracy, max(row["epochs"] for row in trials), "pruned" in statuses)
 
 
-def trained_for(trials: Iterable[Mapping[str, Any]]) -> timedelta:
+def trained_for(trials: Iterable[TrialRow]) -> timedelta:
     """Return for how long at least one cell was training; time in which several trained counts once."""
     spans = sorted({(row["started_at"], row["finished_at"]) for row in trials})
     total = timedelta(0)
@@ -66,11 +67,7 @@ class CellSearch:
     """The state of a search: ``cells`` in the order of their suggestion, and what the store has of them."""
 
     def __init__(
-        self,
-        grid: Grid,
-        seeds: Sequence[int],
-        cells: Iterable[CellSettings],
-        trials: Iterable[Mapping[str, Any]],
+        self, grid: Grid, seeds: Sequence[int], cells: Iterable[CellSettings], trials: Iterable[TrialRow]
     ) -> None:
         assert grid.search is not None
         self._grid, self._asked, self._seeds = grid, grid.search, tuple(seeds)
@@ -79,13 +76,12 @@ class CellSearch:
             self._space[name] = distribution(given.model_dump(exclude_none=True))
         self.cells = list(cells)
         self._data = _data(self.cells[0])
-        # By cell and trial.
-        self._trials: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self._trials: dict[str, dict[str, TrialRow]] = defaultdict(dict)  # by cell and trial
         self._in_flight: set[str] = set()
         self._has_suggested_all = False  # the budget is spent, or there is no new cell
         self.learn(trials)
 
-    def learn(self, trials: Iterable[Mapping[str, Any]]) -> None:
+    def learn(self, trials: Iterable[TrialRow]) -> None:
         """Take in the rows of cells that have ended."""
         for row in trials:
             if row["seed"] in self._seeds:
@@ -106,15 +102,10 @@ class CellSearch:
     @property
     def budget_is_spent(self) -> bool:
         """Whether no further cell may begin."""
-        if self.cells_left == 0:
-            return True
         minutes = self._asked.budget.minutes
-        if minutes is None:
-            return False
-        trials: list[Mapping[str, Any]] = []
-        for cell in self.cells:
-            trials += self._trials[cell.cell_id].values()
-        return trained_for(trials) >= timedelta(minutes=minutes)
+        trials = (row for cell in self.cells for row in self._trials[cell.cell_id].values())
+        too_late = minutes is not None and trained_for(trials) >= timedelta(minutes=minutes)
+        return self.cells_left == 0 or too_late
 
     def jobs_left(self) -> list[Job]:
         """Return as many jobs as the budget of trainings allows, of cells not yet known: for forecasts."""
@@ -160,12 +151,16 @@ class CellSearch:
 
     def suggest(self) -> CellSettings | None:
         """Return a cell that the study does not have, or None if TRIES suggestions were all known."""
-        # Or it reports every study that is made.
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study
         there = {cell.cell_id for cell in self.cells}
         known = [trial for trial in map(self._as_optuna_trial, self.cells) if trial is not None]
         for attempt in range(TRIES):
-            asked = optuna.create_study(direction="maximize", sampler=self._sampler(attempt))
+            # The seed depends on nothing but three numbers, never on what was drawn before.
+            sequence = np.random.SeedSequence([self._asked.seed, len(self.cells), attempt])
+            seed = int(sequence.generate_state(1)[0])
+            learned = TPESampler(seed=seed, n_startup_trials=self._asked.startup)
+            sampler = learned if attempt < LEARNED_TRIES else RandomSampler(seed=seed)
+            asked = optuna.create_study(direction="maximize", sampler=sampler)
             asked.add_trials(known)
             point = asked.ask(dict(self._space)).params
             rounded = {name: given.rounded(point[name]) for name, given in self._asked.ranges.items()}
@@ -173,14 +168,6 @@ class CellSearch:
             if cell.cell_id not in there:
                 return cell
         return None
-
-    def _sampler(self, attempt: int) -> BaseSampler:
-        # The seed depends on nothing but these three numbers, never on what was drawn before.
-        sequence = np.random.SeedSequence([self._asked.seed, len(self.cells), attempt])
-        seed = int(sequence.generate_state(1)[0])
-        if attempt < LEARNED_TRIES:
-            return TPESampler(seed=seed, n_startup_trials=self._asked.startup)
-        return RandomSampler(seed=seed)
 
     def _job(self, cell: CellSettings) -> Job:
         return plan_job(self._grid, cell, self._seeds)
@@ -194,11 +181,9 @@ class CellSearch:
         if score is None:
             return create_trial(state=TrialState.RUNNING, params=point, distributions=self._space)
         if score.pruned:
+            last = {score.epoch: score.accuracy}
             return create_trial(
-                state=TrialState.PRUNED,
-                params=point,
-                distributions=self._space,
-                intermediate_values={score.epoch: score.accuracy},
+                state=TrialState.PRUNED, params=point, distributions=self._space, intermediate_values=last
             )
         return create_trial(params=point, distributions=self._space, value=score.accuracy)
 

@@ -45,13 +45,6 @@ class Resources:
         return cells_for_gpus(jobs, int(self.gpus / self.gpus_per_trial))
 
     @property
-    def gpu_share(self) -> float:
-        """What part of a GPU a pack gets if the user does not say: a whole one for many cells."""
-        if self.cells_per_trial is None:
-            return 1
-        return min(1, GPU_SHARE * self.cells_per_trial)
-
-    @property
     def device(self) -> str:
         """Where PyTorch computes."""
         assert self.gpus_per_trial is not None, "where a cell runs is not known before its cluster is"
@@ -125,12 +118,13 @@ def placed(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> tuple[
     nodes = list(nodes)
     resources = replace(resources, gpus=sum(node.get("GPU", 0) for node in nodes))
     if resources.gpus_per_trial is None:
-        share = resources.gpu_share if resources.gpus else 0
-        resources = replace(resources, gpus_per_trial=share)
-    # The core and the GPU of a pack are on one node: what is left of two nodes makes no room.
-    room = any(_has(node, resources.needs) for node in nodes)
-    return resources, room
-
-
-def _has(node: Mapping[str, float], needs: Mapping[str, float]) -> bool:
-    return all(node.get(what, 0) >= need for what, need in needs.items())
+        # A pack of many cells fills a whole GPU, if there is one.
+        cells = resources.cells_per_trial
+        share = 1 if cells is None else min(1, GPU_SHARE * cells)
+        resources = replace(resources, gpus_per_trial=share if resources.gpus else 0)
+    # All that a pack gets is on one node: what is left on two makes no room.
+    needs = resources.needs
+    for node in nodes:
+        if all(node.get(what, 0) >= need for what, need in needs.items()):
+            return resources, True
+    return resources, False
