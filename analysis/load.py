@@ -26,13 +26,35 @@ from analysis.stored import (
 
 # A part without these columns cannot be analysed.
 REQUIRED_COLUMNS = {
-    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "test_accuracy", "error"},
+    "trials": {
+        "cell_id",
+        "trial_id",
+        "seed",
+        "status",
+        "epochs",
+        "val_accuracy",
+        "test_accuracy",
+        "error",
+    },
     "epochs": {"trial_id", "epoch"},
 }
-CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")  # what a report reads of epochs
+CURVE_COLUMNS = (
+    "cell_id",
+    "trial_id",
+    "seed",
+    "epoch",
+    "val_accuracy",
+)  # what a report reads of epochs
 # What no report reads of trials: settings are read from study.json. All other columns are read, also those that
 # other versions wrote. Leaving some out pays: parts have few rows, so a column costs as much as opening a file.
-UNREAD_COLUMNS = ("study", *SETTING_COLUMNS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
+UNREAD_COLUMNS = (
+    "study",
+    *SETTING_COLUMNS,
+    "best_epoch",
+    "val_loss",
+    "best_test_digit_accuracy",
+    "device",
+)
 # Parts are small files. Reading them is waiting for an object store, but work for a disk.
 REMOTE_READERS = 16
 
@@ -41,8 +63,9 @@ REMOTE_READERS = 16
 class StudyData:
     """What a study has: ``info`` is study.json, ``trials`` has one row per trial, ``epochs`` one per trial and epoch.
 
-    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the Parquet files, relative
-    to the study's folder, that could not be read; they are left out.
+    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the
+    Parquet files, relative to the study's folder, that could not be read; they are left
+    out.
     """
 
     name: str
@@ -84,10 +107,11 @@ def no_cell(data: StudyData) -> Collection[str]:
 def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_report: bool = False) -> StudyData:
     """Read a study from a storage: a path, or a URI such as ``s3://bucket/studies``.
 
-    ``curves_of`` gets the study without epochs and returns the ids of the cells whose epochs are read: a large
-    study has a thousand epochs for each one that a report can show. ``for_report`` reads only the columns that a
-    report shows. Raises AnalysisError for a storage that cannot be read, an unknown study, a study.json that is
-    not one of this schema, and a study without a finished trial.
+    ``curves_of`` gets the study without epochs and returns the ids of the cells whose
+    epochs are read: a large study has a thousand epochs for each one that a report can
+    show. ``for_report`` reads only the columns that a report shows. Raises AnalysisError
+    for a storage that cannot be read, an unknown study, a study.json that is not one of
+    this schema, and a study without a finished trial.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
@@ -233,7 +257,13 @@ class _Parts:
         """
         local = isinstance(self.filesystem, pafs.LocalFileSystem)
         with ThreadPoolExecutor(os.cpu_count() if local else REMOTE_READERS) as pool:
-            tables = dict(zip(names, pool.map(lambda name: self._read_file(kind, name), names), strict=True))
+            tables = dict(
+                zip(
+                    names,
+                    pool.map(lambda name: self._read_file(kind, name), names),
+                    strict=True,
+                )
+            )
         readable = {name: table for name, table in tables.items() if table is not None}
         unreadable = tuple(f"{kind}/{name}" for name in names if name not in readable)
 

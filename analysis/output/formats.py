@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 
 from rich import box
 from rich.table import Table
@@ -64,9 +65,19 @@ def sheet_rich(sheet: Sheet) -> Table:
 def sheet_markdown(sheet: Sheet) -> str:
     """Write the sheet as GitHub Markdown, its notes below."""
     rows = [list(map(markdown, row)) for row in sheet.texts]
-    align = ["right" if column.numeric else "left" for column in sheet.visible_columns]
-    headers = [markdown(column.heading) for column in sheet.visible_columns]
-    table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
+    align = []
+    headers = []
+    for column in sheet.visible_columns:
+        align.append("right" if column.numeric else "left")
+        headers.append(markdown(column.heading))
+    # Texts are written as they are: tabulate would align numbers by their points.
+    table = tabulate(
+        rows,
+        headers,
+        tablefmt="github",
+        colalign=align if rows else None,
+        disable_numparse=True,
+    )
     lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
     if sheet.notes:
         lines.append("")
@@ -102,7 +113,7 @@ def sheet_latex(sheet: Sheet) -> str:
         rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
         rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",
-        _latex_row([column.heading for column in columns]),
+        _latex_row(list(map(attrgetter("heading"), columns))),
         r"\midrule",
     ]
     lines += map(_latex_row, sheet.texts)

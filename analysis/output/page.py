@@ -31,7 +31,8 @@ SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 class Picture:
     """A picture: ``draw`` fills an empty figure of ``size``, width and height in inches.
 
-    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see it.
+    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see
+    it.
     """
 
     name: str
@@ -105,8 +106,8 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
     """Write tables, pictures and, last, ``report.html`` into a folder; return their paths.
 
     The folder is made if it is missing. The same page gives the same bytes. Raises
-    AnalysisError for a format not in FORMATS, and if the folder cannot be written; ValueError if
-    two tables or two pictures have the same name.
+    AnalysisError for a format not in FORMATS, and if the folder cannot be written;
+    ValueError if two tables or two pictures have the same name.
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         listed = ", ".join(unknown)

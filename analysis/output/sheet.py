@@ -29,9 +29,9 @@ class Column:
 class Sheet:
     """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
 
-    ``name`` is the stem of its files. Accuracies and their differences are fractions in ``rows``, percent and
-    percentage points in the texts. An unknown value is None. If ``listed`` is given, people read only the rows
-    at these places.
+    ``name`` is the stem of its files. Accuracies and their differences are fractions in
+    ``rows``, percent and percentage points in the texts. An unknown value is None. If
+    ``listed`` is given, people read only the rows at these places.
     """
 
     name: str
@@ -45,7 +45,8 @@ class Sheet:
     @cached_property
     def texts(self) -> list[list[str]]:
         """What people read, row by row."""
-        return [self._texts_of(row) for row in self._listed_rows]
+        # Once, since every format and the widths of its columns ask for them.
+        return list(map(self._texts_of, self._listed_rows))
 
     @cached_property
     def visible_columns(self) -> tuple[Column, ...]:

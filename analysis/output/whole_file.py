@@ -11,8 +11,8 @@ from analysis.stored import AnalysisError
 def whole_file(out: Path, endings: tuple[str, ...], force: bool) -> Iterator[Path]:
     """Yield a path to write to; it becomes ``out`` if all goes well, and is removed if not.
 
-    Missing folders are made. Raises AnalysisError if the name has another ending, if the file exists (unless
-    ``force``), and if it cannot be written.
+    Missing folders are made. Raises AnalysisError if the name has another ending, if the
+    file exists (unless ``force``), and if it cannot be written.
     """
     if not out.name.endswith(endings):
         raise AnalysisError(f"--out {out}: expected a name that ends in {' or '.join(endings)}")

@@ -58,7 +58,8 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
       seeds is not the cell's;
     - ``tie_order``: the cell's place if cells are equally good (see ``selection.best_cell``).
 
-    It is computed once for a study, whose cells, seeds and trials must not change afterwards.
+    It is computed once for a study, whose cells, seeds and trials must not change
+    afterwards.
     """
     if data not in _summaries:
         _summaries[data] = _summarise(data)
@@ -153,7 +154,10 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
 
 
 def _row(
-    cell: Mapping[Any, Any], settings: Sequence[str], metrics: Sequence[str], found: Estimate | None
+    cell: Mapping[Any, Any],
+    settings: Sequence[str],
+    metrics: Sequence[str],
+    found: Estimate | None,
 ) -> dict[str, Any]:
     """Return the raw values of a cell, a row of ``summarise_cells``; None if they are unknown."""
     row = {name: cell[name] for name in ("cell_id", *settings)}

@@ -14,15 +14,20 @@ from analysis.statistics.intervals import Estimate, Measure, compare, estimate, 
 from analysis.statistics.selection import fixed_contrasts
 
 # What the rows are about, in words.
-CONFIRMED_METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "difference": "test, paired"}
+CONFIRMED_METRICS = {
+    "val_accuracy": "validation",
+    "test_accuracy": "test",
+    "difference": "test, paired",
+}
 
 
 @dataclass(frozen=True)
 class Confirmed:
     """The same value in a study and in its confirmation, as fractions.
 
-    ``metric`` is one of CONFIRMED_METRICS. ``difference``, ``low`` and ``high`` are confirmation minus selection
-    with its 95 % Welch interval; ``confirmed`` and they are None if the confirmation has no such value yet.
+    ``metric`` is one of CONFIRMED_METRICS. ``difference``, ``low`` and ``high`` are
+    confirmation minus selection with its 95 % Welch interval; ``confirmed`` and they are
+    None if the confirmation has no such value yet.
     """
 
     what: str
@@ -40,6 +45,7 @@ def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Gen
     state_again = summarise_cells(confirmation).set_index("cell_id")["state"]
     chosen = cells[(cells["state"] == "complete") & cells["cell_id"].isin(state_again.index)]
     rows = []
+    # Validation first: it falls if the choice was lucky, while test accuracy should not.
     for metric in ("val_accuracy", "test_accuracy"):
         first = by_seed(data, metric)
         second = by_seed(confirmation, metric)
@@ -55,6 +61,7 @@ def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Gen
 
 def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
     """Compare the study's contrasts between the same cells."""
+    # The confirmation's contrasts name cells by id, so the same cells are compared in both.
     first = {contrast.name: contrast for contrast in contrasts_data(data, rng)}
     second = {contrast.name: contrast for contrast in contrasts_data(confirmation, rng)}
     rows = []
@@ -78,7 +85,10 @@ def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate |
 
 def confirmation_sheet(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> Sheet:
     """Put contrasts and cells into a table; ``rng`` draws the bootstrap intervals."""
-    found = [*confirmed_contrasts(data, confirmation, rng), *confirmed_cells(data, confirmation, rng)]
+    found = [
+        *confirmed_contrasts(data, confirmation, rng),
+        *confirmed_cells(data, confirmation, rng),
+    ]
     return Sheet(
         name="confirmation",
         title="Selection and confirmation",

@@ -10,7 +10,12 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent, probability
-from analysis.statistics.cells import by_seed, describe_settings, describe_states, summarise_cells
+from analysis.statistics.cells import (
+    by_seed,
+    describe_settings,
+    describe_states,
+    summarise_cells,
+)
 from analysis.statistics.intervals import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
@@ -22,9 +27,10 @@ Cell = Mapping[str, Any]
 class EstimatedContrast:
     """A contrast of the grid, estimated: differences of test accuracy by seed, as fractions.
 
-    ``plus`` and ``minus`` are the cells that its conditions stood for. ``state`` is ``complete``, or says why
-    there is no estimate. ``p`` is of the two-sided paired t test, NaN for one seed; ``p_holm`` is corrected for
-    the number of the study's complete contrasts.
+    ``plus`` and ``minus`` are the cells that its conditions stood for. ``state`` is
+    ``complete``, or says why there is no estimate. ``p`` is of the two-sided paired t test,
+    NaN for one seed; ``p_holm`` is corrected for the number of the study's complete
+    contrasts.
     """
 
     name: str
@@ -50,7 +56,10 @@ def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[Estimated
 
 
 def _estimated(
-    contrast: Mapping[str, Any], cells: pd.DataFrame, accuracy: pd.DataFrame, rng: np.random.Generator
+    contrast: Mapping[str, Any],
+    cells: pd.DataFrame,
+    accuracy: pd.DataFrame,
+    rng: np.random.Generator,
 ) -> EstimatedContrast:
     name = contrast["name"]
     sides: dict[str, tuple[Cell, ...]] = {}
@@ -58,6 +67,7 @@ def _estimated(
         chosen = []
         for condition in contrast[side]:
             candidates = matching(cells, condition)
+            # A condition that several cells match stands for the one that validation chose.
             cell = best_cell(candidates)
             if cell is None:
                 return EstimatedContrast(name, (), (), _why_absent(condition, candidates), None, None, None)
@@ -100,7 +110,11 @@ def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
         columns=(
             Column("contrast", lambda row: row["name"]),
             Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+            Column(
+                "95 % interval",
+                lambda row: interval(row["low"], row["high"], sign=True),
+                numeric=True,
+            ),
             Column("p", lambda row: probability(row["p"]), numeric=True),
             Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
             Column("n", _number_of_seeds, numeric=True),

@@ -22,9 +22,10 @@ class Change:
     """B minus A in one metric of a cell, in its unit, over seeds that have finished.
 
     ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared
-    unpaired. ``low`` and ``high`` are the ends of the 95 % t interval, of the paired differences
-    or by Welch; ``p`` is of the same t test, ``p_holm`` corrected for the number of cells. All
-    four are None if there is only one value, which says nothing about the spread.
+    unpaired. ``low`` and ``high`` are the ends of the 95 % t interval, of the paired
+    differences or by Welch; ``p`` is of the same t test, ``p_holm`` corrected for the
+    number of cells. All four are None if there is only one value, which says nothing about
+    the spread.
     """
 
     mean: float
@@ -39,9 +40,9 @@ class Change:
 class CellDifference:
     """A cell of A, of B or of both: its factors, and how far it is in each study.
 
-    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both
-    that have the same bits. ``changes`` has one entry for each of COMPARED_METRICS, None if a
-    study has no value.
+    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those
+    in both that have the same bits. ``changes`` has one entry for each of COMPARED_METRICS,
+    None if a study has no value.
     """
 
     settings: Settings
@@ -96,11 +97,12 @@ class _Side:
 def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Difference:
     """Compare two studies; ``names`` are what they are called.
 
-    Cells match if all their settings do. If the studies differ on purpose in settings that are a
-    factor of neither, cells match by the other settings. Raises AnalysisError if those do not
-    tell the cells of a study apart.
+    Cells match if all their settings do. If the studies differ on purpose in settings that
+    are a factor of neither, cells match by the other settings. Raises AnalysisError if
+    those do not tell the cells of a study apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
+    # A factor of one study that is the same for all cells of the other is matched by its value.
     protocol = _different(a.info.protocol, b.info.protocol)
     for name in factors:
         protocol.pop(name, None)
@@ -152,6 +154,7 @@ def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -
     planned = trials["place"].notna() & trials["seed"].isin(data.info.seeds)
     trials = trials[trials["status"].isin(FINISHED) & planned].astype({"place": int})
     trials = trials.set_index(["place", "seed"]).sort_index()
+    # Grouped once, since looking a cell up among all trials takes time for each cell.
     by_place = {}
     for place, rows in trials.groupby(level="place"):
         by_place[int(str(place))] = rows.droplevel("place")

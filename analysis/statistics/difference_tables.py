@@ -82,8 +82,9 @@ def difference_sheet(found: Difference) -> Sheet:
 
 def _varied(cells: Sequence[CellDifference]) -> list[str]:
     """Name the factors that tell the cells apart, or all factors if there is only one cell."""
+    # Factors with the same value everywhere would only make the column wider.
     table = pd.DataFrame(map(attrgetter("settings"), cells))
-    varied = [str(name) for name in table if table[name].nunique() > 1]
+    varied = [str(name) for name in table if table[name].nunique(dropna=False) > 1]
     return varied or list(map(str, table))
 
 

@@ -20,8 +20,9 @@ from analysis.statistics.selection import matching
 class Effect:
     """What a value of a factor adds to test accuracy compared with its first value: a fraction, paired by seed.
 
-    It is the mean over all ``pairs`` of complete cells that differ in this factor, and in ``along``: settings
-    that are no factors and change with it, such as a learning rate that a rule ties to dropout.
+    It is the mean over all ``pairs`` of complete cells that differ in this factor, and in
+    ``along``: settings that are no factors and change with it, such as a learning rate that
+    a rule ties to dropout.
     """
 
     factor: str
@@ -55,6 +56,7 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
 def _compared(data: StudyData) -> pd.DataFrame:
     """Return the complete cells of the model that most cells have, or of all models if no single one has most."""
     cells = summarise_cells(data)
+    # Other models lack some of the factors, so their cells have no partners to pair with.
     counts = cells["model"].value_counts()
     most = counts.index[counts == counts.max()]
     models = most if len(most) == 1 else counts.index
@@ -110,8 +112,8 @@ class Anova:
 def anova_data(data: StudyData) -> Anova:
     """Fit test accuracy by the factors, their interactions in pairs, and the seed as a block.
 
-    The sums of squares are of type II. It needs complete cells for all combinations of the factors: with holes,
-    an interaction may be confounded with its factors.
+    The sums of squares are of type II. It needs complete cells for all combinations of the
+    factors: with holes, an interaction may be confounded with its factors.
     """
     cells = _compared(data)
     factors = _factors(data, cells)
@@ -138,8 +140,9 @@ def anova_data(data: StudyData) -> Anova:
 def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
     """Divide the sum of squares of ``values`` ``[levels of each factor, seeds]``.
 
-    In a complete crossing the terms are orthogonal, so that each one's sum of squares is that of its own effects,
-    whatever else is fitted (Scheffe, The Analysis of Variance, 1959, chapter 4), and no design matrix is needed.
+    In a complete crossing the terms are orthogonal, so that each one's sum of squares is
+    that of its own effects, whatever else is fitted (Scheffe, The Analysis of Variance,
+    1959, chapter 4), and no design matrix is needed.
     """
     effects = dict(_effects_of_terms(values, factors))
     df = {term: _degrees_of_freedom(effect) for term, effect in effects.items()}
@@ -165,7 +168,10 @@ def _effects_of_terms(values: Values, factors: Sequence[str]) -> Iterator[tuple[
     mains = [_margin(values, (axis,)) - values.mean() for axis in range(values.ndim)]
     yield from zip(words, mains, strict=True)
     for a, b in combinations(range(len(factors)), 2):
-        yield f"{words[a]} x {words[b]}", _margin(values, (a, b)) - values.mean() - mains[a] - mains[b]
+        yield (
+            f"{words[a]} x {words[b]}",
+            _margin(values, (a, b)) - values.mean() - mains[a] - mains[b],
+        )
 
 
 def _margin(values: Values, axes: tuple[int, ...]) -> Values:
@@ -200,7 +206,11 @@ def effects_sheet(effects: Sequence[Effect]) -> Sheet:
             Column("compared with", lambda row: format_setting(row["baseline"])),
             Column("changes along", lambda row: row["along"].replace("_", " ")),
             Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-            Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+            Column(
+                "95 % interval",
+                lambda row: interval(row["low"], row["high"], sign=True),
+                numeric=True,
+            ),
             Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
             Column("n", lambda row: str(row["n"]), numeric=True),
         ),

@@ -24,10 +24,11 @@ Values = NDArray[np.float64]
 class Estimate:
     """The mean of n values, in their unit, and how well it is known.
 
-    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is the one that is shown;
-    ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval (Efron, "Better bootstrap confidence intervals",
-    JASA 1987), which at n = 10 is too narrow: docs/LOG.md has its measured coverage. All four and ``std`` are NaN for
-    one value.
+    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is
+    the one that is shown; ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval
+    (Efron, "Better bootstrap confidence intervals", JASA 1987), which at n = 10 is too
+    narrow: docs/LOG.md has its measured coverage. All four and ``std`` are NaN for one
+    value.
     """
 
     n: int
@@ -57,6 +58,7 @@ def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
     count, n = values.shape
     means = values.mean(axis=1)
     nan = np.full(count, np.nan)
+    # One value says nothing about the spread.
     stds, reach, bca = nan, nan, (nan, nan)
     if n > 1:
         stds = values.std(axis=1, ddof=1)
@@ -67,14 +69,17 @@ def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
 
 
 def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Return both ends ``[cells]``; where all values are alike, they are the ends."""
+    """Return both ends ``[cells]``; if all values are alike, they are the ends."""
     low, high = values[:, 0].copy(), values[:, 0].copy()
     spread = np.ptp(values, axis=1) > 0
+    # Where all values are alike, every resample is too, and BCa's correction is 0 / 0.
     places = np.flatnonzero(spread)
 
     def find(first: int) -> np.random.Generator:
         """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
-        own, rows = copy.deepcopy(rng), places[first : first + AT_ONCE]
+        # Each thread has its own copy, so the resamples do not depend on which thread is first.
+        own = copy.deepcopy(rng)
+        rows = places[first : first + AT_ONCE]
         found = stats.bootstrap(
             (values[rows],),
             np.mean,
@@ -112,8 +117,9 @@ class Measure:
 
     def __sub__(self, other: "Measure") -> "Measure":
         """Subtract an independent measure; degrees of freedom by Welch (Biometrika, 1947) and Satterthwaite."""
-        a, b = self.se**2, other.se**2
-        if a + b == 0:
+        a = self.se**2
+        b = other.se**2
+        if a + b == 0:  # nothing varies, and the formula below would be 0 / 0
             return Measure(self.mean - other.mean, 0.0, self.df + other.df)
         df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df)
         return Measure(self.mean - other.mean, sqrt(a + b), df)
@@ -126,12 +132,12 @@ class Measure:
 
     @property
     def p(self) -> float:
-        """The two-sided p value of the t test that the mean is zero; where nothing varies, 1 if it is, else 0."""
+        """The two-sided p value of the t test that the mean is zero; if nothing varies, 1 if it is, else 0."""
         return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df)) if self.se else float(self.mean == 0)
 
 
 def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
-    """Return first less second, and the ends of its 95 % interval."""
+    """Return first minus second, and the ends of its 95 % interval."""
     found = first - second
     return found.mean, *found.ends
 
@@ -139,7 +145,7 @@ def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
 def paired_p(differences: Values) -> float:
     """Return the two-sided p value of a paired t test on ``differences`` ``[n]``, NaN for one pair.
 
-    Where all are alike, it is 1 if they are zero, else 0.
+    If all are alike, it is 1 if they are zero, else 0.
     """
     if len(differences) < 2:
         return float("nan")
@@ -152,5 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for their number (Holm, Scandinavian Journal of Statistics, 1979)."""
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")
+    # The smallest is multiplied by n, the next by n - 1, and none may be smaller than the one before.
     corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return [float(value) for value in corrected[np.argsort(order, kind="stable")]]
+    back = np.argsort(order, kind="stable")
+    return list(map(float, corrected[back]))

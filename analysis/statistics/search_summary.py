@@ -11,7 +11,12 @@ from scipy import stats
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
-from analysis.statistics.cells import by_seed, describe_settings, format_setting, summarise_cells
+from analysis.statistics.cells import (
+    by_seed,
+    describe_settings,
+    format_setting,
+    summarise_cells,
+)
 from analysis.statistics.intervals import CONFIDENCE, Values
 
 if TYPE_CHECKING:  # only studies with a search need Optuna
@@ -24,8 +29,9 @@ FEWEST = 8  # complete cells that an estimate of importance needs
 class TriedCell:
     """A cell of the search that has ended; ``place`` counts from 1 in the order in which cells ended.
 
-    ``settings`` are those that were searched. ``accuracy`` is the cell's mean validation accuracy over seeds at
-    its last epoch, as a fraction, and ``best`` the highest of the complete cells so far, None before the first.
+    ``settings`` are those that were searched. ``accuracy`` is the cell's mean validation
+    accuracy over seeds at its last epoch, as a fraction, and ``best`` the highest of the
+    complete cells so far, None before the first.
     """
 
     place: int
@@ -45,8 +51,8 @@ class TriedCell:
 class Importance:
     """The ``share`` of the variance of validation accuracy over the ranges that a setting accounts for by itself.
 
-    It is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends of its 95 % interval,
-    None for one seed.
+    It is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends
+    of its 95 % interval, None for one seed.
     """
 
     setting: str
@@ -57,7 +63,11 @@ class Importance:
 
 def distribution(given: Mapping[str, Any]) -> "BaseDistribution":
     """Return the range of a setting, as a grid file gives it, as Optuna's."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
 
     if "choices" in given:
         return CategoricalDistribution(given["choices"])
@@ -85,6 +95,7 @@ def history_data(data: StudyData) -> tuple[TriedCell, ...]:
     for place, (cell_id, cell) in enumerate(_ended_cells(data).iterrows(), 1):
         pruned = cell["state"] == "pruned"
         accuracy = float(cell["accuracy"])
+        # A pruned cell's accuracy is that of an early epoch, so it cannot be the best.
         if not pruned:
             best = accuracy if best is None else max(best, accuracy)
         settings = {name: cell[name] for name in data.info.ranges}
@@ -108,10 +119,11 @@ def _ended_cells(data: StudyData) -> pd.DataFrame:
 def importance_data(data: StudyData) -> tuple[Importance, ...]:
     """Return how much each setting mattered, the most important first; none for fewer than FEWEST complete cells.
 
-    Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An efficient approach
-    for assessing hyperparameter importance", ICML 2014), by Optuna, of the cells' mean validation accuracies.
-    Intervals are from the jackknife over seeds (Efron and Stein, "The jackknife estimate of variance", Annals of
-    Statistics 1981): they say how much other seeds would change it, not other cells.
+    Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An
+    efficient approach for assessing hyperparameter importance", ICML 2014), by Optuna, of
+    the cells' mean validation accuracies. Intervals are from the jackknife over seeds
+    (Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 1981): they
+    say how much other seeds would change it, not other cells.
     """
     cells = searched_cells(data)
     cells = cells[cells["state"] == "complete"]
@@ -133,8 +145,8 @@ def importance_data(data: StudyData) -> tuple[Importance, ...]:
 def _jackknife_reach(data: StudyData, cells: pd.DataFrame, accuracy: Values) -> "pd.Series[float] | None":
     """Return half the width of each setting's interval from ``accuracy`` ``[cells, seeds]``; None for one seed.
 
-    The jackknife's standard error is the spread (ddof=0) of the shares that leave one seed out, times the square
-    root of n - 1.
+    The jackknife's standard error is the spread (ddof=0) of the shares that leave one seed
+    out, times the square root of n - 1.
     """
     n = accuracy.shape[1]
     if n < 2:
@@ -155,6 +167,7 @@ def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[st
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it prints every study that is made
     space = {name: distribution(given) for name, given in data.info.ranges.items()}
     study = optuna.create_study(direction="maximize")
+    # Optuna learns from trials of its own, so each cell becomes one.
     points = cells[list(space)].to_dict("records")
     for point, value in zip(points, accuracies.tolist(), strict=True):
         params = {str(name): setting for name, setting in point.items()}
@@ -223,7 +236,11 @@ def _range_in_words(given: Mapping[str, Any]) -> str:
 
 def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
     """Say which cell was the best, or that none is complete."""
-    best = max((cell for cell in tried if not cell.pruned), key=lambda cell: cell.accuracy, default=None)
+    best = max(
+        (cell for cell in tried if not cell.pruned),
+        key=lambda cell: cell.accuracy,
+        default=None,
+    )
     if best is None:
         return "No cell of the search is complete yet."
     return (

@@ -37,10 +37,16 @@ def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
     yield "grid", f"{data.info.grid}, {len(cells)} cells with {len(seeds)} seeds each"
     yield "trials", _trial_counts(trials, data.info.planned)
     if "train_time_s" in trials and trials["train_time_s"].notna().any():
-        yield "training time", f"{_duration(trials['train_time_s'].sum())}, summed over the trials"
+        yield (
+            "training time",
+            f"{_duration(trials['train_time_s'].sum())}, summed over the trials",
+        )
     if "started_at" in trials and trials["started_at"].notna().any():
         span = trials["finished_at"].max() - trials["started_at"].min()
-        yield "wall time", f"{_duration(span.total_seconds())}, from the first start to the last end"
+        yield (
+            "wall time",
+            f"{_duration(span.total_seconds())}, from the first start to the last end",
+        )
     for setting, value in data.info.protocol.items():
         yield setting.replace("_", " "), str(value)
     for run in data.info.runs[-1:]:
