@@ -1,4 +1,4 @@
-"""The public Python API: run a study, find the studies of a storage, and read what one shows as data frames.
+"""The public Python API: run a study, list studies, and read results as data frames.
 
     import study
     smoke = study.run("smoke")        # as `study run --grid smoke`; what is there is not trained again
@@ -7,7 +7,7 @@
 
 Accuracies and their differences are fractions in [0, 1].
 
-An error that the user can mend has one of three bases, one per package; its message is one line that says what to do:
+An error that the user can mend has one of three bases, one per package, and a message of one line:
 
 - study.errors.StudyError: a grid, an option, a storage or a cluster that cannot be used;
 - analysis.stored.AnalysisError: a study that is not there, or has no such table or figure;
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epo
 class Study:
     """A study with its results, as they were when it was loaded.
 
-    ``data`` is what the analysis reads; ``related`` are studies that belong to its report, such as its confirmation.
+    ``related`` are other studies that its report draws on, such as its confirmation.
     """
 
     data: StudyData
@@ -55,12 +55,12 @@ class Study:
 
     @property
     def info(self) -> dict[str, Any]:
-        """The content of study.json: grid, roles, cells, seeds, protocol, contrasts, and the runs' provenance."""
+        """The content of study.json: grid, roles, cells, seeds, protocol, contrasts, and runs."""
         return self.data.info.as_dict()
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial: settings, ``seed``, ``status``, metrics, times. It has failed and pruned trials too."""
+        """One row per trial: settings, ``seed``, ``status``, metrics, times."""
         return self.data.trials
 
     @property
@@ -77,36 +77,36 @@ class Study:
 
     @cached_property
     def sheets(self) -> "dict[str, Sheet]":
-        """Every table of the report by its name, as people read it, with its caption and notes."""
+        """Every table of the report by its name, as people read it, with caption and notes."""
         from analysis.report import sheets_of
 
         return sheets_of(self.page)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table of the report with its raw values; raise AnalysisError if the report has no such table.
+        """Return a table of the report with its raw values; raise AnalysisError if there is none.
 
-        A study has the tables that its grid and its finished trials allow; ``sheets`` has their names. A study of
-        the course report's grids, for example, has ``table("table1")`` and ``table("claims")``.
+        ``sheets`` has the names. A study of the course report's networks, for example, has
+        ``table("table1")`` and ``table("claims")``.
         """
         if name not in self.sheets:
             raise AnalysisError(f"no table {name!r} in study {self.name}: expected one of {', '.join(self.sheets)}")
         return pd.DataFrame(self.estimates()[name])
 
     def estimates(self) -> dict[str, list[Mapping[str, Any]]]:
-        """Return the rows of every table by its name, as ``study analyze --json`` prints them."""
+        """Return the rows of every table by its name, as ``study analyze --json`` does."""
         from analysis.report import estimates_of
 
         return estimates_of(self.page)
 
     def means(self) -> pd.DataFrame:
-        """Return one row per cell: ``state``, ``n`` seeds, and mean, spread and 95 % intervals of its test accuracy.
+        """Return one row per cell: ``state``, ``n`` seeds, mean, spread and 95 % intervals.
 
         A cell with a missing, pruned or failed seed has no mean, and its ``state`` says so.
         """
         return self.table("cells")
 
     def contrasts(self) -> pd.DataFrame:
-        """Return the comparisons that the grid named in advance, paired by seed, with p values corrected by Holm.
+        """Return the grid's contrasts, paired by seed, with p values corrected by Holm.
 
         Raises AnalysisError if the grid names none.
         """
@@ -118,7 +118,7 @@ class Study:
         return list(self._pictures())
 
     def figure(self, name: str) -> "Figure":
-        """Draw a figure of the report; raise AnalysisError if the report has no such figure."""
+        """Draw a figure of the report; raise AnalysisError if there is none of this name."""
         from analysis.output.page import draw_figure
 
         pictures = self._pictures()
@@ -130,9 +130,9 @@ class Study:
         return {picture.name: picture for section in self.page.sections for picture in section.pictures}
 
     def report(self, out: str | Path | None = None, formats: Iterable[str] | None = None) -> list[Path]:
-        """Write the report and its files into a folder, by default reports/NAME; return their paths.
+        """Write the report into a folder, by default reports/NAME; return the paths of its files.
 
-        ``formats`` are some of analysis.output.page.FORMATS, by default all. Raises AnalysisError.
+        ``formats`` are some of analysis.output.page.FORMATS, by default all.
         """
         from analysis.output.page import FORMATS, write_page
 
@@ -141,9 +141,9 @@ class Study:
 
 
 def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, for_report: bool = False) -> Study:
-    """Read a study, by default the one that ran last, from a folder or a URI such as ``s3://bucket/studies``.
+    """Read a study, by default the one that ran last, from a folder or URI (``s3://bucket/dir``).
 
-    ``for_report`` leaves out the columns and the learning curves that no report shows: most of a large study.
+    ``for_report`` leaves out what no report shows: most of the epochs of a large study.
     Raises AnalysisError for an unknown study, and for one without a finished trial.
     """
     from analysis.figures.curves import shown_cells
@@ -156,9 +156,10 @@ def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, f
 
 
 def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
-    """Return one row per study in a storage: its grid, and how many cells, seeds and trials of each kind it has.
+    """Return one row per study in a storage: its grid, and numbers of cells, seeds and trials.
 
-    ``missing`` trials are planned and have no row; ``unreadable`` names damaged files. Raises StoreError.
+    ``missing`` trials are planned and have no row; ``unreadable`` names damaged files.
+    Raises StoreError.
     """
     columns = ("study", "grid", "cells", "seeds", "finished", "pruned", "failed", "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
@@ -167,12 +168,12 @@ def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
 def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     """Train what the study does not have yet, and return the study.
 
-    ``grid`` is the name of a shipped grid or the path of a .yaml file. ``options`` are those of ``study run``, such as
-    ``seeds=20``, ``cells_per_trial=4`` or ``track=["mlflow"]``; study.plan.request.RunOptions has their defaults.
-    ``quiet`` prints nothing. Trials of cells that failed have the status ``failed``.
+    ``options`` are those of ``study run``, such as ``seeds=20``, ``cells_per_trial=4`` or
+    ``track=["mlflow"]``; study.plan.request.RunOptions has their defaults. ``quiet`` prints
+    nothing. Trials of cells that failed have the status ``failed``.
 
-    Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run: the same call
-    continues it.
+    Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run:
+    the same call continues it.
     """
     from rich.console import Console
 

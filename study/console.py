@@ -1,4 +1,4 @@
-"""Where lines go: answers to standard output, problems to standard error, and hints as the user wants them."""
+"""Where lines go: answers to standard output, problems to standard error, hints as wanted."""
 
 import logging
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbo
 def set_level(quiet: bool, verbose: bool) -> None:
     """Set how much is printed; of the two switches, ``verbose`` counts more.
 
-    ``quiet`` leaves out progress and hints; ``verbose`` adds Ray's messages and the tracebacks of problems.
+    ``quiet`` leaves out progress and hints; ``verbose`` adds Ray's messages and tracebacks.
     """
     LOG.setLevel(logging.WARNING if quiet else logging.INFO)
     if verbose:
@@ -24,7 +24,7 @@ def is_verbose() -> bool:
 
 
 def notes(machine_reads: bool = False) -> Console:
-    """Return where progress and hints go: to standard error if a machine reads standard output."""
+    """Return where hints go: to standard error if a machine reads standard output."""
     return Console(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO))
 
 

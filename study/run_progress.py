@@ -1,6 +1,6 @@
-"""How far a run is, in words and as a table: for its live progress, and for ``study status`` on any machine.
+"""How far a run is, in words and as a table: for its live progress and for ``study status``.
 
-Both draw the same plain JSON values, the report that a driver stores with each heartbeat.
+Both draw the same JSON values: what a driver reports with each heartbeat.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,10 @@ from study.words import format_counts, format_duration
 
 
 def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> str:
-    """Say in one line how many cells of a run are done, how fast it is, and how long it will take.
+    """Say in one line how many cells of a run are done, how fast, and how long it will take.
 
-    ``report`` has ``cells`` (None if only time ends the run), ``ended`` (cells by status), ``trainings_per_min`` and
-    ``time_left_s``; each of the last two is None while it is not known.
+    ``report`` has ``cells`` (None if time ends the run), ``ended`` (cells by status), and
+    ``trainings_per_min`` and ``time_left_s`` (None while they are not known).
     """
     ended, cells = report["ended"], report["cells"]
     count = sum(ended.values())
@@ -32,10 +32,7 @@ def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> st
 
 
 def running_cells_table(cells: Iterable[Mapping[str, Any]]) -> Table:
-    """Draw the cells that are training: ``label``, ``seeds``, ``epoch``, ``max_epochs`` and ``val_accuracy``.
-
-    The accuracy is the mean over the cell's seeds, or None before its first epoch has ended.
-    """
+    """Draw the cells that are training, as they were when their last epoch ended."""
     table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
     for cell in cells:
         accuracy = format_accuracy(cell["val_accuracy"])

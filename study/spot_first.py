@@ -1,6 +1,7 @@
-"""Which machine Ray's autoscaler starts for waiting cells: `cluster.yaml` names `score` to it. It needs no Ray.
+"""Which machine Ray's autoscaler starts for waiting cells; `cluster.yaml` names `score` to it.
 
-Ray's own score compares how well the cells would fill each type of machine, and so takes a smaller type first always.
+Ray's own score compares how well the cells would fill each type of machine, so it always takes a
+smaller type first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,13 +19,13 @@ def score(
 ) -> tuple[bool, bool] | None:
     """Return the rank of a type of machine, greater first, or None if it must not be started.
 
-    ``machine`` and each of ``demands`` are amounts by the name of the resource. The summary (Ray's
-    NodeAvailabilitySummary) has the cloud's last answer for each type, for half an hour. Another type than spot is
-    started while spot is refused, and then before it.
+    ``machine`` and each of ``demands`` are amounts by resource. The summary (Ray's
+    NodeAvailabilitySummary) keeps the cloud's last answer for each type for half an hour.
     """
     fits = any(_fits(demand, machine) for demand in demands)
     answers = node_availability_summary.node_availabilities
     refused = {name for name, last in answers.items() if not last.is_available}
+    # While spot is refused, another type is started, and before spot is tried again.
     if not fits or (kind != SPOT and SPOT not in refused):
         return None
     return kind not in refused, kind == SPOT

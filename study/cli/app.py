@@ -37,12 +37,12 @@ def study(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Train every cell of a grid with Ray Tune, keep all results, and report what they show."""
+    """Train all cells of a grid with Ray Tune, keep the results, and report what they show."""
     set_level(quiet, verbose)
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend ends it with one line and exit code 2."""
+    """Run the command line. An error that the user can mend is one line and exit code 2."""
     command = typer.main.get_command(app)
     try:
         bind_environment(command)

@@ -1,4 +1,4 @@
-"""What a shell completes: names of grids and studies. It has to answer at once, so that nothing heavy is imported."""
+"""What a shell completes: names of grids and studies. It has to be quick, so it imports little."""
 
 from pathlib import Path
 
@@ -8,15 +8,16 @@ from study.grid.shipped import grid_names
 
 
 def complete_grid(incomplete: str) -> list[str]:
-    """Return the shipped grids and the grid files of the working directory; a shell completes other paths itself."""
+    """Return the shipped grids and the grid files of the working directory."""
+    # A shell completes other paths by itself.
     files = sorted(str(path) for path in Path().glob("*.y*ml"))
     return [name for name in [*grid_names(), *files] if name.startswith(incomplete)]
 
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the studies of the storage, where that is a folder: a bucket would keep the shell waiting."""
+    """Return the studies of a storage that is a folder."""
     storage = context.params.get("storage") or ""
-    if "://" in storage:
+    if "://" in storage:  # a bucket would keep the shell waiting
         return []
     names = sorted(path.parent.name for path in Path(storage).expanduser().glob("*/study.json"))
     return [name for name in names if name.startswith(incomplete)]

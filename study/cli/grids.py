@@ -71,7 +71,7 @@ def show_schema(
 
 
 def _described(grid: "Grid") -> dict[str, Any]:
-    """Return a grid as plain JSON values; ``cells`` and ``trials`` are None if only time ends its search."""
+    """Return a grid as JSON values; ``cells`` and ``trials`` are None if time ends its search."""
     cells = grid.most_cells
     return {
         "name": grid.name,
@@ -101,5 +101,6 @@ def _print_cells(grid: "Grid", console: Console) -> None:
         table.add_row(cell.cell_id, *settings)
     console.print(table)
     if grid.search:
-        ranges = "; ".join(f"{name} {given.describe()}" for name, given in grid.search.ranges.items())
-        console.print(f"and what the search suggests, of {grid.search.budget.describe()} in all: {ranges}")
+        budget, ranges = grid.search.budget.describe(), grid.search.ranges.items()
+        searched = "; ".join(f"{name} {given.describe()}" for name, given in ranges)
+        console.print(f"and what the search suggests, of {budget} in all: {searched}")

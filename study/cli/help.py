@@ -109,7 +109,7 @@ EXAMPLES = {
 
 
 def epilog(command: str) -> str:
-    """Return what comes after the options of a command, or of the whole program for the name study."""
+    """Return what comes after the options of a command, or of the program (``study``)."""
     if command == "study":
         codes = "\n".join(f"  {code:>3}  {what}" for code, what in EXIT_CODES.items())
         return (

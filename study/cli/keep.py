@@ -1,4 +1,4 @@
-"""What is done with whole studies: ``study merge``, ``diff``, ``export``, ``archive``, ``restore`` and ``remove``."""
+"""Commands for whole studies: ``merge``, ``diff``, ``export``, ``archive``, ``restore``, ``remove``."""
 
 import sys
 from dataclasses import asdict
@@ -56,7 +56,7 @@ def diff(
     storage: Storage = RunOptions.storage,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two studies cell by cell: results of B minus those of A, paired by seed if their seeds match."""
+    """Compare two studies cell by cell: results of B minus those of A, paired by seed."""
     from analysis.load import load_study
     from analysis.output.formats import sheet_rich
     from analysis.statistics.difference import difference_data
@@ -81,22 +81,21 @@ def diff(
 def export(
     name: StudyName,
     out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")],
-    epochs: Annotated[
-        bool, typer.Option("--epochs", help="Write one row per trial and epoch instead of one row per trial.")
-    ] = False,
+    epochs: Annotated[bool, typer.Option("--epochs", help="Write one row per trial and epoch.")] = False,
     storage: Storage = RunOptions.storage,
     force: Force = False,
 ) -> None:
-    """Write the results of a study as one table, with a column for every setting."""
+    """Write a study as one table: one row per trial, with a column for every setting."""
     from analysis.load import load_study
     from analysis.output.export import epochs_table, trials_table, write_table
 
     data = load_study(storage, name)
     table = epochs_table(data) if epochs else trials_table(data)
     write_table(table, out, force)
+    size = f"{table.num_rows} rows, {table.num_columns} columns"
     missing = data.info.planned - len(data.trials)
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
-    Console().print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
+    Console().print(f"Wrote {out}: {size}{absent}", soft_wrap=True)
     tell_unreadable(data.unreadable, "left out: ")
 
 
@@ -107,7 +106,7 @@ def archive(
     storage: Storage = RunOptions.storage,
     force: Force = False,
 ) -> None:
-    """Pack a whole study into one file, and read the file back to check it. The study stays."""
+    """Pack a whole study into one file, and read it back to check it. The study stays."""
     from study.store.archive import write_archive
     from study.store.heartbeat import Heartbeat
     from study.store.store import Store
@@ -164,7 +163,7 @@ def _is_agreed(name: str, console: Console) -> bool:
     from study.store.files import StoreError
 
     if not sys.stdin.isatty():
-        raise StoreError(f"cannot ask whether to remove {name}, as this is not a terminal; give --yes to remove it")
+        raise StoreError(f"no terminal to ask whether to remove {name}: give --yes to remove it")
     return Confirm.ask("Remove all of it for good?", console=console, default=False)
 
 
@@ -181,7 +180,7 @@ def describe_rows(store: "Store") -> str:
 
 
 def _describe_joined(source: str, joined: "Joined") -> list[str]:
-    """Say what a study brought: one line for its trials, and one for each that is a problem."""
+    """Say what a study brought, and what was wrong with it."""
     parts = [f"{joined.added} trials added"]
     if joined.replaced:
         parts.append(f"{joined.replaced} of them in place of pruned or failed ones")

@@ -1,4 +1,7 @@
-"""Options that are not on the command line: each comes from the environment, or else from the file study.toml."""
+"""The options of commands: made of the fields of RunOptions, and read from three places.
+
+Those are the command line, then the environment, then the file study.toml.
+"""
 
 import inspect
 import os
@@ -22,16 +25,16 @@ ANYWHERE = ("--quiet", "--verbose")
 
 
 class OptionError(StudyError):
-    """A study.toml that cannot be used: the message names the key, what was expected and the fix."""
+    """A study.toml that cannot be used: the message names the key, and what was expected."""
 
 
 def takes(
     options: type[TrainingOptions], leave_out: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of ``options`` that is not left out, in place of its ``options``.
+    """Give a command an option for each field of a class, in place of its parameter ``options``.
 
-    typer reads the options of a command from its function's signature. The function that is returned has one parameter
-    for each field; when it is called, it builds the options and hands them to the command.
+    typer reads a command's options from the signature of its function. The decorated function has
+    one parameter for each field; when called, it builds the options and hands them on.
     """
     # What is trained is listed before how: only the latter is an attribute of TrainingOptions.
     listed = sorted(fields(options), key=lambda each: hasattr(TrainingOptions, each.name))
@@ -87,7 +90,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, 
 
 
 class Commands(TyperGroup):
-    """The commands of ``study``. Its switches may also stand after the command, where people put them."""
+    """The commands of ``study``. Its switches may also stand after the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments with the switches first."""
@@ -98,7 +101,7 @@ class Commands(TyperGroup):
 
 
 def bind_environment(command: Any) -> None:
-    """Give each option of a command, and of those under it, its variable: --data-dir is STUDY_DATA_DIR."""
+    """Give each option of a command, and of those under it, its environment variable."""
     for name, option in _options(command):
         if not option.envvar:  # those that are given in code are shown in --help
             option.envvar, option.show_envvar = variable_of(name), False
@@ -109,7 +112,7 @@ def bind_environment(command: Any) -> None:
 def file_options(command: Any) -> dict[str, Any]:
     """Return what study.toml says, as defaults of the commands; raise OptionError.
 
-    Its keys are the long names of options; a table has those of the command that it is named after.
+    Its keys are the long names of options; a table has those of the command of its name.
     """
     if not Path(FILE).is_file():
         return {}
@@ -140,19 +143,20 @@ def _check_keys(command: Any, table: Mapping[str, Any], known: set[str], where: 
 
 
 def _defaults(command: Any, table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    found = {
-        option.name: {**shared, **table}[name] for name, option in _options(command) if name in {**shared, **table}
-    }
+    given = {**shared, **table}  # a command's own table counts more
+    found = {option.name: given[name] for name, option in _options(command) if name in given}
     for name, below in getattr(command, "commands", {}).items():
         found[name] = _defaults(below, table.get(name, {}), shared)
     return found
 
 
 def _options(command: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the long names of a command's own options, less those that act at once, such as --version."""
+    """Yield a command's own options by long name, but not those that act at once (--version)."""
     for param in command.params:
         if param.param_type_name == "option" and param.expose_value and not param.is_eager:
-            yield from ((name.removeprefix("--"), param) for name in param.opts if name.startswith("--"))
+            for name in param.opts:
+                if name.startswith("--"):
+                    yield name.removeprefix("--"), param
 
 
 def _all_options(command: Any) -> Iterator[tuple[str, Any]]:
@@ -162,12 +166,12 @@ def _all_options(command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def usage_problem(error: typer.TyperException) -> str:
-    """Put into a line what is wrong with a command line, where a value comes from that is not on it, and what to do."""
+    """Say in one line what is wrong with a command line, and what to do."""
     context, option = getattr(error, "ctx", None), getattr(error, "param", None)
     text = " ".join(error.format_message().split()).rstrip(".")
     if context is None or not text:
         return text
-    if option is not None:
+    if option is not None:  # the value may come from elsewhere
         source = getattr(context.get_parameter_source(option.name), "name", None)
         if source == "ENVIRONMENT":
             text += f" ({option.envvar} is {os.environ[option.envvar]!r})"

@@ -35,7 +35,7 @@ def plan(
     price: Annotated[float | None, typer.Option(help="Price of one machine for one hour.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run would train and how long it would take on machines of your choice. Nothing is trained."""
+    """Show what a run would train, and its time and cost on machines of your choice."""
     from study.plan.forecast import machines_for
 
     work = options.resolve()
@@ -46,12 +46,12 @@ def plan(
 def show_plan(
     work: Work, machines: "Machines", resources: "Resources", console: Console, as_json: bool = False
 ) -> None:
-    """Print each cell with what the study has of it, what a run would train, and how long it would take."""
+    """Print the cells, what the study has of each, what a run would train, and its time."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
     from trainables.registry import BUILT_IN, check
 
-    # The models that come with the package are known to work; a user's own is tried, as a run would.
+    # The package's own models are known to work; a user's is tried, as a run would try it.
     check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.data_dir)
     rows, unreadable = work.store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
@@ -62,7 +62,8 @@ def show_plan(
     suggested = search.jobs_left() if search else []
     ahead = forecast(work.store.study, [*plan.jobs, *suggested], rows, machines, resources)
     if as_json:
-        answer = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
+        answer: dict[str, Any] = {"study": work.store.study, "seeds": len(work.seeds)}
+        answer |= {"cells": cells, "to_train": plan.trials}
         answer |= {"search": search.ahead()} if search else {}
         console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
         return
@@ -84,7 +85,7 @@ def show_plan(
 
 
 def _planned_cells(work: Work, plan: "RunPlan", rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each cell's settings, its trials that the study ``has`` by status, and how many are ``to_train``."""
+    """Return each cell's settings, its trials by status (``has``), and how many are ``to_train``."""
     held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     planned = []
@@ -96,7 +97,7 @@ def _planned_cells(work: Work, plan: "RunPlan", rows: Sequence[dict[str, Any]]) 
 
 
 def describe_forecast(ahead: "Forecast", plan: "RunPlan", machines: "Machines", resources: "Resources") -> str:
-    """Say how many cells train at once, how long a run takes, what it costs, and from what this is known."""
+    """Say how many cells train at once, what a run takes and costs, and how this is known."""
     who = f"{machines.nodes} x {machines.cpus:g} cores" + _and_gpus(machines.gpus)
     what = f"{ahead.cells_at_once} cells"
     if (size := ahead.cells_in_a_pack) > 1:

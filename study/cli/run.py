@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command(epilog=epilog("run"))
 @takes(RunOptions)
 def run(options: RunOptions, as_json: AsJson = False) -> None:
-    """Train what the study does not have yet. Run the same command again to continue an interrupted run."""
+    """Train what the study does not have yet. To continue an interrupted run, run it again."""
     from study.cli.studies import show_status
     from study.driver.session import run_study
     from study.plan.resources import resources_for
@@ -48,7 +48,7 @@ def confirm(
     options: TrainingOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Train the chosen cells of a study again with fresh seeds, and compare the results with those that chose them."""
+    """Train the chosen cells of a study again with fresh seeds, and compare the results."""
     from analysis.load import load_study, no_cell
     from study.cli.studies import show_status
     from study.driver.session import INTERRUPTED, train

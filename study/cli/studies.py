@@ -51,10 +51,10 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
 def status(
     name: StudyName,
     storage: Storage = RunOptions.storage,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until no run is in progress.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until no run is in progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a study is: cells that are training, failures, time left. Any machine that sees the storage can."""
+    """Show how far a study is, from any machine that sees the storage."""
     show_status(storage, name, watch, Console(), as_json)
 
 
@@ -76,7 +76,8 @@ def analyze(
 
     from study.api import load
 
-    gc.disable()  # a large study is ten million objects, all in use to the end: looking for others takes a second
+    # A large study is ten million objects, all in use to the end: looking for garbage takes a second.
+    gc.disable()
     study, console = load(name, storage, for_report=True), Console()
     if as_json:
         console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
@@ -111,7 +112,7 @@ def _cell_count(study: dict[str, Any]) -> str:
 
 
 def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
-    """Print the status of a study; with ``watch``, until no run is in progress. JSON is then one line each time."""
+    """Print the status of a study; with ``watch``, at each beat, as JSON in one line each time."""
     from rich.live import Live
 
     from study.store.store import Store
@@ -156,7 +157,7 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
 
 
 def render_status(status: "StudyStatus") -> RenderableType:
-    """Draw the status: trials by status, what failed and why, and the run that is in progress."""
+    """Draw trials by status, what failed and why, and the run that is in progress."""
     counts = {how: status.trials.get(how, 0) for how in COUNTED}
     counts["not trained yet"] = max(0, status.planned - sum(status.trials.values()))
     text = format_counts(counts) or "none"
@@ -190,8 +191,8 @@ def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
     who = f"process {beat['pid']} on {beat['host']}, since {beat['started_at']}"
     # A driver that is this late has lost the study to any other run that asks for it.
     if age_s > (PATIENCE + 1) * BEAT_S:
-        silent = f"The run ({who}) last reported {format_duration(age_s)} ago. If it is dead, run the study again."
-        return [Text(silent, "red")]
+        silent = f"The run ({who}) last reported {format_duration(age_s)} ago."
+        return [Text(f"{silent} If it is dead, run the study again.", "red")]
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
     lines: list[RenderableType] = [

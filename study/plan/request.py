@@ -1,7 +1,7 @@
-"""What the user asks for, as options that check themselves, and the work that follows from them.
+"""What the user asks for, as options that check themselves, and the work that follows.
 
-Each option is written once, as a field: its default, what values it takes, and its help. The commands and the Python
-API are built from the fields.
+Each option is written once, as a field: its default, its values, and its help. The commands and
+the Python API are built from the fields.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def option(
 ) -> Any:
     """Return the field of an option. MISSING as its default makes it required.
 
-    ``expected`` says which values ``is_valid`` accepts; ``variable_in_help`` shows the environment variable in --help.
+    ``expected`` says what ``is_valid`` accepts; ``variable_in_help`` is about the environment variable.
     """
     if allowed:
         expected = f"one of {', '.join(allowed)}"
@@ -57,7 +57,7 @@ def _is_gpu_share(value: float) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How trials are trained: with which data files, on what machines, and what happens when one dies."""
+    """How trials are trained: with what data files, on what machines, and if one dies."""
 
     data_dir: str | None = option(
         None,
@@ -106,7 +106,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            # Python code may give a Path, a number of cells or a list: keep what the command line would give.
+            # Python code may give a Path, a number or a list: keep what the command line gives.
             if each.type == tuple[str, ...]:
                 value = tuple(map(str, value))
             elif each.type in (str, str | None) and value is not None:
@@ -150,8 +150,7 @@ class RunOptions(TrainingOptions):
     def resolve(self) -> "Work":
         """Return the work that is asked for.
 
-        Raises GridError for a grid that cannot be used, and StoreError for a storage that cannot be used or a study
-        that was run with other settings.
+        Raises GridError, and StoreError for a storage that cannot be used or a study of other settings.
         """
         from study.grid.load import load_grid
         from study.plan.jobs import study_info
@@ -179,7 +178,7 @@ class RunOptions(TrainingOptions):
 
 @dataclass(frozen=True)
 class Work:
-    """What a run is to leave in the store: all seeds of all cells; ``info`` is the study.json to write."""
+    """What a run is to leave in the store: all seeds of all cells, and study.json (``info``)."""
 
     grid: "Grid"
     cells: "Sequence[CellSettings]"
@@ -191,7 +190,7 @@ class Work:
 
     @property
     def outermost_cells(self) -> "list[CellSettings]":
-        """The cells at the ends of all ranges of a search: if they can be trained, so can what it suggests."""
+        """The cells at the ends of a search's ranges: if they can be trained, so can the others."""
         return self.grid.ends(getattr(self.cells[0], "data", None))
 
     def search(self, rows: "Sequence[dict[str, Any]]") -> "CellSearch | None":
@@ -204,7 +203,7 @@ class Work:
 
 
 def _check(each: "Field[Any]", value: Any) -> None:
-    """Raise LaunchError for a value that an option does not take; None is always the default."""
+    """Raise LaunchError for a value that an option does not take; it may always be None."""
     for given in value if isinstance(value, tuple) else (value,):
         if given is not None and not each.metadata["is_valid"](given):
             written = f"{given:g}" if isinstance(given, float) else given
@@ -212,7 +211,7 @@ def _check(each: "Field[Any]", value: Any) -> None:
 
 
 def _default_name(grid: "Grid", cell: "CellSettings") -> str:
-    """Name a study after its grid, and after its data source if that is not the model's own choice."""
+    """Name a study after its grid, and after its data if they are not the model's default."""
     usual = type(cell).model_fields.get("data")
     data = getattr(cell, "data", None)
     return grid.name if usual is None or data in (None, usual.default) else f"{grid.name}-{data}"
