@@ -49,11 +49,7 @@ class ToTrain:
 
 
 def train(
-    work: Work,
-    resources: Resources,
-    console: Console,
-    command: str,
-    trainable: "type[PackTrainable] | None" = None,
+    work: Work, resources: Resources, console: Console, command: str, trainable: "type[PackTrainable] | None" = None
 ) -> int:
     """Train what the store lacks; return the exit code, as ``run_study`` does.
 

@@ -34,14 +34,9 @@ ENVIRONMENT = {
 }
 # It prints nothing, and notes nothing about this machine and its code.
 WANDB_SETTINGS = {
-    "silent": True,
-    "console": "off",
-    "disable_git": True,
-    "disable_code": True,
-    "x_disable_stats": True,
-    "x_disable_meta": True,
-    "x_disable_machine_info": True,
-    "x_save_requirements": False,
+    **dict.fromkeys(("silent", "disable_git", "disable_code"), True),
+    **dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True),
+    **{"console": "off", "x_save_requirements": False},
 }
 
 
@@ -60,10 +55,7 @@ def folder_for(study: str, trackers: Iterable[str]) -> Path:
 
 @dataclass(frozen=True)
 class TrackedCell:
-    """A cell in the shape of a Tune trial: all that Ray's loggers read of one.
-
-    ``local_path`` is where TensorBoard's files go.
-    """
+    """A cell as a Tune trial: all that Ray's loggers read of one; TensorBoard writes to ``local_path``."""
 
     trial_id: str
     cell_id: str

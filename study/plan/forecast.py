@@ -46,11 +46,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Rate:
-    """How long one training takes: the time of its pack divided by the trainings in it, in seconds.
-
-    ``mean_s`` is over all trainings, ``slowest_s`` that of the slowest pack; ``source``
-    says where they come from.
-    """
+    """Seconds of one training, its pack's time over the trainings in it: their mean, and the slowest pack's."""
 
     mean_s: float
     slowest_s: float
@@ -125,11 +121,7 @@ def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class Forecast:
-    """How long a run would take and what it would cost, each as least and most.
-
-    ``time_s``, in seconds, is None if no rate was measured for such cells; ``price`` is
-    None too then, or if the machines have none.
-    """
+    """Least and most ``time_s`` and price of a run; None if no rate is known for it, or no price."""
 
     cells_at_once: int
     cells_in_a_pack: int
@@ -139,11 +131,7 @@ class Forecast:
 
 
 def forecast(
-    study: str,
-    jobs: Sequence[Job],
-    trials: Iterable[Mapping[str, Any]],
-    machines: Machines,
-    resources: Resources,
+    study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
 ) -> Forecast:
     """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
     slots, cells = machines.packs_at_once(resources), resources.cells_in_a_pack(jobs)

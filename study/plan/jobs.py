@@ -56,11 +56,7 @@ def count_trainings(jobs: Iterable[Job]) -> int:
 
 
 def plan_run(
-    grid: Grid,
-    cells: Iterable[CellSettings],
-    seeds: Sequence[int],
-    trials: Sequence[Mapping[str, Any]],
-    scheduler: str,
+    grid: Grid, cells: Iterable[CellSettings], seeds: Sequence[int], trials: Sequence[Mapping[str, Any]], scheduler: str
 ) -> RunPlan:
     """Compare the cells and seeds that are asked for with the ``trials``, the rows of the store.
 
