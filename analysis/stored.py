@@ -32,9 +32,7 @@ LAST_EPOCH_METRICS = ("test_accuracy_by_probability",)
 END_METRICS = ("train_accuracy", "train_digit_accuracy")
 BEST_EPOCH_METRICS = ("test_accuracy", "test_digit_accuracy")
 # When and where a trial was trained. Two trainings with the same bits differ in nothing else.
-CIRCUMSTANCES = frozenset(
-    {"study", "device", "error", "train_time_s", "started_at", "finished_at"},
-)
+CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 
 TRIAL_COLUMNS = (
     *("study", "cell_id", "trial_id", *SETTING_COLUMNS),
@@ -54,13 +52,9 @@ CONFIRMATION = "-confirm"  # ends the name of a confirmation
 
 # The keys of study.json and their types in JSON; a study without a value for an optional one lacks the key.
 REQUIRED = {
-    "study": str,
-    "grid": str,
-    "roles": dict,
-    "cells": list,
-    "seeds": list,
-    "protocol": dict,
-    "runs": list,
+    **dict.fromkeys(("study", "grid"), str),
+    **dict.fromkeys(("cells", "seeds", "runs"), list),
+    **dict.fromkeys(("roles", "protocol"), dict),
 }
 OPTIONAL = {"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str}
 

@@ -114,11 +114,11 @@ def archive(
     store, console = Store(storage, name), Console()
     store.known_info()
     Heartbeat(store.folder).check_free()
-    written = write_archive(store, out, force)
+    files, sha256 = write_archive(store, out, force)
     console.print(f"{name}: {describe_rows(store)}", soft_wrap=True, highlight=False)
-    same = f"all {written.files} files are as in the study"
+    same = f"all {files} files are as in the study"
     console.print(f"Wrote {out} and read it back: {same}. Its SHA-256:", soft_wrap=True)
-    console.print(f"{written.sha256}  {out}", soft_wrap=True, highlight=False)
+    console.print(f"{sha256}  {out}", soft_wrap=True, highlight=False)
 
 
 @app.command(epilog=epilog("restore"))

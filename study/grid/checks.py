@@ -17,10 +17,11 @@ def check_grid(grid: "Grid") -> None:
     """Check a grid whose single values are valid; raise PlacedError for the first problem."""
     if grid.search is not None:
         _check_search(grid, grid.search)
+    in_cells = set[str]().union(*grid.explicit_cells)
     for name, factor in grid.factors.items():
-        in_cells = any(name in cell for cell in grid.explicit_cells)
-        if not (factor.values or grid.range_of(name) or in_cells):
-            raise PlacedError("the factor has no value: give it values, or name it in cells", "factors", name)
+        if not (factor.values or grid.range_of(name) or name in in_cells):
+            fix = "give it values, or name it in cells"
+            raise PlacedError(f"the factor has no value: {fix}", "factors", name)
     _check_no_factor(grid, grid.protocol, "protocol")
     for index, rule in enumerate(grid.rules):
         _check_no_factor(grid, rule.set, "rules", index, "set")
@@ -41,16 +42,19 @@ def _check_search(grid: "Grid", search: Search) -> None:
         fix = "give it by --data or in protocol"
         raise PlacedError(f"a search uses one data source; {fix}", "search", "ranges", "data")
     if grid.skip:
-        raise PlacedError("a search has no product to skip cells of; remove it, or narrow a range", "skip")
+        fix = "remove it, or narrow a range"
+        raise PlacedError(f"a search has no product to skip cells of; {fix}", "skip")
     for name, factor in grid.factors.items():
         if name not in search.ranges and len(factor.values) != 1:
             fix = f"give it one, or search it: search.ranges.{name} with choices"
-            raise PlacedError(f"all cells of a search have one value of it; {fix}", "factors", name, "values")
+            at = ("factors", name, "values")
+            raise PlacedError(f"all cells of a search have one value of it; {fix}", *at)
     for index, cell in enumerate(grid.explicit_cells):
         _check_names(cell, search.ranges, "cells", index)
         _check_condition(grid, cell, "cells", index)
     if search.budget.cells(grid.seeds) == 0:
-        expected = f"expected at least {grid.seeds}, the seeds of a cell, not {search.budget.trainings}"
+        given = search.budget.trainings
+        expected = f"expected at least {grid.seeds}, the seeds of a cell, not {given}"
         raise PlacedError(expected, "search", "budget", "trainings")
     for point in search.ends():
         build_suggested(grid, point, {})
@@ -59,7 +63,8 @@ def _check_search(grid: "Grid", search: Search) -> None:
 def _check_no_factor(grid: "Grid", settings: Settings, *at: str | int) -> None:
     for name in settings:
         if name in grid.factors:
-            raise PlacedError("a factor has its values in factors and cells; remove it here or there", *at, name)
+            fix = "remove it here or there"
+            raise PlacedError(f"a factor has its values in factors and cells; {fix}", *at, name)
 
 
 def _check_names(names: Iterable[str], known: Iterable[str], *at: str | int) -> None:
@@ -74,14 +79,17 @@ def _check_condition(grid: "Grid", condition: Condition, *at: str | int) -> None
     for name, value in condition.items():
         searched = grid.range_of(name)
         if searched is not None:
-            if not searched.holds(value):
-                raise PlacedError(f"no cell has {format_value(value)}; expected {searched.describe()}", *at, name)
-            continue
-        default = grid.settings_class.model_fields[name].default
-        values = [*grid.factors[name].values, *(cell.get(name, default) for cell in grid.explicit_cells)]
-        if value not in values:
-            there = ", ".join(dict.fromkeys(map(format_value, values)))
-            raise PlacedError(f"no cell has {format_value(value)}; expected one of {there}", *at, name)
+            possible = searched.holds(value)
+            expected = searched.describe()
+        else:
+            # The product has the factor's values; other cells have their own, or the default.
+            default = grid.settings_class.model_fields[name].default
+            values = [*grid.factors[name].values]
+            values += [cell.get(name, default) for cell in grid.explicit_cells]
+            possible = value in values
+            expected = f"one of {', '.join(dict.fromkeys(map(format_value, values)))}"
+        if not possible:
+            raise PlacedError(f"no cell has {format_value(value)}; expected {expected}", *at, name)
 
 
 def _check_contrasts(grid: "Grid", cells: list[dict[str, Any]]) -> None:

@@ -20,7 +20,8 @@ def load_grid(name: str) -> Grid:
         where = path if error.line is None else f"{path}:{error.line}"
         raise GridError(f"{where}: {error}") from None
     if not isinstance(file.content, dict):
-        raise GridError(f"{path}:1: expected keys such as name and factors, not {type(file.content).__name__}")
+        given = type(file.content).__name__
+        raise GridError(f"{path}:1: expected keys such as name and factors, not {given}")
     try:
         return Grid.model_validate(file.content)
     except ValidationError as error:
@@ -48,6 +49,7 @@ def _read_shipped(name: str) -> tuple[str, str]:
     if name not in known:
         # Whoever leaves out the ending of a file in this folder means that file.
         here = sorted(file.name for file in Path().glob("*.y*ml"))
-        raise GridError(f"unknown grid {name!r}: {suggest(name, [*known, 'the path of a .yaml file'], here)}")
+        hint = suggest(name, [*known, "the path of a .yaml file"], here)
+        raise GridError(f"unknown grid {name!r}: {hint}")
     shipped = resources.files("study.grid.shipped") / f"{name}.yaml"
     return str(shipped), shipped.read_text(encoding="utf-8")

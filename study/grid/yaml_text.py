@@ -27,7 +27,7 @@ class PlacedError(ValueError):
 
 
 class UnreadableError(ValueError):
-    """Text that is not YAML as grid files use it: the message says why, and ``line`` where, if known."""
+    """Text that is not YAML as grid files use it: it says why, and ``line`` where, if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -35,9 +35,10 @@ class UnreadableError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all other words are text.
+    """Reads off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all else is text.
 
-    PyYAML itself follows YAML 1.1, in which 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a date.
+    PyYAML itself follows YAML 1.1, where 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a
+    date.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
@@ -69,7 +70,8 @@ class YamlFile:
             self.content: Any = None if self._root is None else loader.construct_document(self._root)
         except ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            raise UnreadableError(f"the character {chr(error.character)!r} is not allowed; remove it", line) from None
+            character = f"the character {chr(error.character)!r}"
+            raise UnreadableError(f"{character} is not allowed; remove it", line) from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             problem = getattr(error, "problem", None) or "cannot be read"
@@ -89,7 +91,7 @@ class YamlFile:
         return line
 
     def problem(self, error: ValidationError) -> tuple[int, str]:
-        """Return the first of the problems that pydantic found: its line, and its key and the problem."""
+        """Return the first of the problems that pydantic found: its line, and a message with its key."""
         found = []
         for detail in error.errors(include_url=False):
             at, message = _problem(detail)
@@ -122,7 +124,8 @@ def _problem(detail: Any) -> tuple[At, str]:
     expected = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if kind == "literal_error" and isinstance(detail["input"], str):
         hint = suggest(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
-        if hint.startswith("did"):  # the other hint lists what is expected, which the message does too
+        # The other hint would list what is expected, as the message does.
+        if hint.startswith("did"):
             given = f"{given}; {hint}"
     return at, f"{expected}, not {given}"
 
@@ -170,10 +173,10 @@ def _children(node: Any) -> Iterator[Any]:
             yield value
             continue
         if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
-            raise UnreadableError(f"the key {reprlib.repr(key.value)} is not text; expected a name", line)
+            given = reprlib.repr(key.value)
+            raise UnreadableError(f"the key {given} is not text; expected a name", line)
         if key.value in lines:
-            raise UnreadableError(
-                f"the key {_printable(key.value)} is there twice, first in line {lines[key.value]}", line
-            )
+            first = f"first in line {lines[key.value]}"
+            raise UnreadableError(f"the key {_printable(key.value)} is there twice, {first}", line)
         lines[key.value] = line
         yield value

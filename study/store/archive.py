@@ -7,7 +7,6 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.output.whole_file import whole_file
@@ -24,19 +23,11 @@ CHUNK = 1 << 20  # bytes
 WRITTEN_AT = 315_532_800
 
 
-@dataclass(frozen=True)
-class Archive:
-    """What was written: the number of files, and the SHA-256 (hex) of the archive."""
-
-    files: int
-    sha256: str
-
-
-def write_archive(store: Store, out: Path, force: bool = False) -> Archive:
+def write_archive(store: Store, out: Path, force: bool = False) -> tuple[int, str]:
     """Write the files of a study into a .tar.gz, complete and checked, or leave no file.
 
-    The same study gives the same bytes. Raises StoreError if what is read back is not what was
-    written, and AnalysisError as ``whole_file`` does.
+    Return how many files it has, and its SHA-256 (hex). The same study gives the same bytes. Raises
+    StoreError if what is read back is not what was written, and AnalysisError as ``whole_file``.
     """
     with whole_file(out, (".tar.gz", ".tgz"), force) as path:
         written = _write_members(store, path)
@@ -45,7 +36,7 @@ def write_archive(store: Store, out: Path, force: bool = False) -> Archive:
             raise StoreError(f"{out} reads back different from what was written: not kept, try again")
         with path.open("rb") as whole:
             sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
-    return Archive(len(written), sha256)
+    return len(written), sha256
 
 
 def _write_members(store: Store, path: Path) -> dict[str, str]:

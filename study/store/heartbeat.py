@@ -145,8 +145,6 @@ def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
 def _process_lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # the process exists and belongs to someone else
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # then the process belongs to someone else
     return True

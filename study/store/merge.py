@@ -119,7 +119,7 @@ def _choose(source: Store, held: Mapping[str, Row]) -> _Choice:
             if here is None or RANK[row["status"]] < RANK[here["status"]]:
                 best[trial_id] = row
                 choice.rows.setdefault(name, []).append(row)
-            elif _both_finished(here, row) and not _same_numbers(here, row):
+            elif {here["status"], row["status"]} <= set(FINISHED) and not _same_numbers(here, row):
                 conflict = Conflict(trial_id, here["test_accuracy"], row["test_accuracy"])
                 choice.conflicts.append(conflict)
             else:
@@ -153,10 +153,6 @@ def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
             replaced += row["trial_id"] in held
             held[row["trial_id"]] = row
     return Joined(added, replaced, choice.there, tuple(choice.conflicts), tuple(unreadable))
-
-
-def _both_finished(one: Row, other: Row) -> bool:
-    return one["status"] in FINISHED and other["status"] in FINISHED
 
 
 def _same_numbers(one: Row, other: Row) -> bool:

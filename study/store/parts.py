@@ -23,6 +23,7 @@ from study.store.schema import EPOCHS, TRIALS
 from trainables.config import CellSettings
 
 Kind = Literal["trials", "epochs"]
+KINDS: tuple[Kind, Kind] = ("epochs", "trials")  # in the order of writing
 
 # How the names of parts end, by the statuses of their rows. A later run may replace all but the first.
 ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
@@ -60,6 +61,7 @@ class Parts:
 
     def names(self, kind: Kind = "trials") -> list[str]:
         """Return the names of all parts that have a file of this kind, in alphabetical order."""
+        # What begins with a dot is still being written.
         files = self._folder.names(kind)
         return [name for name in files if name.endswith(".parquet") and not name.startswith(".")]
 
@@ -80,11 +82,12 @@ class Parts:
             return None
         try:
             return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
-        except (pa.ArrowInvalid, OSError):  # not the storage, whose bytes are here: the file is damaged
+        except (pa.ArrowInvalid, OSError):
+            # Not the storage's fault, since the bytes are here: the file is damaged.
             return None
 
     def read_all(self, kind: Kind, columns: Sequence[str] | None = None) -> list[tuple[str, pa.Table | None]]:
-        """Return the names of all parts that count, in alphabetical order, with their tables of one kind."""
+        """Return the names of all parts that count, in order, with their tables of one kind."""
         names = self.names()
         with ThreadPoolExecutor(READERS) as pool:
             tables = pool.map(lambda name: self.read(kind, name, columns), names)
@@ -104,18 +107,14 @@ class Parts:
         ids = {row["trial_id"] for row in trials}
         own = [row for row in epochs if row["trial_id"] in ids]
         name = part_name(cell_id, ids, ending)
-        self.write(
-            name,
-            pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata)),
-            pa.Table.from_pylist(own, EPOCHS.with_metadata(metadata)),
-        )
+        trials_table = pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata))
+        self.write(name, trials_table, pa.Table.from_pylist(own, EPOCHS.with_metadata(metadata)))
         return name
 
     def copy(self, source: "Parts", name: str, ids: set[str]) -> bool:
-        """Copy the rows of some trials of another study's part unchanged; tell whether they could be read."""
+        """Copy the rows of some trials of another study's part; tell whether they could be read."""
         copied = part_name(cell_id_of(name), ids, ending_of(name))
-        kinds: tuple[Kind, Kind] = ("epochs", "trials")
-        for kind in kinds:
+        for kind in KINDS:
             table = source.read(kind, name)
             if table is None:
                 return False
@@ -127,7 +126,9 @@ class Parts:
         """Remove trials from the named parts; what else is in such a part stays, as another part."""
         for name in names:
             trials, epochs = self.read("trials", name), self.read("epochs", name)
-            if trials is None or epochs is None or ids.isdisjoint(trials["trial_id"].to_pylist()):
+            if trials is None or epochs is None:
+                continue  # for ``Store.repair`` to set aside
+            if ids.isdisjoint(trials["trial_id"].to_pylist()):
                 continue
             rest = [row for row in trials.to_pylist() if row["trial_id"] not in ids]
             # The rest is written before the part goes, so that a crash loses no row.
@@ -151,10 +152,11 @@ class Parts:
     def set_aside(self, name: str) -> None:
         """Move both files of a part into ``damaged/``."""
         self._folder.make("damaged")
-        for kind in ("trials", "epochs"):
+        for kind in KINDS:
             self._folder.move(f"{kind}/{name}", f"damaged/{kind}-{name}")
 
     def _put(self, kind: Kind, name: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        pq.write_table(table, buffer)  # parts are small: zstd would read three times slower and save nothing
+        # Without zstd: parts are small, so that it would save nothing and read three times slower.
+        pq.write_table(table, buffer)
         self._folder.put(f"{kind}/{name}", buffer.getvalue())

@@ -39,8 +39,7 @@ class CellResult:
 def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
     """Return the rows of ``trials`` and of ``epochs`` for a result."""
     trials = [_trial_row(study, result, seed) for seed in result.seeds]
-    statuses = {row["status"] for row in trials}
-    if "pruned" in statuses:
+    if any(row["status"] == "pruned" for row in trials):
         # The seeds of a cell live or die together: a seed that converged before the cell was
         # pruned is no sample of the cell, since the seeds that it would join have no result.
         for row in trials:
@@ -82,10 +81,7 @@ def _setting_columns(cell: CellSettings) -> Row:
     """Return the settings that are columns, null if the cell's model does not store one so."""
     # A user's model may have a setting of the same name, but of another type than the column.
     stored = {*CellSettings.model_fields, *cell.stored_as_columns}
-    row = dict.fromkeys(SETTING_COLUMNS)
-    for name in stored.intersection(row):
-        row[name] = getattr(cell, name)
-    return row
+    return {name: getattr(cell, name) if name in stored else None for name in SETTING_COLUMNS}
 
 
 def _metrics(records: Sequence[dict[str, Any]]) -> Row:

@@ -40,6 +40,9 @@ def read_status(store: Store) -> StudyStatus:
     info = store.known_info()
     rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
     beat = Heartbeat.read(store.folder)
+    age_s = None
+    if beat is not None:
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return StudyStatus(
         study=store.study,
         planned=info.planned,
@@ -48,21 +51,17 @@ def read_status(store: Store) -> StudyStatus:
         failures=_failures(info, rows),
         unreadable=tuple(unreadable),
         beat=beat,
-        beat_age_s=None if beat is None else _seconds_since(beat["beat_at"]),
+        beat_age_s=age_s,
         search=info.search,
     )
-
-
-def _seconds_since(moment: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _failures(info: StudyInfo, rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     """Return each cell with a failed trial once, with the error of its last one."""
     errors = {}
-    for row in sorted(rows, key=_finished_at):
+    for row in sorted(rows, key=lambda row: (row["finished_at"] is not None, row["finished_at"])):
         if row["status"] == "failed":
-            errors[row["cell_id"]] = row["error"]
+            errors[row["cell_id"]] = row["error"]  # the last one stays
     # In the order of study.json, as other tables of cells.
     found = []
     for cell in info.cells:
@@ -70,10 +69,6 @@ def _failures(info: StudyInfo, rows: Sequence[Row]) -> tuple[tuple[str, str], ..
             label = describe_settings({name: cell[name] for name in info.roles})
             found.append((label, errors[cell["cell_id"]] or "unknown"))
     return tuple(found)
-
-
-def _finished_at(row: Row) -> float:
-    return 0.0 if row["finished_at"] is None else float(row["finished_at"].timestamp())
 
 
 def count_by_status(rows: Iterable[Row]) -> Counter[str]:

@@ -121,8 +121,9 @@ class Store:
         """Remove rows that better ones replace; ``held`` has the ids of trials by their part's ending."""
         better: set[str] = set()
         for ending, ids in held.items():  # from the best ending to the worst
-            names = {name for name in self.parts.unfinished() if ending and ending_of(name) == ending}
-            self.parts.take_out(names, set(better))
+            for name in self.parts.unfinished():
+                if ending_of(name) == ending:
+                    self.parts.take_out([name], better)
             better |= ids
 
     @contextmanager

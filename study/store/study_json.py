@@ -66,14 +66,17 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
     # A setting that has become a factor is no longer the same for all cells.
-    names = [name for name in {**earlier.protocol, **later.protocol} if name not in roles]
+    protocol = {}
+    for name in {**earlier.protocol, **later.protocol}:
+        if name not in roles:
+            protocol[name] = _protocol(later, name)
     return replace(
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
-        protocol={name: _protocol(later, name) for name in names},
+        protocol=protocol,
         networks=_each_once((*earlier.networks, *later.networks)),
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,

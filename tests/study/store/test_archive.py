@@ -65,7 +65,7 @@ def test_the_same_study_gives_the_same_archive(study):
     store = lab()
     first = write_archive(store, Path("a.tar.gz"))
     assert first == write_archive(store, Path("b.tar.gz"))
-    assert first.files == 1 + 2 * 3
+    assert first[0] == 1 + 2 * 3
 
 
 def test_an_archive_that_reads_back_otherwise_is_not_kept(study, monkeypatch):
