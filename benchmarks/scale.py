@@ -2,7 +2,8 @@
 
     python -m benchmarks.scale --cells 1000 --cells 10000
 
-Runs studies of many cells by the code of ``study run``, with a trainable that makes up its two epochs of ten seeds.
+It runs studies of many cells by the code of ``study run``. The trainable does not train: it makes up two epochs of
+ten seeds.
 """
 
 import json
@@ -35,27 +36,27 @@ class IdleTrainable(PackTrainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another pack."""
-        parts = [(CellConfig.model_validate(part["cell"]).cell_id, part["seeds"]) for part in new_config["cells"]]
-        self._cells, self._epoch = parts, 0
+        self._seeds = {CellConfig.model_validate(part["cell"]).cell_id: part["seeds"] for part in new_config["cells"]}
+        self._epoch = 0
         return True
 
     def step(self) -> dict[str, Any]:
-        """Make an epoch up."""
+        """Make up an epoch."""
         self._epoch += 1
         done = self._epoch == EPOCHS
         numbers = ["learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
         numbers += ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy", "train_time_s"]
         made = dict.fromkeys(numbers, 0.5) | {"status": "completed" if done else "running", "error": None}
         report = {"epoch": self._epoch, "val_accuracy": 0.5, "ended": done}
-        cells = [
-            report | {"cell_id": cell_id, "records": [{"seed": seed, "epoch": self._epoch} | made for seed in seeds]}
-            for cell_id, seeds in self._cells
-        ]
+        cells = []
+        for cell_id, seeds in self._seeds.items():
+            records = [{"seed": seed, "epoch": self._epoch} | made for seed in seeds]
+            cells.append(report | {"cell_id": cell_id, "records": records})
         return {"epoch": self._epoch, "cells": cells, "done": done}
 
 
 def measure(cells: int, folder: str) -> dict[str, float]:
-    """Run a study of so many cells in a folder, and look at what it took."""
+    """Run a study of so many cells in a folder, and measure what it took."""
     grid = Grid.model_validate(
         {
             "name": "scale",
@@ -89,9 +90,11 @@ def measure(cells: int, folder: str) -> dict[str, float]:
     }
 
 
-def main(cells: Annotated[list[int], typer.Option(help="How many cells; may be given more than once.")]) -> None:
+def main(
+    cells: Annotated[list[int], typer.Option(help="How many cells the study has; may be given more than once.")],
+) -> None:
     """Measure studies of these sizes, each in a process of its own."""
-    table = Table("cells", "run s", "ms a cell", "driver MB", "files", "store MB", "resume s", box=None)
+    table = Table("cells", "run s", "ms per cell", "driver MB", "files", "store MB", "resume s", box=None)
     for number in cells:
         with tempfile.TemporaryDirectory() as folder:
             code = f"import json, benchmarks.scale as s; print(json.dumps(s.measure({number}, {folder!r})))"

@@ -1,9 +1,9 @@
-"""Wall time of a study by `study run`, and by a script as one writes it after Ray Tune's tutorial, in alternation.
+"""Wall time of a study, in turn by `study run` and by a script that follows Ray Tune's tutorial.
 
     python -m benchmarks.study
 
-Four cells, ten seeds, twenty epochs, on all cores of this machine, from Python's start to its end. Then, where the time
-of a study of some two minutes goes that is not training (grid full).
+Both train four cells with ten seeds for twenty epochs, on all cores of this machine; the time is from the start of
+Python to its end. A second table shows where the time of a longer study (grid full, some two minutes) goes.
 """
 
 import statistics
@@ -43,13 +43,13 @@ def write_grid(folder: Path, epochs: int, seeds: int) -> Path:
 
 
 def run_study(folder: Path, epochs: int, seeds: int) -> None:
-    """Train the cells by this project."""
+    """Train the cells with this project."""
     grid = write_grid(folder, epochs, seeds)
     _python("study", "run", "--grid", grid, "--storage", folder)
 
 
 def run_tutorial(folder: Path, epochs: int, seeds: int) -> None:
-    """Train the cells by the script."""
+    """Train the cells with the script."""
     _python("benchmarks.tutorial", "--epochs", epochs, "--seeds", seeds, folder / "results.csv")
 
 
@@ -76,7 +76,7 @@ def compare(rounds: int, epochs: int, seeds: int) -> Table:
 
 
 def shares(grid: str) -> Table:
-    """Run a grid, and say where its time went."""
+    """Run a grid, and show where its time went."""
     with tempfile.TemporaryDirectory() as folder:
         began = pd.Timestamp.now("UTC")
         _python("study", "run", "--grid", grid, "--scheduler", "none", "--storage", folder)
@@ -91,7 +91,10 @@ def shares(grid: str) -> Table:
 
 
 def spent(trials: pd.DataFrame, began: pd.Timestamp, ended: pd.Timestamp) -> dict[str, float]:
-    """Divide the wall time (s) of a run by its rows: at most as many cells train at once as ever overlapped."""
+    """Divide the wall time of a run, in seconds, by what its rows say.
+
+    As many cells are taken to train at once as ever overlapped.
+    """
     cells = trials.groupby("cell_id").agg(
         started=("started_at", "min"), finished=("finished_at", "max"), trained_s=("train_time_s", "sum")
     )

@@ -1,8 +1,8 @@
-"""The study as one writes it after Ray Tune's tutorial: a function trainable, a Tune trial a cell and seed.
+"""The study as Ray Tune's tutorial would write it: a function trainable, one Tune trial per cell and seed.
 
     python -m benchmarks.tutorial --epochs 20 --seeds 10 results.csv
 
-benchmarks/study.py measures it against `study run`: the same cells, seeds, pairs, epochs and evaluations.
+benchmarks/study.py compares it with `study run`: the same cells, seeds, pairs, epochs and evaluations.
 """
 
 import os
