@@ -80,8 +80,7 @@ class StratifiedASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge the cells of a pack; decide whether it goes on."""
         reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
-        # All cells are judged before the pack is stopped: any() would skip those after the
-        # first that goes on.
+        # All cells are judged: any() would skip those after the first that goes on.
         going_on = [report["cell_id"] for report in reported if self._goes_on(report)]
         if not going_on:
             return self.STOP
@@ -130,10 +129,9 @@ def _stub(cell_id: str) -> Any:
 
 
 def start_verdicts() -> tuple[str, Tell]:
-    """Start the actor by which packs hear which of their cells are pruned; return its name and how to tell it.
+    """Start the actor that tells packs which of their cells are pruned; return its name and its ``tell``.
 
-    It is on the driver's node, so that it is lost only together with the driver, and ends
-    with it.
+    It is on the driver's node, so it is lost only together with the driver, and ends with it.
     """
     name = f"verdicts-{uuid.uuid4().hex}"
     here = ray.get_runtime_context().get_node_id()

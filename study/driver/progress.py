@@ -1,7 +1,4 @@
-"""What a run shows while it trains: a live table on a terminal, plain lines elsewhere.
-
-It is one of the observers of a run.
-"""
+"""Observers of a run, and the one that shows it: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -52,8 +49,7 @@ class Progress(Observer):
 
     def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
-        # When the first cell began: the seconds in which Ray starts say nothing about the
-        # cells.
+        # When the first cell began: how long Ray takes to start says nothing about cells.
         self._started: float | None = None
         self._running: dict[str, RunningCell] = {}
         self._ended: Counter[str] = Counter()

@@ -68,8 +68,7 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
-    # Their own lines on a lost worker or storage are tracebacks; progress, failed rows and errors
-    # say it in one line.
+    # They report a lost worker or storage by tracebacks; progress and failed rows say it in a line.
     for name in () if is_verbose() else ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:

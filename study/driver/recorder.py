@@ -100,7 +100,7 @@ class Recorder(tune.Callback):
 
     def _reason(self, trial: Trial) -> str:
         reason = failure_reason(trial)
-        # To try again elsewhere would not help: no result of that node would reach the store.
+        # The storage is a local folder of each node: the run cannot keep checkpoints, so it ends.
         if reason.startswith(StorageNotSharedError.__name__):
             self._stopper.note(StoreError(f"{reason}; give one that all nodes share with --storage"))
         return reason

@@ -66,7 +66,7 @@ def train_on_tune(
     pruned = asha.pruned if asha else {}
     recorder = Recorder(queue.jobs, run.store, run.resources.device, pruned, stopper, observers)
     with run.store.scratch() as (filesystem, folder):
-        # Each node has to see this file before it trains, or its results would be lost.
+        # Each node has to see this file before it trains: its checkpoints go to the same storage.
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         tuner = tune.Tuner(

@@ -25,8 +25,7 @@ class EarlyStopping:
 def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job], store: Store) -> EarlyStopping:
     """Return how a run of these jobs stops cells early; reads the learning curves of the store."""
     ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
-    # A cell that only gets further seeds takes no part at all: its mean is over other seeds
-    # than its rivals'.
+    # A cell that only gets further seeds takes no part: its rivals' means are over other seeds.
     curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
     remembered = []
     for cell in cells:

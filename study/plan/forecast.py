@@ -114,8 +114,7 @@ def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, fl
     longest_s = rate.slowest_s * max(trainings)
     if len(packs) <= slots:
         return longest_s, longest_s
-    # No order is faster than an even division; at worst the longest pack begins when all
-    # others have ended.
+    # At best the work divides evenly; at worst the longest pack begins when all others have ended.
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
 
 

@@ -78,8 +78,7 @@ def plan_run(
         for seed in seeds:
             held = status.get(cell.trial_id(seed))
             if held in FINISHED or left_alone:
-                # A seed without a row is added to a pruned cell: it counts as pruned like
-                # the others.
+                # A new seed of a pruned cell has no row: it counts as pruned like the others.
                 settled[held or "pruned"] += 1
             else:
                 missing.append(seed)
