@@ -40,7 +40,8 @@ def stacks_of(cells: Sequence[CellConfig]) -> list[list[CellConfig]]:
 
 def train_all(stacks: Sequence[Sequence[CellConfig]], seeds: int, pool: Pool, device: str) -> tuple[float, int]:
     """Train all stacks one after another; return seconds and the number of epochs that models were trained for."""
-    started, epochs = time.perf_counter(), 0
+    started = time.perf_counter()
+    epochs = 0
     for cells in stacks:
         training = start_training({cell: range(seeds) for cell in cells}, pool, device, IDLE_SHARE)
         epochs += sum(len(records) for records in training)
@@ -51,9 +52,8 @@ def train_all(stacks: Sequence[Sequence[CellConfig]], seeds: int, pool: Pool, de
 def ordinary(cell: CellConfig, pool: Pool, device: str, epochs: int) -> float:
     """Train and evaluate one module, as in the report; return seconds per epoch, after a first one that warms up."""
     split = draw_split(pool, 0, cell.train_pairs, cell.test_pairs, cell.validation_share)
-    train, *evaluated = (
-        Pairs(pairs.images.to(device), pairs.digits.to(device)) for pairs in (split.train, split.validation, split.test)
-    )
+    parts = (split.train, split.validation, split.test)
+    train, *evaluated = [Pairs(pairs.images.to(device), pairs.digits.to(device)) for pairs in parts]
     epoch = single(train, cell.sharing, cell.dropout, cell.aux_weight, tuned=False, evaluated=evaluated)
     epoch()
     _wait(device)
@@ -92,10 +92,10 @@ def main(
     times, rates, ratios = [], [], []
     for _ in range(rounds):
         seconds, trained = train_all(stacks, seeds, pool, device)
-        alone = ordinary(stacks[0][0], pool, device, ordinary_epochs) * trained
+        ordinary_s = ordinary(stacks[0][0], pool, device, ordinary_epochs) * trained
         times.append(seconds)
         rates.append(trained / seconds)
-        ratios.append(alone / seconds)
+        ratios.append(ordinary_s / seconds)
     trainings = seeds * sum(map(len, stacks))
     table = Table("what", "median", "lowest to highest")
     table.title = (

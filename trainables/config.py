@@ -73,8 +73,7 @@ class CellSettings(BaseModel):
         return f"{self.cell_id}-{seed:04d}"
 
 
-# The id is cached by the settings, not on the object: a copy with other settings has
-# another id.
+# Cached by the settings, not on the object: a copy with other settings has another id.
 @lru_cache(maxsize=100_000)
 def _cell_id(cell: CellSettings) -> str:
     later = cell.came_later.items()

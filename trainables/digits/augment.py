@@ -81,9 +81,8 @@ class Augmentation:
 def distorted(images: Tensor, factors: Tensor) -> Tensor:
     """Return square images ``[N, H, H]`` under an affine map, bilinear, with 0 outside.
 
-    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. A
-    pixel at (x, y) is taken from where its position is after the shear, the turn and the
-    scaling.
+    ``factors`` ``[N, 3]`` are a turn in radians, the logarithm of a scale, and a shear. The
+    pixel at (x, y) gets the value at the position to which shear, turn and scale take (x, y).
     """
     turn, log_scale, shear = factors.unbind(1)
     cos = turn.cos() * log_scale.exp()

@@ -77,8 +77,7 @@ def load_pool(source: str, data_dir: str | None = None) -> Pool:
         raise DataError(f"data source {source!r}: expected one of {', '.join(SOURCES)}; correct the name")
     if source == "mnist5k":
         return _load_mnist5k()
-    # The variable is read here, outside the cached function, so that a changed value is
-    # honoured.
+    # Read here, outside the cached function: a changed value must be honoured.
     folder = (os.environ.get(DATA_DIR_VARIABLE) or None) if data_dir is None else data_dir
     return _load_mnist(None if folder is None else Path(folder).expanduser().resolve())
 

@@ -48,7 +48,7 @@ class Normalisation:
         measured = name not in self.moments
         if measured:
             self.moments[name] = inputs.new_zeros(len(scale)), inputs.new_ones(len(scale))
-        # With momentum 1, PyTorch's running moments become those of this batch alone.
+        # With momentum 1, PyTorch's running moments become those of this batch.
         return F.batch_norm(inputs, *self.moments[name], scale, shift, training=measured, momentum=1.0)
 
     def units(self, name: str, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pairs of digits: how one seed's are drawn, and what all networks that read them have in common."""
+"""Pairs of digits: how they are drawn, and what all networks that read them have in common."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from trainables.engine.streams import permutations, stream_keys
 
 
 class Pairs(Examples):
-    """n pairs: inputs are images ``[n, 2, 14, 14]`` (float32, in [0, 1]), labels are digits ``[n, 2]`` (int64)."""
+    """n pairs: images ``[n, 2, 14, 14]`` (float32, in [0, 1]) and digits ``[n, 2]`` (int64)."""
 
     @property
     def images(self) -> Tensor:
@@ -69,7 +69,7 @@ class PairsNetwork:
         return Augmentation(self.settings, seeds, device)
 
     def evaluator(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
-        """Return the network of parameters ``[K, P]`` as it is evaluated: images to outputs, without dropout.
+        """Return the network as it is evaluated: a function of images, without dropout.
 
         Batch normalisation uses the moments of the replicates' training pairs.
         """
@@ -89,7 +89,7 @@ def draw_split(
     validation_share: float,
     fixed_data: bool = False,
 ) -> Split:
-    """Draw one seed's Pairs. No image occurs twice in them. They depend only on the seed and the sizes.
+    """Draw one seed's Pairs, in which no image occurs twice, from the seed and the sizes only.
 
     The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They
     and the training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs
@@ -112,8 +112,7 @@ def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pai
     """Return all training pairs, validation included, and the test pairs."""
     order = _order(pool.train, seed, "data")
     if pool.test is None:
-        # The test pairs follow the training pairs in the same order, so that they share no
-        # image.
+        # The test pairs follow the training pairs in one order, so they share no image.
         _check_room(pool.train, train_pairs + test_pairs, "train and test")
         test = _pairs(pool.train, order, train_pairs, train_pairs + test_pairs)
     else:

@@ -53,10 +53,10 @@ class Right(NamedTuple):
 
 
 class Model(Data, Protocol):
-    """K replicates at once; parameters are ``[K, P]``, examples ``[K, B, ...]``.
+    """K replicates at once, built as ``MyModel(settings)``.
 
-    A model may also offer the two methods that ``presentation_of`` and ``evaluator_of``
-    look for.
+    Parameters are ``[K, P]``, examples ``[K, B, ...]``. A model may also offer the methods that
+    ``presentation_of`` and ``evaluator_of`` look for.
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]

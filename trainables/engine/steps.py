@@ -11,9 +11,8 @@ from trainables.engine.model import Model, presentation_of
 from trainables.engine.optimiser import Stack
 from trainables.engine.streams import fold, stream_keys
 
-# Steps taken before the capture, in which libraries choose their kernels. PyTorch's notes
-# on CUDA graphs ask for it (docs.pytorch.org/docs/stable/notes/cuda.html, "Whole-network
-# capture").
+# Steps before the capture, in which libraries choose their kernels. PyTorch's notes on CUDA
+# graphs ask for it (docs.pytorch.org/docs/stable/notes/cuda.html, "Whole-network capture").
 WARM_UP = 3
 
 
@@ -34,14 +33,13 @@ class Steps:
         self._aux_weights = aux_weights
         self._any_dropout = bool(dropout.any())
 
-        # Which numbers a seed draws depends on the seed alone.
+        # Which numbers a seed draws depends only on the seed.
         seeds = [row.seed for row in stack.rows]
         device = stack.parameters.device
         self._presentation = presentation_of(model, seeds, device)
         self._dropout_keys = stream_keys(seeds, "dropout", device)
 
-        # What changes from step to step is in tensors that stay where they are: a CUDA
-        # graph knows their addresses.
+        # What steps change is in tensors that stay in place: a CUDA graph knows their addresses.
         self._rates = torch.empty(len(seeds), device=device)
         self._loss_sums = torch.empty(len(seeds), dtype=torch.float64, device=device)
         self._step = torch.empty((), dtype=torch.int32, device=device)

@@ -36,7 +36,7 @@ def fold(keys: Tensor, counter: int | Tensor) -> Tensor:
 
 
 def random_bits(keys: Tensor, count: int) -> Tensor:
-    """Return ``[K, count]`` uniform int32: value i of row k depends on keys[k] and i alone."""
+    """Return ``[K, count]`` uniform int32: value i of row k depends only on keys[k] and i."""
     counters = torch.arange(count, dtype=torch.int32, device=keys.device)
     return _mix(_mix(counters ^ keys[:, :1]).add_(keys[:, 1:]))
 
