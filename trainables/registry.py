@@ -90,7 +90,7 @@ def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
     A user's model also takes a step. So an error in a model, or too little data, is found
     here and not by a worker.
     """
-    pools: dict[str, Any] = {}
+    pools: dict[str, Any] = {}  # of each model once: loading may be slow
     for cell in cells:
         if cell.model in BUILT_IN:
             _draw(build(cell), cell, pools, data_dir)
@@ -124,6 +124,7 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
     parameters = model.initial([0], torch.device("cpu")).requires_grad_()
     inputs = split.train.inputs[:2].unsqueeze(0)
     labels = split.train.labels[:2].unsqueeze(0)
+    # Masks of ones: dropout's code runs, and the loss is that of the whole network.
     masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
     outputs = model.forward(parameters, inputs, masks)
     model.losses(outputs, labels, torch.zeros(1)).sum().backward()

@@ -98,7 +98,7 @@ def draw_split(
     """
     train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
     order = torch.arange(train_pairs)
-    if fixed_data:
+    if fixed_data:  # the report's code drew its pairs once, and split them for each run
         order = permutations(stream_keys([seed], "validation"), train_pairs)[0]
     learned, validating = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
     return Split(

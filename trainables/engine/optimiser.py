@@ -78,6 +78,7 @@ class Plateau:
         self.best = torch.where(better, losses, self.best)
         self.bad_epochs = torch.where(better, 0, self.bad_epochs + 1)
 
+        # As in PyTorch, a plateau is more than ``patience`` bad epochs, and a tiny change is not made.
         due = self.bad_epochs > patience
         lower = self.learning_rate * factor
         self.learning_rate = torch.where(due & (self.learning_rate - lower > 1e-8), lower, self.learning_rate)

@@ -38,6 +38,7 @@ class StackedModule:
                     f"nn.Dropout({dropout.p:g}) in {self._name}: write nn.Dropout(settings.dropout), which is "
                     f"{expected:g} here; to give all cells one value, set dropout in the grid's protocol"
                 )
+            # The module's own dropout would draw from a generator that all replicates share.
             dropout.forward = self._drop  # type: ignore[method-assign]
         self._masks: Tensor | None = None
         self._shapes = {name: value.shape for name, value in self._module.named_parameters()}
