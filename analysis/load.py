@@ -81,6 +81,11 @@ class StudyData:
         return tuple(name for name in names if name in self.info.cells[0])
 
     @property
+    def scientific(self) -> list[str]:
+        """The factors that the study is about, in the grid's order; cells with the same values are a stratum."""
+        return [name for name, role in self.info.roles.items() if role == "scientific"]
+
+    @property
     def tuned(self) -> tuple[str, ...]:
         """The factors of which the best value is picked, in the grid's order."""
         return tuple(name for name, role in self.info.roles.items() if role == "tuned")

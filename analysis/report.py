@@ -1,7 +1,6 @@
 """What the report of a study contains; ``analysis.output.page`` writes it."""
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ from rich.table import Table
 from analysis.course_report.chapters import chapters_for, companions_of
 from analysis.figures.curves import curves_picture
 from analysis.figures.effects import effects_picture
-from analysis.figures.search import history_picture, importance_picture, slices_picture
+from analysis.figures.search import search_pictures
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
-from analysis.output.page import BEST, FORMATS, Page, Section, write_page
+from analysis.output.page import BEST, Page, Section
 from analysis.output.sheet import Sheet, interval, percent
 from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
@@ -44,22 +43,11 @@ CONFIRMATION = (
 ON_SCREEN = ("contrasts", "effects", "cells")
 
 
-def write_report(
-    data: StudyData, related: Mapping[str, StudyData], out: Path, formats: Collection[str] = FORMATS
-) -> list[Path]:
-    """Write the report of a study and its files into a folder, which is made if missing; return their paths.
-
-    ``related`` are the studies that ``related_studies`` returns. The same rows give the same bytes.
-    Raises AnalysisError for an unknown format, and if the folder cannot be written.
-    """
-    return write_page(report_page(data, related), out, formats)
-
-
 def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
-    """Return the other studies of the storage that a study's report draws on, if they have a finished trial.
+    """Return the finished studies of the storage that a study's report draws on beside itself.
 
-    ``confirmation`` trained the study's chosen cells again; its chapters name the others. They have no
-    epochs. Raises AnalysisError if the storage cannot be read.
+    ``confirmation`` trained its chosen cells again; its chapters name the others. They have no epochs.
+    Raises AnalysisError if the storage cannot be read.
     """
     found = {"confirmation": confirmation_study(storage, data)}
     for what, name in companions_of(data).items():
@@ -68,8 +56,8 @@ def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
 
 
 def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
-    """Put the report together."""
-    # All sections draw from one generator, in the order of the page: the order is part of the numbers.
+    """Put the report together; ``related`` are the studies that ``related_studies`` returns."""
+    # All sections draw from one generator: their order is part of the numbers.
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     chapters = chapters_for(data, related)
     question = str(data.info.description)
@@ -91,7 +79,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
         title=f"Study {data.name}",
         question=question,
         summary=summary,
-        sections=tuple(section for section in sections if section is not None),
+        sections=tuple(filter(None, sections)),
         facts=tuple(facts_of(data)),
         warnings=tuple(warnings_of(data)),
     )
@@ -128,14 +116,13 @@ def _search(data: StudyData) -> Section | None:
         return None
     importances = importance_data(data)
     sheets = [history_sheet(data, tried)]
-    pictures = [history_picture(tried), slices_picture(tried, data.info.ranges)]
     # With few cells, an estimate of importance would be noise.
     words = f"Importance is not estimated: fewer than {FEWEST} cells are complete."
     if importances:
         words = IMPORTANCE
         sheets.append(importance_sheet(data, importances))
-        pictures.append(importance_picture(importances))
-    return Section("The search", (best_in_words(data, tried), words), tuple(sheets), tuple(pictures))
+    pictures = search_pictures(tried, data.info.ranges, importances)
+    return Section("The search", (best_in_words(data, tried), words), tuple(sheets), pictures)
 
 
 def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
@@ -156,10 +143,10 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
     return Section("Effects", notes, tuple(sheets), (effects_picture(effects, contrasts),))
 
 
-def _confirmation(data: StudyData, confirmation: StudyData | None, rng: np.random.Generator) -> Section | None:
-    if confirmation is None:
+def _confirmation(data: StudyData, again: StudyData | None, rng: np.random.Generator) -> Section | None:
+    if again is None:
         return None
-    return Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, confirmation, rng),))
+    return Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, again, rng),))
 
 
 def _curves(data: StudyData) -> Section | None:

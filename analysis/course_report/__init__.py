@@ -1,4 +1,4 @@
-"""The course report: its numbers, claims, Table I and figures. The only room of ``analysis`` that knows digits.
+"""The course report: its numbers, claims, Table I and figures. Only this room knows digits.
 
 ``analysis.report`` takes all of it from ``chapters``.
 """

@@ -1,20 +1,14 @@
-"""What the report of a study of the course report's networks has beside what the report of any study has."""
+"""What a study of the course report's networks adds to the report of any study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from rich.table import Table
 
 from analysis.course_report.claims_table import claims_rich, claims_sheet, summarise
 from analysis.course_report.classifier_table import classifier_sheet
-from analysis.course_report.decomposition import (
-    decomposition_sheet,
-    decompositions_data,
-    steps_data,
-    steps_in_words,
-)
+from analysis.course_report.decomposition import decomposition_sheet, decompositions_data, step_data, step_in_words
 from analysis.course_report.figures.aux_weight import aux_weight_picture
 from analysis.course_report.figures.boxes import boxes_picture
 from analysis.course_report.figures.compared import compared_picture
@@ -36,24 +30,18 @@ TWO_CAUSES = (
 CLASSIFIER = "This network learns only to read the digits; its two predictions are then compared."
 # What the report's networks do not have, with the value that leaves it out.
 EXTRAS = {"pairing": "drawn", "shift": 0, "distort": 0, "batch_norm": False, "width": 1}
-
-CROSSED = "crossed"  # a study that crosses dropout with the learning rate
-CROSSED_GRID = "dropout-or-rate"
-# A run appends the data source to a study's name, except for this one.
-DEFAULT_SOURCE = "mnist5k"
+CROSSED_GRID = "dropout-or-rate"  # crosses dropout with the learning rate
+DEFAULT_SOURCE = "mnist5k"  # a run appends any other data source to a study's name
 
 
 def companions_of(data: StudyData) -> dict[str, str]:
-    """Return the names of the studies that the chapters draw on beside the study itself, by what they are.
-
-    The name of a crossed study is the one that a run gives to the study of CROSSED_GRID on the same data.
-    """
+    """Name the other studies that the chapters use: that of CROSSED_GRID on the same data."""
     source = data.info.protocol.get("data", DEFAULT_SOURCE)
-    return {CROSSED: CROSSED_GRID if source == DEFAULT_SOURCE else f"{CROSSED_GRID}-{source}"}
+    return {"crossed": CROSSED_GRID if source == DEFAULT_SOURCE else f"{CROSSED_GRID}-{source}"}
 
 
 def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters | None":
-    """Return the chapters that a study adds to its report; None unless all its cells are the report's networks.
+    """Return a study's chapters; None unless all its cells are the report's networks.
 
     ``related`` has the studies that ``companions_of`` names, as far as there are any.
     """
@@ -62,7 +50,7 @@ def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters
         if extra or cell["model"] not in ("comparator", "classifier"):
             return None
     # Without the companion, the study itself may cross dropout with the learning rate.
-    return Chapters(data, related.get(CROSSED, data))
+    return Chapters(data, related.get("crossed", data))
 
 
 @dataclass(frozen=True)
@@ -74,26 +62,27 @@ class Chapters:
     question: str = QUESTION
 
     def opening(self, rng: np.random.Generator) -> tuple[tuple[str, ...], list[Section]]:
-        """Return what the study says of the report in a few sentences, and the sections that show it."""
+        """Return what the study says of the report in sentences, and the sections that show it."""
         findings = findings_data(self.data, rng)
-        steps = steps_data(self.crossed, rng)
+        step = step_data(self.crossed, rng)
         parts = decompositions_data(self.crossed, rng)
         summary = summarise(findings)
-        if steps is not None:
-            summary.append(steps_in_words(steps))
+        if step is not None:
+            summary.append(step_in_words(step))
         sections = [
             Section("Accuracy by configuration", (), (table1_sheet(table1_data(self.data)),)),
             Section("Verdicts", (), (claims_sheet(findings),), (compared_picture(findings),)),
         ]
+        # The report's step goes below what it is made of.
         if parts:
-            sheet = decomposition_sheet(self.crossed.name, parts, steps)
+            sheet = decomposition_sheet(self.crossed.name, [*parts, *filter(None, [step])])
             sections.append(Section("What the gain from dropout is made of", (TWO_CAUSES,), (sheet,)))
         return tuple(summary), sections
 
     def figures(self, rng: np.random.Generator) -> list[Section]:
         """Return the sections with the report's figures and with its digit classifier."""
-        by_weight = tuple(aux_weight_picture(self.data, sharing) for sharing in (False, True))
-        boxes = tuple(boxes_picture(self.data, dropout) for dropout in (False, True))
+        by_weight = aux_weight_picture(self.data, sharing=False), aux_weight_picture(self.data, sharing=True)
+        boxes = boxes_picture(self.data, dropout=False), boxes_picture(self.data, dropout=True)
         sections = [
             Section("Accuracy against the auxiliary weight", (), (), by_weight),
             Section("The best cells without and with dropout", (), (), boxes),
@@ -104,22 +93,10 @@ class Chapters:
         return sections
 
     def closing(self) -> list[Section]:
-        """Return the section that draws the networks; none if the study does not say what they were."""
+        """Return the section that draws the networks, if the study recorded them."""
         picture = network_picture(self.data)
         return [] if picture is None else [Section("The networks", (), (), (picture,))]
 
     def tables_on_screen(self, sheets: Mapping[str, Sheet]) -> list[Table]:
         """Return what the terminal shows of the report, whose sheets are given by name."""
         return [claims_rich(sheets["claims"]), table1_rich(table1_data(self.data))]
-
-
-def table1(data: StudyData) -> pd.DataFrame:
-    """Return the six entries of Table I: the cell that validation chose for each, beside the report's numbers."""
-    return pd.DataFrame(table1_sheet(table1_data(data)).rows)
-
-
-def claims(data: StudyData) -> pd.DataFrame:
-    """Return the report's claims, what was measured, and the verdicts."""
-    # The generator only draws bootstrap intervals, which the claims do not show.
-    findings = findings_data(data, np.random.default_rng(0))
-    return pd.DataFrame(claims_sheet(findings).rows)

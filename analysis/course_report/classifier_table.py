@@ -17,7 +17,7 @@ FIGURES = {
 
 
 def classifier_sheet(data: StudyData, rng: np.random.Generator) -> Sheet | None:
-    """Show what the digit classifiers reach, by rule and by probability; None if no classifier is complete."""
+    """Show what the complete digit classifiers reach; None if there are none."""
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "classifier") & (cells["state"] == "complete")]
     rows = []

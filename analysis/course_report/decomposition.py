@@ -1,6 +1,6 @@
-"""How much of the report's gain from dropout comes from the learning rate, which its code raised with it."""
+"""How much of the report's gain from dropout comes from the learning rate, raised with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,13 +14,12 @@ from analysis.statistics.cells import by_seed, format_setting, summarise_cells
 from analysis.statistics.intervals import Estimate, Values, estimate
 from analysis.statistics.selection import matching
 
-PARTS = ("rate", "dropout", "interaction", "both")
 HEADINGS = {
+    "weight": "weight 10 to 1",
     "rate": "learning rate alone",
     "dropout": "dropout alone",
     "interaction": "interaction",
     "both": "total",
-    "weight": "weight 10 to 1",
 }
 # Accuracies by seed ``[n]`` of four cells, by dropout and learning rate.
 Crossing = Mapping[tuple[float, float], Values]
@@ -28,77 +27,61 @@ Crossing = Mapping[tuple[float, float], Values]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What raising learning rate and dropout brings, at one auxiliary weight and with or without sharing.
+    """What raising learning rate and dropout brings, at one sharing and auxiliary weight.
 
-    ``rates`` and ``dropouts`` are the lower and the higher value. The estimates are differences in test
-    accuracy, fractions, paired by seed. ``both`` is rate + dropout + interaction.
+    ``aux_weight`` is None for the report's step, from weight 10 without dropout to weight 1 with it.
+    ``rates`` and ``dropouts`` are the lower and the higher value. ``parts``, by the keys of HEADINGS, are
+    differences in test accuracy, fractions, paired by seed; ``both`` is the sum of the others.
     """
 
     sharing: bool
-    aux_weight: float
+    aux_weight: float | None
     rates: tuple[float, float]
     dropouts: tuple[float, float]
-    rate: Estimate
-    dropout: Estimate
-    interaction: Estimate
-    both: Estimate
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The report's step, from weight 10 without dropout to weight 1 with dropout (both with sharing), taken apart.
-
-    ``both`` is the whole step: weight + rate + dropout + interaction.
-    """
-
-    weight: Estimate
-    rate: Estimate
-    dropout: Estimate
-    interaction: Estimate
-    both: Estimate
+    parts: Mapping[str, Estimate]
 
 
 def _crossing(cells: pd.DataFrame, accuracy: pd.DataFrame) -> Crossing | None:
     """Return the accuracies of the complete cells if they are a two-by-two crossing."""
-    complete = cells[cells["state"] == "complete"]
-    if len(complete) != 4:
-        return None
     found = {}
+    complete = cells[cells["state"] == "complete"]
     for row in complete.to_dict("records"):
         found[row["dropout"], row["learning_rate"]] = accuracy.loc[row["cell_id"]].to_numpy(float)
     # Four different pairs of two values each are all the combinations there are.
-    dropouts = {dropout for dropout, _ in found}
-    rates = {rate for _, rate in found}
-    return found if len(dropouts) == len(rates) == 2 and len(found) == 4 else None
+    two_each = complete["dropout"].nunique() == complete["learning_rate"].nunique() == 2
+    return found if two_each and len(found) == len(complete) == 4 else None
 
 
-def _parts(values: Crossing) -> dict[str, Values]:
-    """Return the differences by seed ``[n]`` of each of PARTS."""
-    off, low = min(values)
-    on, high = max(values)
+def _differences(values: Crossing) -> dict[str, Values]:
+    """Return the parts by seed ``[n]``."""
+    (off, low), (on, high) = min(values), max(values)
     plain = values[off, low]
     parts = {"rate": values[off, high] - plain, "dropout": values[on, low] - plain, "both": values[on, high] - plain}
     return parts | {"interaction": parts["both"] - parts["rate"] - parts["dropout"]}
 
 
-def decompositions_data(data: StudyData, rng: np.random.Generator) -> tuple[Decomposition, ...]:
-    """Take apart the comparator's gain for each sharing and weight at which dropout and learning rate are crossed."""
+def _decomposition(
+    place: tuple[bool, float | None], values: Crossing, parts: Mapping[str, Values], rng: np.random.Generator
+) -> Decomposition:
+    """Estimate the parts; ``place`` is sharing and weight."""
+    (off, low), (on, high) = min(values), max(values)
+    return Decomposition(*place, (low, high), (off, on), {name: estimate(part, rng) for name, part in parts.items()})
+
+
+def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decomposition]:
+    """Take apart the gain at each sharing and weight at which dropout and rate are crossed."""
     cells = summarise_cells(data)
     accuracy = by_seed(data, "test_accuracy")
     comparators = cells[cells["model"] == "comparator"]
     rows = []
     for sharing, weight in product((False, True), sorted(set(comparators["aux_weight"].tolist()))):
-        group = matching(comparators, {"sharing": sharing, "aux_weight": weight})
-        values = _crossing(group, accuracy)
-        if values is None:
-            continue
-        (off, low), (on, high) = min(values), max(values)
-        parts = {name: estimate(part, rng) for name, part in _parts(values).items()}
-        rows.append(Decomposition(sharing, weight, (low, high), (off, on), **parts))
-    return tuple(rows)
+        values = _crossing(matching(comparators, {"sharing": sharing, "aux_weight": weight}), accuracy)
+        if values is not None:
+            rows.append(_decomposition((sharing, weight), values, _differences(values), rng))
+    return rows
 
 
-def steps_data(data: StudyData, rng: np.random.Generator) -> Steps | None:
+def step_data(data: StudyData, rng: np.random.Generator) -> Decomposition | None:
     """Take the report's step apart; None if the study lacks one of its cells."""
     cells = summarise_cells(data)
     accuracy = by_seed(data, "test_accuracy")
@@ -107,36 +90,30 @@ def steps_data(data: StudyData, rng: np.random.Generator) -> Steps | None:
     after = _crossing(shared[shared["aux_weight"] == 1], accuracy)
     if before is None or after is None or before.keys() != after.keys():
         return None
-    # The step goes by way of the plain cell of weight 1: first the weight, then rate and dropout.
-    parts = _parts(after)
+    # First the weight changes in the plain cell, then rate and dropout.
+    parts = _differences(after)
     parts["weight"] = after[min(after)] - before[min(before)]
     parts["both"] = parts["both"] + parts["weight"]
-    return Steps(**{name: estimate(part, rng) for name, part in parts.items()})
+    return _decomposition((True, None), after, parts, rng)
 
 
-def steps_in_words(steps: Steps) -> str:
+def step_in_words(step: Decomposition) -> str:
     """Say what each part of the report's step brings."""
-
-    def words(found: Estimate) -> str:
-        return f"{percent(found.mean, sign=True)} ({interval(found.low, found.high, sign=True)})"
-
+    words = {
+        name: f"{percent(found.mean, sign=True)} ({interval(found.low, found.high, sign=True)})"
+        for name, found in step.parts.items()
+    }
     return (
-        f"From the best cell without dropout to the best with dropout, accuracy changes by {words(steps.both)} points. "
-        f"Of these, the learning rate alone brings {words(steps.rate)}, dropout alone {words(steps.dropout)}, their "
-        f"interaction {words(steps.interaction)}, and the change of the weight from 10 to 1 {words(steps.weight)}."
+        f"From the best cell without dropout to the best with dropout, accuracy changes by {words['both']} points. "
+        f"Of these, the learning rate alone brings {words['rate']}, dropout alone {words['dropout']}, their "
+        f"interaction {words['interaction']}, and the change of the weight from 10 to 1 {words['weight']}."
     )
 
 
-def decomposition_sheet(study: str, rows: tuple[Decomposition, ...], steps: Steps | None) -> Sheet:
-    """Put the parts into a table; the report's step is the last row."""
-    lines: list[dict[str, Any]] = []
-    for row in rows:
-        line = {"sharing": row.sharing, "aux_weight": row.aux_weight, "n": row.both.n}
-        lines.append(line | _ends(row, PARTS))
-    parts: tuple[str, ...] = PARTS
-    if steps is not None:
-        parts = ("weight", *PARTS)
-        lines.append({"sharing": True, "aux_weight": None, "n": steps.both.n} | _ends(steps, parts))
+def decomposition_sheet(study: str, rows: Sequence[Decomposition]) -> Sheet:
+    """Put the parts into a table."""
+    # Only the report's step has a change of the weight.
+    known = {name for row in rows for name in row.parts}
     return Sheet(
         name="dropout-or-rate",
         title="Dropout or learning rate",
@@ -148,10 +125,10 @@ def decomposition_sheet(study: str, rows: tuple[Decomposition, ...], steps: Step
         columns=(
             Column("sharing", lambda row: format_setting(row["sharing"])),
             Column("weight", lambda row: "10 to 1" if row["aux_weight"] is None else f"{row['aux_weight']:g}"),
-            *map(_column, parts),
+            *(_column(name) for name in HEADINGS if name in known),
             Column("n", lambda row: str(row["n"]), numeric=True),
         ),
-        rows=tuple(lines),
+        rows=tuple(map(_row, rows)),
     )
 
 
@@ -160,16 +137,16 @@ def _changes(ends: Iterable[tuple[float, float]]) -> str:
     return "; ".join(f"{low:g} to {high:g}" for low, high in dict.fromkeys(ends))
 
 
-def _ends(parts: Decomposition | Steps, names: tuple[str, ...]) -> dict[str, float]:
-    ends = {}
-    for name, end in product(names, ("mean", "low", "high")):
-        ends[f"{name}_{end}"] = getattr(getattr(parts, name), end)
-    return ends
+def _row(found: Decomposition) -> dict[str, Any]:
+    row = {"sharing": found.sharing, "aux_weight": found.aux_weight, "n": found.parts["both"].n}
+    for name in HEADINGS:
+        if part := found.parts.get(name):
+            row |= {f"{name}_mean": part.mean, f"{name}_low": part.low, f"{name}_high": part.high}
+    return row
 
 
 def _column(part: str) -> Column:
     def text(row: Mapping[str, Any]) -> str:
-        # Only the report's step has a change of the weight.
         if f"{part}_mean" not in row:
             return ""
         low, high = row[f"{part}_low"], row[f"{part}_high"]

@@ -7,7 +7,7 @@ ROUNDS = 10
 
 @dataclass(frozen=True)
 class Reported:
-    """A test accuracy of the report, in percent: mean and standard deviation (ddof=1) over ``n`` rounds."""
+    """A test accuracy in percent: mean and standard deviation (ddof=1) over ``n`` rounds."""
 
     mean: float
     std: float

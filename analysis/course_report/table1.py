@@ -45,10 +45,10 @@ SELECTION = (
 class Table1Entry:
     """One of the six entries. Accuracies are fractions in [0, 1].
 
-    ``chosen`` holds the chosen cell's ``cell_id``, SETTINGS, and every other factor in which the
-    candidates differ. ``state`` is ``complete``; or, if no candidate is complete, it says why: then
-    ``chosen`` is empty, ``mean`` and ``std`` are None and ``n`` is 0. ``std`` is None for one seed.
-    ``competed`` and ``weights`` count the complete candidates and their different auxiliary weights.
+    ``chosen`` has the chosen cell's ``cell_id``, SETTINGS, and other factors in which the candidates
+    differ. If no candidate is complete, ``state`` says why, ``chosen`` is empty, ``mean`` and ``std``
+    are None and ``n`` is 0. ``std`` is None for one seed too. ``competed`` and ``weights`` count the
+    complete candidates and their different auxiliary weights.
     """
 
     row: str
@@ -65,7 +65,7 @@ class Table1Entry:
 
 @dataclass(frozen=True)
 class Table1:
-    """Table I of a study: six entries, row by row, sharing off before on; ``notes`` are its footnotes."""
+    """Table I of a study: six entries, row by row, sharing off before on; and its footnotes."""
 
     study: str
     entries: tuple[Table1Entry, ...]
@@ -75,8 +75,8 @@ class Table1:
 def table1_data(data: StudyData) -> Table1:
     """Choose a cell for each entry and return its estimates.
 
-    The complete cells of an entry, which differ in auxiliary weight and perhaps in other settings,
-    compete by mean validation accuracy; of equals, the smaller weight wins. Test accuracy is not used.
+    The complete cells of an entry, which differ in auxiliary weight and perhaps more, compete by mean
+    validation accuracy; of equals, the smaller weight wins. Test accuracy is not used.
     """
     cells = summarise_cells(data)
     cells = cells[cells["model"] == "comparator"]
@@ -95,7 +95,8 @@ def table1_data(data: StudyData) -> Table1:
         # A single candidate's state stands in the table itself.
         absent = candidates[candidates["state"] != "complete"]
         if len(candidates) > 1 and len(absent):
-            notes.append(f"Did not compete for {_place(entries[-1])}: {_listed(absent, differ)}.")
+            place = f"{row}, sharing {format_setting(sharing)}"
+            notes.append(f"Did not compete for {place}: {_listed(absent, differ)}.")
     return Table1(data.name, tuple(entries), tuple(notes))
 
 
@@ -129,10 +130,6 @@ def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str])
     )
 
 
-def _place(entry: Table1Entry) -> str:
-    return f"{entry.row}, sharing {format_setting(entry.sharing)}"
-
-
 def _numbers(entry: Table1Entry) -> str:
     """Write the entry's estimate in percent, or its state."""
     if entry.mean is None:
@@ -146,7 +143,7 @@ def _reported(entry: Table1Entry) -> str:
 
 
 def _settings(entry: Table1Entry) -> str:
-    """Name the chosen cell by what is not off, and how many it was the best of; empty if there is none."""
+    """Name what is not off in the chosen cell, and how many it was the best of."""
     unsaid = {"cell_id"}
     unsaid |= {name for name in ("aux_weight", "dropout") if entry.chosen.get(name) == 0}
     text = describe_settings(entry.chosen, [name for name in entry.chosen if name not in unsaid])
@@ -163,14 +160,11 @@ def table1_rich(table: Table1) -> Table:
     for heading in ("", "sharing off", "sharing on"):
         drawn.add_column(heading)
     # The entries come in pairs, sharing off and on, which are the two columns.
-    for off, on in zip(table.entries[::2], table.entries[1::2], strict=True):
-        drawn.add_row(off.row, _lines(off), _lines(on))
+    lines = [(_numbers(entry), f"report {_reported(entry)}", _settings(entry)) for entry in table.entries]
+    texts = [Text("\n".join(filter(None, each))) for each in lines]
+    for row, off, on in zip(ROWS, texts[::2], texts[1::2], strict=True):
+        drawn.add_row(row, off, on)
     return drawn
-
-
-def _lines(entry: Table1Entry) -> Text:
-    lines = (_numbers(entry), f"report {_reported(entry)}", _settings(entry))
-    return Text("\n".join(filter(None, lines)))
 
 
 def table1_sheet(table: Table1) -> Sheet:

@@ -1,4 +1,4 @@
-"""Each claim of the course report compared with a study: the measured figure, its interval, and a verdict by a rule."""
+"""Each claim of the course report compared with a study, and judged by a written rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,11 +38,10 @@ RULE = (
 class Finding:
     """What a study says of a claim. Accuracies and gains are fractions, weights are weights.
 
-    ``verdict`` is ``reproduced``, ``not reproduced``, ``undecided`` or ``not measured``; ``note`` gives
-    the reason in words. ``measured`` is None if the study lacks the cells; for a best weight only its
-    mean, the weight found best, is a number. ``low`` and ``high`` are the ends of the interval that
-    decided, that of measured minus reported. ``confounded_with`` names settings in which the cells of a
-    gain differ and which the claim does not name.
+    ``verdict`` is ``reproduced``, ``not reproduced``, ``undecided`` or ``not measured``; ``note`` says
+    why. ``measured`` is None if the study lacks the cells; for a best weight only its mean, the weight
+    found best, is a number. ``low`` and ``high`` are the ends of the interval of measured minus
+    reported. ``confounded_with`` names other settings in which the cells of a gain differ.
     """
 
     claim: Claim
@@ -71,7 +70,7 @@ class _Cells:
     settings: Sequence[str]
 
     def choose(self, condition: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-        """Return the cell that the condition stands for, or None and the reason why there is none."""
+        """Return the cell that the condition stands for, or None and why there is none."""
         candidates = matching(self.cells, condition)
         best = best_cell(candidates)
         if best is not None:
@@ -84,7 +83,7 @@ class _Cells:
 
 
 def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
-    """Judge every claim by the study's complete cells; ``rng`` draws the bootstrap intervals."""
+    """Judge every claim by the complete cells; ``rng`` draws the bootstrap intervals."""
     metrics = {"test_accuracy", *(claim.metric for claim in CLAIMS)}
     accuracies = {metric: by_seed(data, metric) for metric in metrics}
     cells = _Cells(summarise_cells(data), accuracies, data.settings)
@@ -140,7 +139,7 @@ def _measure(entry: Reported) -> Measure:
 
 
 def _judged(claim: Claim, measured: Estimate, ends: tuple[float, float], remark: str = "") -> Finding:
-    """Judge an accuracy or a gain by RULE. ``ends`` are ``low`` and ``high`` of the Finding."""
+    """Judge an accuracy or a gain by RULE; ``ends`` are those of the Finding."""
     low, high = ends
     gain = claim.kind == "gain"
     # A gain that the report gives without a spread is judged by its direction only.
@@ -170,16 +169,13 @@ def _above(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
     if measured.n < 2:
         return Finding(claim, "undecided", ONE_SEED, measured)
     low, high = measured.low - claim.reported, measured.high - claim.reported
-    verdict = "undecided"
-    if low > 0:
-        verdict = "reproduced"
-    elif high < 0:
-        verdict = "not reproduced"
+    # Here the report's figure is a goal: a mean far above it is no disagreement.
+    verdict = "reproduced" if low > 0 else "not reproduced" if high < 0 else "undecided"
     return Finding(claim, verdict, "", measured, low, high)
 
 
 def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
-    """Judge by the paired lead of the claimed weight over each other weight; ``rng`` is not needed."""
+    """Judge by the paired lead over each other weight; ``rng`` is not needed."""
     candidates = matching(cells.cells, claim.cell)
     values: dict[float, Values] = {}
     absent = []
@@ -221,4 +217,4 @@ def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Findi
 
 
 def _listed(weights: Sequence[float]) -> str:
-    return ", ".join(f"{weight:g}" for weight in weights)
+    return ", ".join(map("{:g}".format, weights))

@@ -1,1 +1,1 @@
-"""The figures of any study. Each has a pure ``*_data`` and a ``draw_*`` that draws its result on axes."""
+"""The figures of any study: a pure ``*_data``, a ``draw_*`` on axes, and a ``*_picture``."""

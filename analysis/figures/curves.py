@@ -1,7 +1,8 @@
-"""Learning curves: mean validation accuracy by epoch, one line per cell, one panel per stratum."""
+"""Learning curves: mean validation accuracy by epoch, a line per cell, a panel per stratum."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.output.page import BEST, Panels, Picture, make_picture
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 LINES = ("-", "--", "-.", ":")
-# Of a large study, so many strata are drawn, and so many cells of each: more could not be told apart.
+# Of a large study, so many strata and cells of each are drawn: more could not be told apart.
 PANELS = 8
 CURVES = 8
 ONLY_CELL = "the cell"  # labels the one cell of a stratum in which no factor is tuned
@@ -52,28 +53,24 @@ class CurvesFigure:
 
 
 def shown_cells(data: StudyData) -> Sequence[str]:
-    """Return the ids of the cells whose curves are drawn; the epochs of other cells are not needed.
+    """Return the ids of the cells whose curves are drawn; no other epochs are needed.
 
-    These are all cells; but for a search, or for more than PANELS x CURVES cells, they are the CURVES best
-    cells of each of the PANELS best strata, by mean validation accuracy. A stratum ranks by its best
-    cell. Cells that are not complete come last.
+    All cells; but of a search, or of more than PANELS x CURVES cells, the CURVES best of each of the
+    PANELS best strata, by mean validation accuracy. A stratum ranks by its best cell. Cells that are
+    not complete come last.
     """
     cells = summarise_cells(data)
     if len(cells) <= PANELS * CURVES and data.info.search is None:
         return cells["cell_id"].tolist()
     ranked = cells.sort_values("val_accuracy_mean", ascending=False, kind="stable")
     # Without scientific factors all cells are one stratum; n_planned is the same for all.
-    stratum = ranked.groupby(_scientific(data) or "n_planned", sort=False).ngroup()
+    stratum = ranked.groupby(data.scientific or "n_planned", sort=False).ngroup()
     shown = (stratum < PANELS) & (stratum.groupby(stratum).cumcount() < CURVES)
     return ranked.loc[shown, "cell_id"].tolist()
 
 
-def _scientific(data: StudyData) -> list[str]:
-    return [name for name, role in data.info.roles.items() if role == "scientific"]
-
-
 def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
-    """Return one figure per stratum, of its shown cells that have validation accuracies by epoch."""
+    """Return one figure per stratum, of its shown cells that have recorded epochs."""
     if "val_accuracy" not in data.epochs:
         return ()
     cells = summarise_cells(data)
@@ -81,26 +78,25 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
     tuned = list(data.tuned)
     if tuned:
         cells = cells.sort_values(tuned, kind="stable")
-    by_epoch = _by_epoch(data, cells)
+    planned = data.epochs["seed"].isin(data.info.seeds)
+    epochs = data.epochs[planned & data.epochs["cell_id"].isin(cells["cell_id"])]
+    by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
     known = set(by_epoch.columns.get_level_values("cell_id"))
 
     # A stratum is named by its scientific factors; cells of the same name share a panel.
     strata: dict[str, list[Curve]] = {}
     for cell in cells[cells["cell_id"].isin(known)].to_dict("records"):
-        title = describe_settings(cell, _scientific(data)) or "all cells"
+        title = describe_settings(cell, data.scientific) or "all cells"
         label = describe_settings(cell, tuned) or ONLY_CELL
         strata.setdefault(title, []).append(_curve(cell, label, by_epoch[cell["cell_id"]]))
 
-    bottom, top = _common_ends(strata)
+    ends: list[float] = []
+    for curve in chain.from_iterable(strata.values()):
+        # The first tenth of the epochs is near chance and would flatten everything else.
+        ends += np.quantile(curve.mean, (0.1, 1.0)).tolist()
+    bottom, top = min(ends, default=0) - MARGIN, min(100.5, max(ends, default=0) + MARGIN)
     n = len(data.info.seeds)
     return tuple(CurvesFigure(title, n, tuple(curves), bottom, top) for title, curves in strata.items())
-
-
-def _by_epoch(data: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return validation accuracies, a row per epoch, a column per cell and seed."""
-    planned = data.epochs["seed"].isin(data.info.seeds)
-    epochs = data.epochs[planned & data.epochs["cell_id"].isin(cells["cell_id"])]
-    return epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
 
 
 def _curve(cell: Mapping[Any, Any], label: str, by_seed: pd.DataFrame) -> Curve:
@@ -114,16 +110,6 @@ def _curve(cell: Mapping[Any, Any], label: str, by_seed: pd.DataFrame) -> Curve:
         tuple(values.quantile(0.75, axis=1).tolist()),
         cell["state"] == "pruned",
     )
-
-
-def _common_ends(strata: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:
-    """Return the ends of the axis of accuracy that all panels share, in percent."""
-    ends: list[float] = []
-    for curves in strata.values():
-        for curve in curves:
-            # The first tenth of the epochs is near chance and would flatten everything else.
-            ends += np.quantile(curve.mean, (0.1, 1.0)).tolist()
-    return min(ends, default=0) - MARGIN, min(100.5, max(ends, default=0) + MARGIN)
 
 
 def curves_picture(data: StudyData) -> Picture | None:
@@ -149,7 +135,7 @@ def curves_picture(data: StudyData) -> Picture | None:
 
 
 def draw_curves(info: CurvesFigure, ax: Axes) -> None:
-    """Draw one line per cell with the band of its quartiles, and a cross at the end of a pruned cell."""
+    """Draw one line per cell with the band of its quartiles; a cross ends a pruned cell."""
     for index, curve in enumerate(info.curves):
         colour = RAMP(0.9 * index / max(1, len(info.curves) - 1))
         label = f"{curve.label}, pruned" if curve.pruned else curve.label

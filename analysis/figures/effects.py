@@ -1,4 +1,4 @@
-"""What the factors bring: main effects and the contrasts that were named in advance, with their intervals."""
+"""Main effects and the contrasts that were named in advance, with their intervals."""
 
 import textwrap
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LABEL_WIDTH = 42  # characters of a line of a label
 
 @dataclass(frozen=True)
 class EffectRow:
-    """A row of the figure: a difference of test accuracy over n seeds, in points, with its 95 % t interval.
+    """A difference of test accuracy over n seeds, in points, with its 95 % t interval.
 
     Without an estimate all three are NaN, n is 0, and ``label`` says so. ``named`` tells contrasts that
     the grid named in advance from main effects.
@@ -36,7 +36,7 @@ class EffectRow:
 
 
 def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> tuple[EffectRow, ...]:
-    """Return the contrasts, then the main effects; of more than MAIN_ROWS main effects, the largest."""
+    """Return the contrasts, then the main effects, of which at most the MAIN_ROWS largest."""
     rows = [_row(_contrast_label(contrast), contrast.estimate, named=True) for contrast in contrasts]
     largest = sorted(effects, key=lambda effect: -abs(effect.estimate.mean))[:MAIN_ROWS]
     # They stay in the order of the table, so that the values of a factor stand together.

@@ -1,4 +1,4 @@
-"""Figures of a search: accuracy in the order of the cells, accuracy against each setting, and importance."""
+"""A search: accuracy in the order of the cells and against each setting, and importance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,35 +40,33 @@ def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any
     return Slice(setting, tried, tuple(map(float, places)), given["log"], tuple(map(format_setting, choices)))
 
 
-def history_picture(tried: Sequence[TriedCell]) -> Picture:
-    """Return the picture of the cells in the order in which they ended."""
-    return make_picture(
+def search_pictures(
+    tried: Sequence[TriedCell], ranges: Mapping[str, Any], importances: Sequence[Importance]
+) -> tuple[Picture, ...]:
+    """Return the pictures of a search, whose ``ranges`` are as in a grid file."""
+    slices = [slice_data(tried, setting, given) for setting, given in ranges.items()]
+    history = make_picture(
         "search",
         "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
         "Mean over seeds at a cell's last epoch.",
         Panels([tried], draw_history, (6.4, 3.8)),
     )
-
-
-def slices_picture(tried: Sequence[TriedCell], ranges: Mapping[str, Any]) -> Picture:
-    """Return the picture of the cells against each setting; ``ranges`` are as in a grid file."""
-    slices = [slice_data(tried, setting, given) for setting, given in ranges.items()]
-    return make_picture(
+    against = make_picture(
         "slices",
         "Mean validation accuracy against each of the searched settings",
         "All cells against each searched setting; the other settings differ too.",
         Panels(slices, draw_slice, (3.6, 3.0), columns=min(3, len(slices))),
     )
-
-
-def importance_picture(importances: Sequence[Importance]) -> Picture:
-    """Return the picture of the importance of the settings."""
-    return make_picture(
+    # Few cells have no estimate of importance.
+    if not importances:
+        return history, against
+    importance = make_picture(
         "importance",
         "How much of the variance of validation accuracy each searched setting accounts for",
         "What each setting accounts for: by itself, or in part if settings interact.",
         Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
     )
+    return history, against, importance
 
 
 def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
@@ -84,7 +82,7 @@ def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
 
 
 def _draw_cells(tried: Sequence[TriedCell], places: Sequence[float], ax: Axes) -> None:
-    """Draw the marks of the cells. Those below the fence are drawn at the fence, or they would flatten the others."""
+    """Draw one mark per cell; those below the fence at the fence, or they would flatten the rest."""
     accuracies = np.array([100 * cell.accuracy for cell in tried])
     pruned = np.array([cell.pruned for cell in tried])
     # Tukey's fence for outliers ("Exploratory Data Analysis", 1977).

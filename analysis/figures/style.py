@@ -1,4 +1,4 @@
-"""What all figures have in common: colours, line styles and marks. No other module names a colour."""
+"""What all figures share: colours, line styles and marks. No other module names a colour."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,10 +27,10 @@ STYLES = (
     Style("#E69F00", "v", (0, (5, 1, 1, 1, 1, 1))),
     Style("#56B4E9", "P", (0, (8, 2))),
 )
-# For cells in an order, such as rising weights: its lightness rises, so the order shows in grey too.
+# For cells in an order: its lightness rises, so the order shows in grey too.
 RAMP = matplotlib.colormaps["viridis"]
 
-GREY = "#767676"  # what the study is compared with: a printed number, the line of no effect, pruned cells
+GREY = "#767676"  # what the rest is compared with: printed numbers, the line of no effect
 DARK_GREY = "#555555"
 LIGHT_GREY = "#EEEEEE"
 BLACK = "#000000"
@@ -51,7 +51,7 @@ Triple = tuple[float, float, float]
 
 
 def draw_estimates(estimates: Sequence[Triple], places: ArrayLike, style: Style, label: str, ax: Axes) -> None:
-    """Draw means with horizontal bars for their intervals, at places on the vertical axis. NaN ends have no bar."""
+    """Draw means with horizontal bars for their intervals, at places on the vertical axis."""
     mean, low, high = np.transpose(estimates)
     ax.errorbar(
         mean,

@@ -44,8 +44,7 @@ def chosen_cells(data: StudyData) -> list[str]:
     those that the study's contrasts compare.
     """
     cells = summarise_cells(data)
-    scientific = [name for name, role in data.info.roles.items() if role == "scientific"]
-    strata = [stratum for _, stratum in cells.groupby(scientific)] if scientific else [cells]
+    strata = [stratum for _, stratum in cells.groupby(data.scientific)] if data.scientific else [cells]
     chosen = {best["cell_id"] for best in map(best_cell, strata) if best is not None}
     for contrast in fixed_contrasts(data):
         for condition in (*contrast["plus"], *contrast["minus"]):

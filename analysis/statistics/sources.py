@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
-
-import pandas as pd
 
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_settings, describe_state, summarise_cells
@@ -29,13 +26,15 @@ def warnings_of(data: StudyData) -> Iterable[str]:
 
 
 def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
-    """Say where the numbers come from: grid, trials, times, protocol, and the last run's code and machine."""
-    cells = [cell["cell_id"] for cell in data.info.cells]
+    """Name grid, trials, times and protocol, and the code and machine of the last run."""
+    cells = summarise_cells(data)["cell_id"]
     seeds = data.info.seeds
     # Cells and seeds that were planned once and no longer are stay in the store.
     trials = data.trials[data.trials["cell_id"].isin(cells) & data.trials["seed"].isin(seeds)]
     yield "grid", f"{data.info.grid}, {len(cells)} cells with {len(seeds)} seeds each"
-    yield "trials", _trial_counts(trials, data.info.planned)
+    counts = trials["status"].value_counts().to_dict() | {"not run": data.info.planned - len(trials)}
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    yield "trials", f"{counted}; {data.info.planned} planned"
     if "train_time_s" in trials and trials["train_time_s"].notna().any():
         yield (
             "training time",
@@ -51,21 +50,11 @@ def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
         yield setting.replace("_", " "), str(value)
     for run in data.info.runs[-1:]:
         for fact, value in run.items():
-            yield f"last run, {fact.replace('_', ' ')}", _one_line(value)
-
-
-def _trial_counts(trials: pd.DataFrame, planned: int) -> str:
-    """Count the trials by status, the most frequent first, and the planned trials that have no row."""
-    counts = trials["status"].value_counts().to_dict()
-    counts["not run"] = planned - len(trials)
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + f"; {planned} planned"
+            # Packages are versions by name.
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {version}" for name, version in value.items())
+            yield f"last run, {fact.replace('_', ' ')}", str(value)
 
 
 def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-def _one_line(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return str(value)

@@ -1,7 +1,7 @@
 """A real small store, written as a run writes it: Parquet parts and a study.json."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.load import StudyData, load_study
+from analysis.output.page import FORMATS, write_page
+from analysis.report import report_page
 
 PROTOCOL = {"data": "mnist5k", "max_epochs": 80}
 METRICS = (
@@ -126,3 +128,10 @@ def new_store(tmp_path: Path) -> Callable[..., StoreBuilder]:
 def with_info(data: StudyData, **changes: Any) -> StudyData:
     """Return a study with other content of its study.json."""
     return replace(data, info=replace(data.info, **changes))
+
+
+def write_report(
+    data: StudyData, related: Mapping[str, StudyData], out: Path, formats: Collection[str] = FORMATS
+) -> list[Path]:
+    """Write the files of a study's report into a folder, made if missing; return their paths."""
+    return write_page(report_page(data, related), out, formats)

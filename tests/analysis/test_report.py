@@ -9,9 +9,9 @@ import matplotlib.image
 import pytest
 
 from analysis.load import StudyData
-from analysis.report import estimates_of, related_studies, report_page, sheets_of, write_report
+from analysis.report import estimates_of, related_studies, report_page, sheets_of
 from analysis.stored import AnalysisError
-from tests.analysis.conftest import StoreBuilder, with_info
+from tests.analysis.conftest import StoreBuilder, with_info, write_report
 
 ALONE: Mapping[str, StudyData] = {}
 CONTRASTS = [{"name": "sharing alone", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]

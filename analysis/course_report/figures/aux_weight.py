@@ -1,6 +1,6 @@
-"""Figures 2 and 3 of the course report: test accuracy against the auxiliary weight, without and with sharing."""
+"""Figures 2 and 3 of the course report: test accuracy against the auxiliary weight."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from analysis.load import StudyData
 from analysis.output.page import BEST, Panels, Picture, make_picture
 from analysis.statistics.cells import describe_settings, summarise_cells
 
+# By sharing: the figure's number in the report, and what its cells have in common.
+FIGURES = {False: (2, "without weight sharing"), True: (3, "with weight sharing")}
 SERIES = 2 * len(STYLES)  # more cannot be told apart
 MARK_HEIGHT = 0.045  # of a row of marks, as a fraction of the axes
-# A cell without an estimate, by its state: its mark along the bottom, and its word in the legend.
+# A cell without an estimate, by its state: its mark at the bottom, its word in the legend.
 ABSENT = {
     "pruned": ("x", "pruned"),
     "failed": ("*", "failed"),
@@ -28,7 +30,7 @@ ABSENT = {
 
 @dataclass(frozen=True)
 class Point:
-    """A cell: its state, and over n seeds the mean and standard deviation of test accuracy in percent.
+    """A cell: its state, and mean and standard deviation of test accuracy in percent over n seeds.
 
     Both are NaN unless the cell is complete; the standard deviation is NaN for one seed too.
     """
@@ -42,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Cells that differ in auxiliary weight only, by rising weight; ``label`` names the settings they share."""
+    """Cells that differ in auxiliary weight only, by rising weight; ``label`` names the rest."""
 
     label: str
     points: tuple[Point, ...]
@@ -50,7 +52,7 @@ class Series:
 
 @dataclass(frozen=True)
 class AuxWeightFigure:
-    """Accuracies in percent by auxiliary weight; ``reported`` has the report's ``(weight, accuracy)``.
+    """Accuracies in percent by auxiliary weight; ``reported`` has ``(weight, accuracy)``.
 
     ``series`` are at most the SERIES whose best cells have the highest mean validation accuracies;
     ``left_out`` counts the others.
@@ -60,16 +62,6 @@ class AuxWeightFigure:
     series: tuple[Series, ...]
     left_out: int
     reported: tuple[tuple[float, float], ...]
-
-    @property
-    def number(self) -> int:
-        """The figure's number in the report."""
-        return 3 if self.sharing else 2
-
-    @property
-    def subject(self) -> str:
-        """What the figure's cells have in common."""
-        return "with weight sharing" if self.sharing else "without weight sharing"
 
     @property
     def points(self) -> list[Point]:
@@ -83,10 +75,7 @@ class AuxWeightFigure:
 
 
 def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
-    """Return one series per dropout and per value of any other factor except the auxiliary weight.
-
-    If there are more than SERIES, those whose best cells have the highest mean validation accuracies.
-    """
+    """Return one series per combination of all factors except the auxiliary weight."""
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "comparator") & (cells["sharing"] == sharing)].sort_values("aux_weight")
     others = [name for name in data.info.roles if name not in ("model", "sharing", "aux_weight")]
@@ -114,20 +103,21 @@ def _point(cell: Mapping[Any, Any]) -> Point:
 def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
     """Return the picture of figure 2 or 3."""
     info = aux_weight_data(data, sharing)
-    caption = f"Figure {info.number}. Mean ± standard deviation over the seeds of a cell."
+    number, subject = FIGURES[sharing]
+    caption = f"Figure {number}. Mean ± standard deviation over the seeds of a cell."
+    # A figure that leaves something out says so.
     if info.left_out:
-        shown = f"The {SERIES} series with the best cells {BEST} are shown"
-        caption += f" {shown}; {info.left_out} are left out."
+        caption += f" The {SERIES} series with the best cells {BEST} are shown; {info.left_out} are left out."
     return make_picture(
-        f"figure{info.number}",
-        f"Test accuracy against the auxiliary weight, {info.subject}",
+        f"figure{number}",
+        f"Test accuracy against the auxiliary weight, {subject}",
         caption,
         Panels([info], draw_aux_weight, (6.4, 4.6)),
     )
 
 
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
-    """Draw mean ± standard deviation, and marks along the bottom for cells without an estimate."""
+    """Draw mean ± standard deviation, and marks for cells without an estimate."""
     ax.plot(
         *zip(*info.reported, strict=True),
         linestyle="none",
@@ -141,7 +131,8 @@ def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
         _draw_series(series, index, len(info.series), ax)
     _set_weight_axis(info, ax)
     _set_accuracy_axis(info, ax)
-    ax.set_title(f"Figure {info.number}: {info.subject}")
+    number, subject = FIGURES[info.sharing]
+    ax.set_title(f"Figure {number}: {subject}")
     _add_legend(info, ax)
 
 
@@ -182,30 +173,30 @@ def _draw_series(series: Series, index: int, count: int, ax: Axes) -> None:
 
 
 def _set_weight_axis(info: AuxWeightFigure, ax: Axes) -> None:
-    """Make the weight axis linear from 0 to the smallest positive weight, and logarithmic beyond."""
+    """Make the axis linear from 0 to the smallest positive weight, and logarithmic beyond."""
     reported = [weight for weight, _ in info.reported]
-    low = _smallest_positive(reported)
-    # The report's weights are labelled; of the study's, only those beyond the report's, where there is room.
+    low = min(filter(None, reported))  # without weight 0
+    # There is room for the report's weights, and for those of the study beyond them.
     beyond = [
         point.aux_weight for point in info.points if 0 < point.aux_weight < low or point.aux_weight > max(reported)
     ]
     ticks = sorted({*reported, *beyond})
-    smallest = _smallest_positive(ticks)
+    smallest = min(filter(None, ticks))
     ax.set_xscale("symlog", linthresh=smallest, linscale=0.6)
-    ax.set_xticks(ticks, [f"{weight:g}" for weight in ticks])
+    ax.set_xticks(ticks, list(map("{:g}".format, ticks)))
     ax.set_xticks([], minor=True)
     ax.set_xlim(-0.3 * smallest, 1.6 * ticks[-1])
     ax.set_xlabel("auxiliary weight (symlog)")
     ax.grid(axis="y", **GRID)
 
 
-def _smallest_positive(weights: Iterable[float]) -> float:
-    return min(weight for weight in weights if weight > 0)
-
-
 def _set_accuracy_axis(info: AuxWeightFigure, ax: Axes) -> None:
-    """Leave a band for the marks below all accuracies, shaded so that no mark is read as an accuracy."""
-    low, high = _range(info)
+    """Leave a shaded band below all accuracies, so that no mark is read as one."""
+    values = [accuracy for _, accuracy in info.reported]
+    for point in info.points:
+        values += [point.mean, point.mean - point.std, point.mean + point.std]
+    # What has no estimate is NaN.
+    low, high = np.nanmin(values), np.nanmax(values)
     marked = not info.states.isdisjoint(ABSENT)
     above = 0.06
     below = above + MARK_HEIGHT * len(info.series) * marked
@@ -217,18 +208,6 @@ def _set_accuracy_axis(info: AuxWeightFigure, ax: Axes) -> None:
         # This zorder is above the grid and below the lines.
         ax.axhspan(bottom, top, color=LIGHT_GREY, linewidth=0, zorder=1.6)
     ax.set_ylabel("test accuracy, %")
-
-
-def _range(info: AuxWeightFigure) -> tuple[float, float]:
-    """Return the lowest and the highest accuracy of the figure, with their spreads."""
-    values = [accuracy for _, accuracy in info.reported]
-    for point in info.points:
-        if point.state == "complete":
-            values.append(point.mean)
-            # One seed has no spread.
-            if point.std == point.std:
-                values += [point.mean - point.std, point.mean + point.std]
-    return min(values), max(values)
 
 
 def _add_legend(info: AuxWeightFigure, ax: Axes) -> None:

@@ -1,4 +1,4 @@
-"""Figures 4 and 5 of the course report: accuracies of the best cell over seeds, without and with dropout."""
+"""Figures 4 and 5 of the course report: accuracies of the best cell over seeds."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,8 @@ from analysis.statistics.cells import by_seed, describe_settings, summarise_cell
 from analysis.statistics.selection import best_cell
 
 COLOUR = STYLES[0].colour
+# By dropout: the figure's number in the report, and among which cells its cell was chosen.
+FIGURES = {False: (4, "without dropout"), True: (5, "with dropout")}
 # By metric, in the order of BOX_MEDIANS.
 LABELS = {
     "train_digit_accuracy": "training\ndigits",
@@ -24,7 +26,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Box:
-    """An accuracy in percent: one value per seed, and the report's median. No values if the study lacks them."""
+    """An accuracy in percent: a value per seed, if recorded, and the report's median."""
 
     label: str
     values: tuple[float, ...]
@@ -40,19 +42,9 @@ class BoxesFigure:
     n: int
     boxes: tuple[Box, ...]
 
-    @property
-    def number(self) -> int:
-        """The figure's number in the report."""
-        return 5 if self.dropout else 4
-
-    @property
-    def subject(self) -> str:
-        """Among which cells this one was chosen."""
-        return "with dropout" if self.dropout else "without dropout"
-
 
 def boxes_data(data: StudyData, dropout: bool) -> BoxesFigure:
-    """Return the accuracies of the comparator that validation chose among those without or with dropout."""
+    """Return the accuracies of the best comparator without or with dropout, by validation."""
     cells = summarise_cells(data)
     best = best_cell(cells[(cells["model"] == "comparator") & ((cells["dropout"] > 0) == dropout)])
     if best is None:
@@ -70,19 +62,19 @@ def boxes_data(data: StudyData, dropout: bool) -> BoxesFigure:
 
 def boxes_picture(data: StudyData, dropout: bool) -> Picture:
     """Return the picture of figure 4 or 5."""
-    info = boxes_data(data, dropout)
-    chosen = f"The cell {info.subject} that has the best mean validation accuracy"
+    number, among = FIGURES[dropout]
     return make_picture(
-        f"figure{info.number}",
-        f"Box plots of training and test accuracy of the best cell {info.subject}",
-        f"Figure {info.number}. {chosen}; each point is one seed.",
-        Panels([info], draw_boxes, (6.4, 4.2)),
+        f"figure{number}",
+        f"Box plots of training and test accuracy of the best cell {among}",
+        f"Figure {number}. The cell {among} with the best mean validation accuracy; each point is one seed.",
+        Panels([boxes_data(data, dropout)], draw_boxes, (6.4, 4.2)),
     )
 
 
 def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
-    """Draw box plots (median, quartiles, whiskers to 1.5 interquartile ranges), with the seeds as points."""
-    ax.set_title(f"Figure {info.number}: {info.subject}\n{info.cell}, n = {info.n}")
+    """Draw box plots, whiskers to 1.5 interquartile ranges, with the seeds as points."""
+    number, among = FIGURES[info.dropout]
+    ax.set_title(f"Figure {number}: {among}\n{info.cell}, n = {info.n}")
     ax.title.set_fontsize(10)
     known = [(place, box) for place, box in enumerate(info.boxes) if box.values]
     if known:
@@ -96,7 +88,8 @@ def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
     # The first of each kind carries its label, so that the legend names it once.
     for place, box in known:
         label = "a seed" if place == known[0][0] else None
-        _draw_seeds(box, place, label, ax)
+        aside = 0.16 * np.linspace(-1, 1, len(box.values)) if len(box.values) > 1 else np.zeros(1)
+        ax.plot(place + aside, box.values, "o", color=COLOUR, markersize=3.5, alpha=0.7, label=label)
     for place, box in enumerate(info.boxes):
         label = "report's median, read off by eye" if place == 0 else None
         ax.plot(place + 0.36, box.reported, "D", color=GREY, markersize=6, label=label)
@@ -107,10 +100,3 @@ def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
     ax.grid(axis="y", **GRID)
     if info.boxes:
         ax.legend(**LEGEND_BELOW, **LEGEND_TEXT)
-
-
-def _draw_seeds(box: Box, place: int, label: str | None, ax: Axes) -> None:
-    """Draw the seeds beside each other, always in the same order, so that points do not hide points."""
-    count = len(box.values)
-    aside = 0.16 * np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
-    ax.plot(place + aside, box.values, "o", color=COLOUR, markersize=3.5, alpha=0.7, label=label)

@@ -1,4 +1,4 @@
-"""Reported against measured: every accuracy that the course report gives, and the same of the study."""
+"""Every accuracy that the course report gives, beside the one measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,14 @@ from analysis.course_report.verdicts import Finding
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
 from analysis.output.page import Panels, Picture, make_picture
 
-ASIDE = 0.13  # of a row, by which the marks of the report and of the study are apart from its middle
+ASIDE = 0.13  # of a row, from its middle to the marks of the report and of the study
 REPORT = Style(GREY, "s", "none")
 STUDY = STYLES[0]
 
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """An accuracy in percent as reported and as measured over n seeds, with the ends of the 95 % t interval.
-
-    Without a spread, or for one seed, the ends are NaN.
-    """
+    """An accuracy in percent, as reported and measured; NaN for the ends of an unknown interval."""
 
     label: str
     reported: Triple

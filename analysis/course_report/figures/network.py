@@ -1,4 +1,4 @@
-"""Figure 1 of the course report: the networks, drawn from the list of layers that the study trained."""
+"""Figure 1 of the course report: the networks, drawn from the layers that were trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class NetworkFigure:
 
 
 def network_data(data: StudyData) -> tuple[NetworkFigure, ...]:
-    """Return one diagram per network of the study; none for a study that did not record its networks."""
+    """Return one diagram per network that the study recorded."""
     return tuple(map(_figure, data.info.networks))
 
 
@@ -56,7 +56,8 @@ def _figure(network: Mapping[str, Any]) -> NetworkFigure:
     at = {"image": [0, 1]}
     arrows: list[tuple[int, int]] = []
     for layer in network["layers"]:
-        name, kind = layer["name"], _kind(layer)
+        name = layer["name"]
+        kind = "joint" if layer["joint"] else "shared" if layer["towers"] == 1 else "own"
         columns[name] = 1 + max(columns[source] for source in layer["reads"])
         copies = 2 if kind == "own" else 1
         at[name] = list(range(len(boxes), len(boxes) + copies))
@@ -67,12 +68,6 @@ def _figure(network: Mapping[str, Any]) -> NetworkFigure:
     sharing = "" if network["model"] == "classifier" else f", sharing {format_setting(network['sharing'])}"
     title = f"{network['model']}{sharing}: {network['parameters']:,} parameters"
     return NetworkFigure(title, tuple(_placed(boxes)), tuple(arrows))
-
-
-def _kind(layer: Mapping[str, Any]) -> str:
-    if layer["joint"]:
-        return "joint"
-    return "shared" if layer["towers"] == 1 else "own"
 
 
 def _lines(layer: Mapping[str, Any], kind: str) -> tuple[str, ...]:
@@ -87,7 +82,7 @@ def _lines(layer: Mapping[str, Any], kind: str) -> tuple[str, ...]:
 
 
 def _placed(boxes: list[Box]) -> list[Box]:
-    """Spread the boxes of each column around the middle: a pair is above and below what it encloses."""
+    """Spread each column's boxes around the middle, a pair above and below the others."""
     placed = list(boxes)
     for column in {box.column for box in boxes}:
         inside = [index for index, box in enumerate(boxes) if box.column == column]

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from analysis.load import StudyData
-from analysis.report import report_page, sheets_of, write_report
+from analysis.report import report_page, sheets_of
 from analysis.statistics.search_summary import best_in_words, history_data, importance_data
-from tests.analysis.conftest import StoreBuilder, with_info
+from tests.analysis.conftest import StoreBuilder, with_info, write_report
 
 RANGES = {
     "dropout": {"low": 0.0, "high": 0.8, "log": False},
