@@ -49,7 +49,8 @@ def use_of(arguments: Sequence[str]) -> tuple[Use, str]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
-        _, status, used = os.wait4(child.pid, 0)  # of this child alone; no smaller than this process is itself
+        # Only this child's use. Its peak memory starts at that of this process, from which it forks.
+        _, status, used = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
@@ -129,12 +130,12 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path | None, typer.Option(help="An SVG file for the figure of growth.")] = None,
 ) -> None:
-    """Measure, print, and draw where asked."""
+    """Measure and print; draw if a file is given."""
     console, results = Console(), []
     for number in trials:
         results.append(measure(number, rounds))
         show(results[-1], console)
-    if out is not None:  # last: what this process holds would count as the commands'
+    if out is not None:  # last: matplotlib's memory in this process would count as the commands'
         draw(results, out)
 
 

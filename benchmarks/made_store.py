@@ -1,6 +1,7 @@
 """A store as a large study leaves it, without the training: real cells, schemas and parts, made-up accuracies.
 
-Sharing x dropout x learning rate x auxiliary weight, ten seeds a cell, eighty epochs each, from one generator.
+Its cells cross sharing, dropout, learning rate and auxiliary weight; each has ten seeds of eighty epochs. All
+numbers come from one generator.
 """
 
 import os
@@ -42,7 +43,7 @@ Values = NDArray[np.float64]
 
 
 def made_grid(trials: int) -> Grid:
-    """Return a grid of so many trials, a multiple of TRIALS_STEP, with as many rates as weights if that divides."""
+    """Return a grid of so many trials, a multiple of TRIALS_STEP, with about as many rates as weights."""
     if trials < 1 or trials % TRIALS_STEP:
         raise ValueError(f"{trials} trials: expected a multiple of {TRIALS_STEP}")
     tuned = trials // (2 * len(DROPOUTS) * len(SEEDS))
@@ -76,7 +77,10 @@ def write_grid(grid: Grid, path: Path) -> None:
 
 
 def make_store(storage: str, grid: Grid, pruned: float = 0.0, seed: int = 0) -> Store:
-    """Write the study NAME of a grid; of its cells the share ``pruned`` ended early. The same seed, the same rows."""
+    """Write the study NAME of a grid; the share ``pruned`` of its cells ended early.
+
+    The same seed gives the same rows.
+    """
     cells, store = grid.cells(), Store(storage, NAME)
     networks = [describe_network(CellConfig(sharing=sharing)) for sharing in (False, True)]
     runs = [{"started_at": START.isoformat(), "device": "none: made by benchmarks/made_store.py"}]

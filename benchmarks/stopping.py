@@ -4,8 +4,8 @@
     python -m benchmarks.stopping complete
 
 A replay needs no training: the stored curves are fed to the study's own scheduler in the order in which two workers
-would report them. Three tables: the audit of the grid's own setting, stratum by stratum; the same scheduler fed single
-seeds instead of cells, and what that does to the means; and other settings of the scheduler.
+would report them. It prints three tables: what the grid's own setting does, stratum by stratum; the same scheduler with
+single seeds instead of cells, and what that does to the means; and other settings of the scheduler.
 """
 
 import heapq
@@ -124,7 +124,7 @@ def load_complete(name: str, storage: str, grid: Grid, grid_name: str) -> Comple
 
 
 def _alone(cell: CellConfig, seed: int) -> CellConfig:
-    """Return a cell for a seed by itself: another one to the scheduler, in the same stratum, as well protected."""
+    """Return a cell that stands for one seed: a different one to the scheduler, in the same stratum."""
     return cell.model_copy(update={"test_pairs": cell.test_pairs + 1 + seed})
 
 
@@ -168,7 +168,7 @@ def surviving_seeds(grid: Grid, study: Complete, order: Sequence[tuple[str, int]
 
 
 def bias(accuracy: pd.DataFrame, alive: pd.DataFrame) -> pd.Series:
-    """Return for each cell the mean accuracy of its surviving seeds less that of all; NaN where none survives."""
+    """Return for each cell the mean accuracy of its surviving seeds minus that of all; NaN if none survives."""
     accuracy = accuracy.loc[alive.index]
     return accuracy.where(alive).mean(axis=1) - accuracy.mean(axis=1)
 
@@ -190,8 +190,8 @@ def seedwise_table(grid: Grid, study: Complete, shuffles: int) -> Table:
         shown = [f"{100 * value:+.2f}" for value in points] if len(some) else ["-"] * 3
         table.add_row(f"shuffle {number}" if number else "grid's", f"{100 * share:.0f} %", *map(str, counts), *shown)
     table.caption = (
-        "cells of which no, some and all seeds survive; bias of those with some: accuracy of the surviving seeds less "
-        "that of all, mean over cells, in points"
+        "cells of which no, some and all seeds survive; bias of those with some: accuracy of the surviving seeds "
+        "minus that of all, mean over cells, in percentage points"
     )
     return table
 
