@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from study.grid.ranges import Search
 from study.grid.values import matches, matches_any
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, describe_settings
@@ -40,7 +39,13 @@ def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[st
 def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
     """Yield the factors of each cell, and where in the file it comes from."""
     if grid.search:
-        yield from _first_of_search(grid, grid.search)
+        first = _not_searched(grid)
+        for name, given in grid.search.ranges.items():
+            first[name] = given.middle
+        for index, cell in enumerate(grid.explicit_cells):
+            yield first | cell, ("cells", index)
+        if not grid.explicit_cells:
+            yield first, ("search", "ranges")
         return
     varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
     defaults = {name: grid.settings_class.model_fields[name].default for name in grid.factors}
@@ -51,15 +56,6 @@ def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
             yield factors, ("factors",)
     for index, cell in enumerate(grid.explicit_cells):
         yield defaults | cell, ("cells", index)
-
-
-def _first_of_search(grid: "Grid", search: Search) -> Iterator[tuple[Factors, At]]:
-    """Yield the cells that a search begins with."""
-    middle = {name: given.middle for name, given in search.ranges.items()}
-    for index, cell in enumerate(grid.explicit_cells):
-        yield _not_searched(grid) | middle | cell, ("cells", index)
-    if not grid.explicit_cells:
-        yield _not_searched(grid) | middle, ("search", "ranges")
 
 
 def _not_searched(grid: "Grid") -> Factors:

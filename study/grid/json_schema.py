@@ -73,14 +73,9 @@ def _searched(given: Schema, name: str, description: str) -> Schema:
         "choices": {"type": "array", "items": setting, "minItems": 2, "uniqueItems": True},
     }
     properties = {key: {"description": given["properties"][key]["description"]} | kind for key, kind in kinds.items()}
-    return {
-        "type": given["type"],
-        "additionalProperties": given["additionalProperties"],
-        "title": name,
-        "description": description,
-        "properties": properties,
-        "oneOf": [{"required": ["low", "high"]}, {"required": ["choices"]}],
-    }
+    searched = {"title": name, "description": description, "properties": properties}
+    alternatives = {"oneOf": [{"required": ["low", "high"]}, {"required": ["choices"]}]}
+    return {"type": "object", "additionalProperties": False, **searched, **alternatives}
 
 
 def _refer_to_settings(node: Any) -> None:

@@ -63,12 +63,8 @@ def _sha256(content: bytes) -> str:
 
 def _files(store: Store) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each file of a study."""
-    names = [STUDY_JSON]
-    for folder in FOLDERS:
-        for file in store.folder.names(folder):
-            if not file.startswith("."):
-                names.append(f"{folder}/{file}")
-    for name in names:
+    files = [f"{folder}/{name}" for folder in FOLDERS for name in store.folder.names(folder) if name[0] != "."]
+    for name in (STUDY_JSON, *files):
         content = store.folder.read(name)
         if content is None:
             raise StoreError(f"{name} of {store.study} was removed while the study was read; try again")
@@ -99,11 +95,9 @@ def restore_study(file: Path, storage: str) -> Store:
     Raises StoreError for a bad archive, and if the storage has a study of that name.
     """
     # The whole archive is read, and so checked, before anything is written.
-    studies = set()
-    names = set()
-    for study, name, _ in _members(file):
-        studies.add(study)
-        names.add(name)
+    found = {(study, name) for study, name, _ in _members(file)}
+    studies = {study for study, _ in found}
+    names = {name for _, name in found}
     if len(studies) != 1 or STUDY_JSON not in names:
         raise StoreError(f"{file} holds no study.json of one study; expected what `study archive` writes")
     store = Store(storage, studies.pop())
@@ -128,5 +122,5 @@ def remove_study(store: Store) -> None:
     with Heartbeat(store.folder):
         for folder in (*FOLDERS, "scratch"):
             store.folder.delete_folder(folder)
-        store.folder.delete("study.json")  # the last: as long as it is there, the removal can be repeated
+        store.folder.delete(STUDY_JSON)  # the last: as long as it is there, the removal can be repeated
     store.folder.delete_folder("")

@@ -5,7 +5,7 @@ The studies that are merged into it do not change.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StudyInfo
@@ -96,35 +96,28 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any,
     return found
 
 
-@dataclass
-class _Choice:
-    """The rows of a source that are better than the target's: ``rows`` has them by their part."""
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    there: int = 0
-    conflicts: list[Conflict] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-
-
-def _choose(source: Store, held: Mapping[str, Row]) -> _Choice:
+def _choose(source: Store, held: Mapping[str, Row]) -> tuple[dict[str, list[Row]], Joined]:
+    """Return the rows, by part, that are better than those held, and what is known of the others."""
     best = dict(held)
-    choice = _Choice()
+    better: dict[str, list[Row]] = {}
+    there = 0
+    conflicts = []
+    unreadable = []
     for name, trials in source.read_parts():
         if trials is None:
-            choice.unreadable.append(f"trials/{name}")
+            unreadable.append(f"trials/{name}")
             continue
         for row in trials.to_pylist():
             trial_id = row["trial_id"]
             here = best.get(trial_id)
             if here is None or RANK[row["status"]] < RANK[here["status"]]:
                 best[trial_id] = row
-                choice.rows.setdefault(name, []).append(row)
+                better.setdefault(name, []).append(row)
             elif {here["status"], row["status"]} <= set(FINISHED) and not _same_numbers(here, row):
-                conflict = Conflict(trial_id, here["test_accuracy"], row["test_accuracy"])
-                choice.conflicts.append(conflict)
+                conflicts.append(Conflict(trial_id, here["test_accuracy"], row["test_accuracy"]))
             else:
-                choice.there += 1
-    return choice
+                there += 1
+    return better, Joined(0, 0, there, tuple(conflicts), tuple(unreadable))
 
 
 def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
@@ -133,18 +126,18 @@ def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
     ``held`` has the rows of the target by trial id; new rows are added to it. A trial that both
     have finished stays as it is in the target. ``Store.repair`` removes the rows that are replaced.
     """
-    choice = _choose(source, held)
+    better, seen = _choose(source, held)
 
     def copy(part: tuple[str, list[Row]]) -> bool:
         name, rows = part
         return target.parts.copy(source.parts, name, {row["trial_id"] for row in rows})
 
     with ThreadPoolExecutor(READERS) as pool:
-        copied = list(pool.map(copy, choice.rows.items()))
+        copied = list(pool.map(copy, better.items()))
     # Only what was copied counts: a part whose epochs cannot be read is not taken.
-    unreadable = list(choice.unreadable)
+    unreadable = list(seen.unreadable)
     added = replaced = 0
-    for (name, rows), was_copied in zip(choice.rows.items(), copied, strict=True):
+    for (name, rows), was_copied in zip(better.items(), copied, strict=True):
         if not was_copied:
             unreadable.append(f"epochs/{name}")
             continue
@@ -152,7 +145,7 @@ def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
         for row in rows:
             replaced += row["trial_id"] in held
             held[row["trial_id"]] = row
-    return Joined(added, replaced, choice.there, tuple(choice.conflicts), tuple(unreadable))
+    return replace(seen, added=added, replaced=replaced, unreadable=tuple(unreadable))
 
 
 def _same_numbers(one: Row, other: Row) -> bool:

@@ -27,6 +27,7 @@ KINDS: tuple[Kind, Kind] = ("epochs", "trials")  # in the order of writing
 
 # How the names of parts end, by the statuses of their rows. A later run may replace all but the first.
 ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
+UNFINISHED_ENDINGS = tuple(filter(None, ENDINGS))
 READERS = 16  # files read at the same time; a storage over a network answers after some milliseconds
 
 
@@ -48,8 +49,7 @@ def cell_id_of(name: str) -> str:
 
 def ending_of(name: str) -> str:
     """Return the ending of a part's name."""
-    found = [ending for ending in ENDINGS if ending and name.endswith(f"{ending}.parquet")]
-    return found[0] if found else ""
+    return next((ending for ending in UNFINISHED_ENDINGS if name.endswith(f"{ending}.parquet")), "")
 
 
 class Parts:
@@ -70,10 +70,6 @@ class Parts:
         if self._unfinished is None:
             self._unfinished = {name for name in self.names() if ending_of(name)}
         return set(self._unfinished)
-
-    def forget(self) -> None:
-        """List the parts again when they are asked for next."""
-        self._unfinished = None
 
     def read(self, kind: Kind, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return a file's table, with all columns or those named; None if it is missing or damaged."""
@@ -135,17 +131,14 @@ class Parts:
             if rest:
                 metadata = trials.schema.metadata
                 self.write_rows(cell_id_of(name), ending_of(name), rest, epochs.to_pylist(), metadata)
-            self.remove(name)
-
-    def remove(self, name: str) -> None:
-        """Remove both files of a part."""
-        self._folder.delete(f"trials/{name}")
-        self._folder.delete(f"epochs/{name}")
-        if self._unfinished is not None:
-            self._unfinished.discard(name)
+            self._folder.delete(f"trials/{name}")
+            self._folder.delete(f"epochs/{name}")
+            if self._unfinished is not None:
+                self._unfinished.discard(name)
 
     def remove_uncounted(self) -> None:
-        """Remove the epochs files that a crash left without a trials file."""
+        """Remove the epochs files that a crash left without a trials file, and list the parts again."""
+        self._unfinished = None
         for name in set(self.names("epochs")) - set(self.names()):
             self._folder.delete(f"epochs/{name}")
 

@@ -100,7 +100,6 @@ class Store:
 
         The trials of a damaged part count as missing afterwards. No readable row is lost.
         """
-        self.parts.forget()
         self.parts.remove_uncounted()
         damaged: list[str] = []
         held: dict[str, set[str]] = {ending: set() for ending in ENDINGS}
