@@ -115,6 +115,7 @@ class PackTrainable(tune.Trainable):
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
     def _report(self, cell_id: str, records: list[EpochRecord]) -> dict[str, Any]:
+        # A seed that ended earlier has no record, and counts with its last value.
         last = self._val_accuracy[cell_id]
         last.update({record.seed: record.val_accuracy for record in records})
         return {

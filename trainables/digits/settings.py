@@ -70,7 +70,7 @@ class CellConfig(CellSettings):
     @property
     def has_shipped_rate(self) -> bool:
         """Whether this is a network of the report's size, trained for no more epochs than there."""
-        # Shifts and distortions cost little beside the convolutions; the other two change the network.
+        # Normalisation and width change what a step costs; more epochs, what a training costs.
         longest: int = type(self).model_fields["max_epochs"].default
         return not self.batch_norm and self.width == 1 and self.max_epochs <= longest
 

@@ -23,14 +23,13 @@ from trainables.engine.steps import Steps
 class Training(Iterator[list[EpochRecord]]):
     """The training of all seeds of some cells as one stack; each item is an epoch.
 
-    An item holds one record for every row that trained in that epoch, in the order given. A
-    row ends when its status is no longer ``running``; the iterator ends with the last row.
-    The cells may differ only in ``varied_in_a_stack``. ``model`` is built for one of them,
-    and ``pool`` is what it loads.
+    An item holds one record for every row that trained in that epoch, in the order given. A row
+    ends when its status is no longer ``running``; the iterator ends with the last row. The cells
+    may differ only in ``varied_in_a_stack``. ``model`` is built for one of them, and ``pool`` is
+    what it loads. Raises ValueError if the cells make no stack.
 
-    ``idle_share`` is the share of the stack's rows that may have ended and still be
-    computed, without records, before they are dropped from it. By default they are dropped
-    at once. Raises ValueError if the cells make no stack.
+    ``idle_share`` is the share of the stack's rows that may have ended and still be computed,
+    without records, before they are dropped from it. By default they are dropped at once.
     """
 
     def __init__(
@@ -149,6 +148,7 @@ class Training(Iterator[list[EpochRecord]]):
         """Return accuracies on the training examples, ``[2, K]``: NaN except for rows that end."""
         accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
         ending = [place for place, status in enumerate(statuses) if status not in ("running", None)]
+        # The training part is the largest, so only the rows that need it are evaluated on it.
         if ending:
             places = torch.tensor(ending, dtype=torch.int64)
             index = places.to(self._device)
