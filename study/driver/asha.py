@@ -70,19 +70,14 @@ class StratifiedASHA(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack take part."""
-        for cell_id in self._judged_of(trial):
+        for cell_id in filter(self._judged.__contains__, cell_ids(trial.config)):
             self._judge(self._judged[cell_id]).on_trial_add(NO_CONTROLLER, _stub(cell_id))
-
-    def _judged_of(self, trial: Any) -> list[str]:
-        """Return the ids of the cells of a pack that are judged."""
-        return [cell_id for cell_id in cell_ids(trial.config) if cell_id in self._judged]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge the cells of a pack; decide whether it goes on."""
         reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
         # All cells are judged: any() would skip those after the first that goes on.
-        going_on = [report["cell_id"] for report in reported if self._goes_on(report)]
-        if not going_on:
+        if not sum(map(self._goes_on, reported)):
             return self.STOP
         for report in reported:
             if report["cell_id"] in self.pruned and self._tell is not None:
@@ -112,7 +107,7 @@ class StratifiedASHA(FIFOScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack that was taken back before it ran take no part."""
-        for cell_id in self._judged_of(trial):
+        for cell_id in filter(self._judged.__contains__, cell_ids(trial.config)):
             self._judge(self._judged[cell_id]).on_trial_remove(NO_CONTROLLER, _stub(cell_id))
 
     def debug_string(self) -> str:
