@@ -180,6 +180,7 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     from study.driver.session import INTERRUPTED, run_study
     from study.plan.resources import resources_for
 
+    # Checked here, as the constructor of a dataclass would not name the nearest option.
     _refuse_unknown(options)
     asked = RunOptions(grid=str(grid), **options)
     resources = resources_for(asked)

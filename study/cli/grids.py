@@ -26,11 +26,18 @@ def grids(context: typer.Context, as_json: AsJson = False) -> None:
 
     if context.invoked_subcommand is not None:
         return
-    shipped, console = [load_grid(name) for name in grid_names()], Console()
+    shipped = [load_grid(name) for name in grid_names()]
+    console = Console()
     if as_json:
         console.print_json(data=[_described(grid) for grid in shipped], indent=1)
     else:
-        console.print(_grids_table(shipped))
+        table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
+        for grid in shipped:
+            cells = trials = "by time"  # only time ends its search
+            if grid.most_cells is not None:
+                cells, trials = str(grid.most_cells), str(grid.most_cells * grid.seeds)
+            table.add_row(grid.name, cells, str(grid.seeds), trials, grid.description)
+        console.print(table)
 
 
 @app.command("show", epilog=epilog("grids show"))
@@ -82,16 +89,6 @@ def _described(grid: "Grid") -> dict[str, Any]:
         "roles": grid.roles,
         "search": grid.search and grid.search.model_dump(exclude_none=True),
     }
-
-
-def _grids_table(grids: "list[Grid]") -> Table:
-    table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
-    for grid in grids:
-        cells = trials = "by time"  # a search that time alone ends
-        if grid.most_cells is not None:
-            cells, trials = str(grid.most_cells), str(grid.most_cells * grid.seeds)
-        table.add_row(grid.name, cells, str(grid.seeds), trials, grid.description)
-    return table
 
 
 def _print_cells(grid: "Grid", console: Console) -> None:

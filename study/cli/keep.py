@@ -63,6 +63,7 @@ def diff(
     from analysis.statistics.difference_tables import difference_sheet, provenance_sheet, summarise_difference
     from study.store.store import locate
 
+    # Both may have the same name, in different storages: they are called what the user calls them.
     stores = [locate(name, storage) for name in (a, b)]
     first, second = (load_study(store.storage, store.study) for store in stores)
     found, console = difference_data(first, second, (a, b)), Console()
@@ -112,6 +113,7 @@ def archive(
     from study.store.store import Store
 
     store, console = Store(storage, name), Console()
+    # A run that writes meanwhile would leave an archive of no moment.
     store.known_info()
     Heartbeat(store.folder).check_free()
     files, sha256 = write_archive(store, out, force)

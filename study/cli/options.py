@@ -41,6 +41,7 @@ def takes(
     chosen = [each for each in listed if each.name not in leave_out]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        # The order of the command's own parameters is that of --help, so the fields take the place of ``options``.
         signature = inspect.signature(command)
         parameters: list[inspect.Parameter] = []
         for own in signature.parameters.values():
@@ -63,6 +64,7 @@ def takes(
 
 def _parameter(each: Field[Any]) -> inspect.Parameter:
     """Return a field as the parameter of which typer makes an option."""
+    # typer takes the values that an option may have from an enumeration only.
     kind: Any = each.type
     if allowed := each.metadata["allowed"]:
         choice: Any = StrEnum(each.name, {word: word for word in allowed})  # type: ignore[misc]
@@ -122,6 +124,7 @@ def file_options(command: Any) -> dict[str, Any]:
         content = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{FILE} cannot be read: {error}; expected TOML in UTF-8") from None
+    # What is said for all commands must be an option of one at least, or it is a misspelt word.
     known = {name for name, _ in _all_options(command)}
     shared = {key: value for key, value in content.items() if key in known and not isinstance(value, dict)}
     _check_keys(command, content, known, "")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from study.cli.completion import complete_study
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage, takes
+from study.cli.options import AsJson, Storage, StudyName, takes
 from study.console import notes
 from study.plan.request import RunOptions, TrainingOptions
 
@@ -39,9 +38,7 @@ def run(options: RunOptions, as_json: AsJson = False) -> None:
 @app.command(epilog=epilog("confirm"))
 @takes(TrainingOptions)
 def confirm(
-    name: Annotated[
-        str, typer.Argument(help="The study whose chosen cells are trained again.", autocompletion=complete_study)
-    ],
+    name: StudyName,
     seeds: Annotated[int, typer.Option(help="How many fresh seeds each cell gets.")] = 20,
     storage: Storage = RunOptions.storage,
     *,
@@ -55,7 +52,7 @@ def confirm(
     from study.plan.confirmation import confirmation_of
     from study.plan.resources import resources_for
 
-    resources = resources_for(options)
+    resources = resources_for(options)  # refused before a large study is read
     data = load_study(storage, name, no_cell)
     work = confirmation_of(data, storage, seeds)
     console = notes(as_json)

@@ -42,7 +42,12 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
     if as_json:
         console.print_json(data=studies, indent=1)
     elif studies:
-        console.print(_studies_table(studies))
+        counted = (*COUNTED, "missing")
+        table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
+        for study in studies:
+            counts = [str(study[how]) for how in counted]
+            table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
+        console.print(table)
     else:
         console.print(f"No study in {storage}. To start one, run: study run --grid smoke", soft_wrap=True)
 
@@ -61,13 +66,12 @@ def status(
 @app.command(epilog=epilog("analyze"))
 def analyze(
     name: Annotated[
-        str | None,
-        typer.Argument(help="Name of the study; by default the one that ran last.", autocompletion=complete_study),
+        str | None, typer.Argument(help="By default the study that ran last.", autocompletion=complete_study)
     ] = None,
     storage: Storage = RunOptions.storage,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default reports/NAME.")] = None,
     formats: Annotated[
-        list[Format], typer.Option("--format", help="What to write; may be given more than once. By default all.")
+        list[Format], typer.Option("--format", help="What to write, by default all; may be repeated.")
     ] = list(Format),  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print estimates as JSON; write nothing.")] = False,
 ) -> None:
@@ -92,15 +96,6 @@ def analyze(
     console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
 
 
-def _studies_table(studies: list[dict[str, Any]]) -> Table:
-    counted = (*COUNTED, "missing")
-    table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
-    for study in studies:
-        counts = [str(study[how]) for how in counted]
-        table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
-    return table
-
-
 def _cell_count(study: dict[str, Any]) -> str:
     """Count the cells of a study; those of a search as part of how many its budget allows."""
     from study.grid.ranges import Budget
@@ -117,6 +112,7 @@ def show_status(storage: str, name: str, watch: bool, console: Console, as_json:
 
     from study.store.store import Store
 
+    # With --watch, a program reads one line of JSON at each beat; a person sees the same lines change.
     statuses = _statuses(Store(storage, name))
     if as_json:
         for status in statuses if watch else [next(statuses)]:

@@ -158,6 +158,7 @@ class RunOptions(TrainingOptions):
 
         grid = load_grid(self.grid)
         cells = grid.cells(self.data)
+        # A study is named before it is read: a search's cells depend on what it has already.
         store = Store(self.storage, self.name or _default_name(grid, cells[0]))
         info = store.read_info()
         if grid.search:
