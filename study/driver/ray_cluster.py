@@ -22,9 +22,9 @@ from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
 
 
-def live_nodes() -> list[dict[str, Any]]:
-    """Return what Ray says of the nodes that are alive."""
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def live_nodes() -> list[dict[str, float]]:
+    """Return what each node that is alive has, by Ray's names of the resources."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 class NodeCount(tune.Callback):
@@ -72,7 +72,7 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     for name in () if is_verbose() else ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:
-        yield placed(resources, [node["Resources"] for node in live_nodes()])
+        yield placed(resources, live_nodes())
 
 
 def _check_reachable(address: str) -> None:

@@ -145,7 +145,7 @@ def _suggested(
 
     def at_once() -> int:
         """Count the cells that fit; on a cluster one more waits, for which Ray's autoscaler adds nodes."""
-        fit = cells_that_fit(run.resources, [node["Resources"] for node in live_nodes()])
+        fit = cells_that_fit(run.resources, live_nodes())
         return fit + (run.resources.address is not None)
 
     def begin(job: Job) -> None:

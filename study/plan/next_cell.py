@@ -153,7 +153,7 @@ class CellSearch:
         """Return a cell that the study does not have, or None if TRIES suggestions were all known."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study
         there = {cell.cell_id for cell in self.cells}
-        known = [trial for trial in map(self._as_optuna_trial, self.cells) if trial is not None]
+        known = list(filter(None, map(self._as_optuna_trial, self.cells)))
         for attempt in range(TRIES):
             # The seed depends on nothing but three numbers, never on what was drawn before.
             sequence = np.random.SeedSequence([self._asked.seed, len(self.cells), attempt])

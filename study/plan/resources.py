@@ -53,8 +53,8 @@ class Resources:
     @property
     def needs(self) -> dict[str, float]:
         """What a pack needs of a node, by Ray's names; what it does not need is left out."""
-        needs = {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial or 0}
-        return {what: amount for what, amount in needs.items() if amount}
+        needs = {"CPU": self.cpus_per_trial}
+        return needs | {"GPU": self.gpus_per_trial} if self.gpus_per_trial else needs
 
 
 def resources_for(options: TrainingOptions) -> Resources:
