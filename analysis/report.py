@@ -71,7 +71,10 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     sections += [_search(data), _effects(data, rng)]
     if chapters is not None:
         sections += chapters.figures(rng)
-    sections += [_confirmation(data, related.get("confirmation"), rng), _curves(data)]
+    if (again := related.get("confirmation")) is not None:
+        sections.append(Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, again, rng),)))
+    if (curves := curves_picture(data)) is not None:
+        sections.append(Section("Learning curves", (), (), (curves,)))
     if chapters is not None:
         sections += chapters.closing()
     sections.append(Section("Every cell", (), (cells_sheet(data, rng),)))
@@ -141,17 +144,6 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
         sheets.append(anova_sheet(anova))
     notes = (anova.note,) if anova.note else ()
     return Section("Effects", notes, tuple(sheets), (effects_picture(effects, contrasts),))
-
-
-def _confirmation(data: StudyData, again: StudyData | None, rng: np.random.Generator) -> Section | None:
-    if again is None:
-        return None
-    return Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, again, rng),))
-
-
-def _curves(data: StudyData) -> Section | None:
-    picture = curves_picture(data)
-    return None if picture is None else Section("Learning curves", (), (), (picture,))
 
 
 def sheets_of(page: Page) -> dict[str, Sheet]:

@@ -99,15 +99,16 @@ def step_data(data: StudyData, rng: np.random.Generator) -> Decomposition | None
 
 def step_in_words(step: Decomposition) -> str:
     """Say what each part of the report's step brings."""
-    words = {
-        name: f"{percent(found.mean, sign=True)} ({interval(found.low, found.high, sign=True)})"
-        for name, found in step.parts.items()
-    }
+    words = {name: _points(found.mean, found.low, found.high) for name, found in step.parts.items()}
     return (
         f"From the best cell without dropout to the best with dropout, accuracy changes by {words['both']} points. "
         f"Of these, the learning rate alone brings {words['rate']}, dropout alone {words['dropout']}, their "
         f"interaction {words['interaction']}, and the change of the weight from 10 to 1 {words['weight']}."
     )
+
+
+def _points(mean: float, low: float, high: float) -> str:
+    return f"{percent(mean, sign=True)} ({interval(low, high, sign=True)})"
 
 
 def decomposition_sheet(study: str, rows: Sequence[Decomposition]) -> Sheet:
@@ -149,7 +150,6 @@ def _column(part: str) -> Column:
     def text(row: Mapping[str, Any]) -> str:
         if f"{part}_mean" not in row:
             return ""
-        low, high = row[f"{part}_low"], row[f"{part}_high"]
-        return f"{percent(row[f'{part}_mean'], sign=True)} ({interval(low, high, sign=True)})"
+        return _points(row[f"{part}_mean"], row[f"{part}_low"], row[f"{part}_high"])
 
     return Column(HEADINGS[part], text, numeric=True)

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy import stats
 
 from analysis.course_report.claims import Claim
 from analysis.course_report.reported import ROUNDS
 from analysis.course_report.verdicts import Finding
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
 from analysis.output.page import Panels, Picture, make_picture
+from analysis.statistics.intervals import Measure
 
 ASIDE = 0.13  # of a row, from its middle to the marks of the report and of the study
 REPORT = Style(GREY, "s", "none")
@@ -41,11 +40,10 @@ def compared_data(findings: Sequence[Finding]) -> tuple[ComparedRow, ...]:
 
 
 def _reported(claim: Claim) -> Triple:
-    reach = float("nan")
+    low = high = float("nan")
     if claim.reported_std is not None and claim.reported_n is not None:
-        reach = float(stats.t.ppf(0.975, claim.reported_n - 1)) * claim.reported_std / sqrt(claim.reported_n)
-    mean = claim.reported
-    return 100 * mean, 100 * (mean - reach), 100 * (mean + reach)
+        low, high = Measure.of(claim.reported, claim.reported_std, claim.reported_n).ends
+    return 100 * claim.reported, 100 * low, 100 * high
 
 
 def compared_picture(findings: Sequence[Finding]) -> Picture:

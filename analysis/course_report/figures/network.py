@@ -110,7 +110,14 @@ def network_picture(data: StudyData) -> Picture | None:
 def draw_network(info: NetworkFigure, ax: Axes) -> None:
     """Draw the boxes by column, from the images on the left to the outputs on the right."""
     for source, target in info.arrows:
-        _draw_arrow(info.boxes[source], info.boxes[target], ax)
+        start, end = info.boxes[source], info.boxes[target]
+        ax.annotate(
+            "",
+            (end.column - WIDTH / 2, end.row),
+            (start.column + WIDTH / 2, start.row),
+            arrowprops={"arrowstyle": "-|>", "color": DARK_GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
+            zorder=1,
+        )
     for box in info.boxes:
         _draw_box(box, ax)
     reach = max(1.0, *(abs(box.row) for box in info.boxes)) + HEIGHT / 2 + 0.1
@@ -118,16 +125,6 @@ def draw_network(info: NetworkFigure, ax: Axes) -> None:
     ax.set_ylim(-reach, reach)
     ax.set_title(info.title, fontsize=10)
     ax.set_axis_off()
-
-
-def _draw_arrow(start: Box, end: Box, ax: Axes) -> None:
-    ax.annotate(
-        "",
-        (end.column - WIDTH / 2, end.row),
-        (start.column + WIDTH / 2, start.row),
-        arrowprops={"arrowstyle": "-|>", "color": DARK_GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
-        zorder=1,
-    )
 
 
 def _draw_box(box: Box, ax: Axes) -> None:
