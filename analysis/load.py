@@ -1,4 +1,4 @@
-"""A study as two data frames, read from its study.json and Parquet parts in any storage of pyarrow.fs."""
+"""A study as two data frames, read from its study.json and Parquet parts in any storage."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
-        known = _names(filesystem, root, storage)
+        known = list(_studies(filesystem, root, storage))
         if name not in known:
             near = get_close_matches(name, known, n=1)
             fix = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
@@ -137,36 +138,30 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
 
 
 def companion(storage: str, name: str) -> StudyData | None:
-    """Read a study without epochs for the report of another one; None if it is not there or nothing has finished."""
+    """Read a study without epochs, for another one's report; None if no such study has finished."""
     filesystem, root = _filesystem(storage)
     with _explained(storage):
-        if name not in _names(filesystem, root, storage):
+        if name not in _studies(filesystem, root, storage):
             return None
         study = _read_study(filesystem, f"{root}/{name}", no_cell, for_report=True)
     return study if study.has_finished else None
 
 
 def confirmation_study(storage: str, data: StudyData) -> StudyData | None:
-    """Read the study in which ``study confirm`` trained a study's chosen cells again; None as for ``companion``."""
+    """Read the study that ``study confirm`` made of a study; None as for ``companion``."""
     return companion(storage, f"{data.name}{CONFIRMATION}")
 
 
 def latest_study(storage: str) -> str:
-    """Return the name of the study whose study.json changed last; a confirmation only if there is nothing else.
+    """Return the name of the study whose study.json changed last; raise AnalysisError for none.
 
-    Raises AnalysisError if the storage has no study.
+    It is a confirmation only if there is nothing else.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
-        studies = _studies(filesystem, root, storage)
-    chosen = [study for study in studies if not study.base_name.endswith(CONFIRMATION)] or studies
-    return max(chosen, key=lambda study: study.mtime_ns).base_name
-
-
-@dataclass(frozen=True)
-class _StudyFile:
-    base_name: str
-    mtime_ns: int
+        changed = _studies(filesystem, root, storage)
+    chosen = [name for name in changed if not name.endswith(CONFIRMATION)]
+    return max(chosen or changed, key=changed.__getitem__)
 
 
 def _filesystem(storage: str) -> tuple[pafs.FileSystem, str]:
@@ -187,24 +182,20 @@ def _explained(storage: str) -> Iterator[None]:
         ) from None
 
 
-def _studies(filesystem: pafs.FileSystem, root: str, storage: str) -> list[_StudyFile]:
-    """Return the studies of a storage in alphabetical order, at least one."""
+def _studies(filesystem: pafs.FileSystem, root: str, storage: str) -> dict[str, int]:
+    """Return when the study.json of each study changed, in ns; in alphabetical order, at least one."""
     folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
     files = filesystem.get_file_info([f"{folder.path}/study.json" for folder in folders])
-    found = []
+    changed = {}
     for folder, file in zip(folders, files, strict=True):
         if file.type == pafs.FileType.File:
-            found.append(_StudyFile(folder.base_name, file.mtime_ns or 0))
-    if not found:
+            changed[folder.base_name] = file.mtime_ns or 0
+    if not changed:
         raise AnalysisError(
             f"no study in {storage}: a run leaves its results there; "
             f"run one: study run --grid table1 --storage {storage}"
         )
-    return sorted(found, key=lambda study: study.base_name)
-
-
-def _names(filesystem: pafs.FileSystem, root: str, storage: str) -> list[str]:
-    return [study.base_name for study in _studies(filesystem, root, storage)]
+    return dict(sorted(changed.items()))
 
 
 def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
@@ -256,19 +247,13 @@ class _Parts:
         return [name for name in listed if name.endswith(".parquet") and not name.startswith(".")]
 
     def read(self, kind: str, names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Return the wanted columns of all files, with the file's name in ``part``, and the files that are unreadable.
+        """Return the wanted columns of all files of a kind, and which of them are unreadable.
 
-        ``kind`` is ``trials`` or ``epochs``.
+        ``kind`` is ``trials`` or ``epochs``. The column ``part`` has the file's name.
         """
         local = isinstance(self.filesystem, pafs.LocalFileSystem)
         with ThreadPoolExecutor(os.cpu_count() if local else REMOTE_READERS) as pool:
-            tables = dict(
-                zip(
-                    names,
-                    pool.map(lambda name: self._read_file(kind, name), names),
-                    strict=True,
-                )
-            )
+            tables = dict(zip(names, pool.map(partial(self._read_file, kind), names), strict=True))
         readable = {name: table for name, table in tables.items() if table is not None}
         unreadable = tuple(f"{kind}/{name}" for name in names if name not in readable)
 
