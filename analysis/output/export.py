@@ -1,4 +1,4 @@
-"""A study as one tidy table: one row per trial, or per trial and epoch, with every setting of its cell as a column."""
+"""A study as one tidy table: one row per trial, or per trial and epoch, with all settings."""
 
 from pathlib import Path
 
@@ -18,17 +18,17 @@ IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 
 
 def trials_table(data: StudyData) -> pa.Table:
-    """Return one row per trial of a planned cell: study, cell, settings, seed, status, and what the store has of it.
+    """Return one row per trial of a planned cell.
 
-    Rows are in the order of study.json's cells, then of seeds.
+    Columns are study, cell, settings, seed, status, and what the store has of the trial. Rows are in the order of study.json's cells, then of seeds.
     """
     return _table(_trials(data))
 
 
 def epochs_table(data: StudyData) -> pa.Table:
-    """Return one row per trial and epoch: as ``trials_table`` up to the status, then what the store has of the epoch.
+    """Return one row per trial and epoch, with the columns of ``trials_table`` up to the status.
 
-    The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
+    What the store has of the epoch follows. The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
     """
     trials = _trials(data).loc[:, :"status"]
     epochs = data.epochs[_filled(data.epochs)].drop(columns=["cell_id", "seed"], errors="ignore")

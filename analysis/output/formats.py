@@ -71,13 +71,7 @@ def sheet_markdown(sheet: Sheet) -> str:
         align.append("right" if column.numeric else "left")
         headers.append(markdown(column.heading))
     # Texts are written as they are: tabulate would align numbers by their points.
-    table = tabulate(
-        rows,
-        headers,
-        tablefmt="github",
-        colalign=align if rows else None,
-        disable_numparse=True,
-    )
+    table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
     lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
     if sheet.notes:
         lines.append("")

@@ -1,4 +1,4 @@
-"""What a table is: a sheet, from which the screen, Markdown, CSV and LaTeX are written; and numbers as texts."""
+"""What a table is: a sheet, which every format is written from; and numbers as texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: ``rows`` hold raw values by name for programs, ``columns`` say what people read of them.
+    """A table: ``rows`` hold raw values for programs, ``columns`` say what people read of them.
 
     ``name`` is the stem of its files. Accuracies and their differences are fractions in
     ``rows``, percent and percentage points in the texts. An unknown value is None. If
@@ -67,16 +67,16 @@ def _is_unknown(value: float | None) -> bool:
 
 
 def percent(value: float | None, sign: bool = False) -> str:
-    """Write a fraction in percent, or a difference of fractions in percentage points; a dash for None and NaN."""
+    """Write a fraction in percent, a difference in percentage points; a dash for None and NaN."""
     if value is None or _is_unknown(value):
         return NONE
-    # Rounded first, so that means of the same accuracies, added up in another order, are written alike.
+    # Rounded first: means of the same accuracies, added up in another order, are written alike.
     rounded = round(100 * value, 9)
     return f"{rounded:+.1f}" if sign else f"{rounded:.1f}"
 
 
 def interval(low: float | None, high: float | None, sign: bool = False) -> str:
-    """Write the ends of an interval of fractions in percent or percentage points; a dash for None and NaN."""
+    """Write the ends of an interval as ``percent`` does; a dash for None and NaN."""
     if _is_unknown(low) or _is_unknown(high):
         return NONE
     return f"{percent(low, sign)} to {percent(high, sign)}"
@@ -87,3 +87,10 @@ def probability(value: float | None) -> str:
     if value is None or _is_unknown(value):
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+# What a gain in accuracy is and how well it is known: its rows have ``mean``, ``low`` and ``high``.
+GAIN_COLUMNS = (
+    Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
+    Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
+)

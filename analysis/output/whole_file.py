@@ -1,4 +1,4 @@
-"""A file that a command writes for the user: all of it or nothing, and never over another one unless forced."""
+"""A file that a command writes: all of it or nothing, and over another one only if forced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""One row per planned cell: its means and spreads over seeds, or why it has none; in words, and as a table."""
+"""One row per planned cell: its means over seeds, or why it has none; in words and as a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial

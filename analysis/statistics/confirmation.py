@@ -1,4 +1,4 @@
-"""Selection and confirmation side by side: what the chosen cells reached when chosen, and with fresh seeds."""
+"""Selection and confirmation side by side: the chosen cells, and the same with fresh seeds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

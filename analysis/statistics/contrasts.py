@@ -1,4 +1,4 @@
-"""The comparisons of cells that the grid named before the run: their estimates, and the table of them."""
+"""The comparisons of cells that the grid named before the run: estimates and their table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import StudyData
-from analysis.output.sheet import Column, Sheet, interval, percent, probability
+from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
 from analysis.statistics.cells import (
     by_seed,
     describe_settings,
@@ -109,12 +109,7 @@ def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
         ),
         columns=(
             Column("contrast", lambda row: row["name"]),
-            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-            Column(
-                "95 % interval",
-                lambda row: interval(row["low"], row["high"], sign=True),
-                numeric=True,
-            ),
+            *GAIN_COLUMNS,
             Column("p", lambda row: probability(row["p"]), numeric=True),
             Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
             Column("n", _number_of_seeds, numeric=True),

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.load import StudyData
-from analysis.output.sheet import Column, Sheet, interval, percent, probability
+from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
 from analysis.statistics.cells import by_seed, format_setting, summarise_cells
 from analysis.statistics.intervals import Estimate, Values, estimate, estimate_as_row
 from analysis.statistics.selection import matching
@@ -18,11 +18,11 @@ from analysis.statistics.selection import matching
 
 @dataclass(frozen=True)
 class Effect:
-    """What a value of a factor adds to test accuracy compared with its first value: a fraction, paired by seed.
+    """What a value of a factor adds to test accuracy compared with its first value.
 
-    It is the mean over all ``pairs`` of complete cells that differ in this factor, and in
-    ``along``: settings that are no factors and change with it, such as a learning rate that
-    a rule ties to dropout.
+    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete cells
+    that differ in this factor and in ``along``, settings that are no factors and change with
+    it, such as a learning rate that a rule ties to dropout.
     """
 
     factor: str
@@ -46,7 +46,7 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
                 continue
             gains = accuracy.loc[with_value["cell_id"]].to_numpy(float)
             gains = gains - accuracy.loc[with_baseline["cell_id"]].to_numpy(float)
-            # Added up in the order of the cells, so that the last bit does not depend on the layout in memory.
+            # The last bit of a mean depends on the layout in memory: here, that of the cells.
             mean = np.ascontiguousarray(gains).mean(axis=0)
             along = _changed_along(data, cells, with_value, with_baseline)
             effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean, rng)))
@@ -54,7 +54,7 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
 
 
 def _compared(data: StudyData) -> pd.DataFrame:
-    """Return the complete cells of the model that most cells have, or of all models if no single one has most."""
+    """Return the complete cells of the model that most cells have; of all models if two tie."""
     cells = summarise_cells(data)
     # Other models lack some of the factors, so their cells have no partners to pair with.
     counts = cells["model"].value_counts()
@@ -71,9 +71,9 @@ def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
 def _pairs(
     data: StudyData, cells: pd.DataFrame, factor: str, baseline: Any, value: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells with the value and, row by row, those with the baseline and otherwise the same factors."""
+    """Return the cells with the value and, row by row, those that have the baseline instead."""
     others = [name for name in _factors(data, cells) if name != factor]
-    # All cells have the same number of planned seeds: without other factors, every cell has the same key.
+    # All have the same number of planned seeds: without other factors, all have the same key.
     key = [*others, "n_planned"]
     keys = cells[[factor, *key]].assign(at=cells.index)
     bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
@@ -90,7 +90,10 @@ def _changed_along(data: StudyData, cells: pd.DataFrame, one: pd.DataFrame, othe
 
 @dataclass(frozen=True)
 class AnovaRow:
-    """A term of the analysis of variance; sums of squares are of fractions. The residual has no F, p and eta."""
+    """A term of the analysis of variance, with sums of squares of fractions.
+
+    The residual has no F, p and eta.
+    """
 
     term: str
     df: int
@@ -205,12 +208,7 @@ def effects_sheet(effects: Sequence[Effect]) -> Sheet:
             Column("value", lambda row: format_setting(row["value"])),
             Column("compared with", lambda row: format_setting(row["baseline"])),
             Column("changes along", lambda row: row["along"].replace("_", " ")),
-            Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-            Column(
-                "95 % interval",
-                lambda row: interval(row["low"], row["high"], sign=True),
-                numeric=True,
-            ),
+            *GAIN_COLUMNS,
             Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
             Column("n", lambda row: str(row["n"]), numeric=True),
         ),

@@ -1,4 +1,4 @@
-"""What a search found: its cells in the order in which they ended, and which of the searched settings mattered."""
+"""What a search found: its cells in the order in which they ended, and which settings mattered."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,12 +11,7 @@ from scipy import stats
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
-from analysis.statistics.cells import (
-    by_seed,
-    describe_settings,
-    format_setting,
-    summarise_cells,
-)
+from analysis.statistics.cells import by_seed, describe_settings, format_setting, summarise_cells
 from analysis.statistics.intervals import CONFIDENCE, Values
 
 if TYPE_CHECKING:  # only studies with a search need Optuna
@@ -49,9 +44,9 @@ class TriedCell:
 
 @dataclass(frozen=True)
 class Importance:
-    """The ``share`` of the variance of validation accuracy over the ranges that a setting accounts for by itself.
+    """How much of the variance of validation accuracy over the ranges a setting explains by itself.
 
-    It is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends
+    ``share`` is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends
     of its 95 % interval, None for one seed.
     """
 
@@ -63,18 +58,15 @@ class Importance:
 
 def distribution(given: Mapping[str, Any]) -> "BaseDistribution":
     """Return the range of a setting, as a grid file gives it, as Optuna's."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna import distributions
 
     if "choices" in given:
-        return CategoricalDistribution(given["choices"])
+        return distributions.CategoricalDistribution(given["choices"])
     low, high, log, step = given["low"], given["high"], given["log"], given.get("step")
+    # Whole ends make a range of whole numbers.
     if isinstance(low, int):
-        return IntDistribution(low, high, log=log, step=step or 1)
-    return FloatDistribution(low, high, log=log, step=step)
+        return distributions.IntDistribution(low, high, log=log, step=step or 1)
+    return distributions.FloatDistribution(low, high, log=log, step=step)
 
 
 def searched_cells(data: StudyData) -> pd.DataFrame:
@@ -104,7 +96,7 @@ def history_data(data: StudyData) -> tuple[TriedCell, ...]:
 
 
 def _ended_cells(data: StudyData) -> pd.DataFrame:
-    """Return the complete and pruned cells of the search by id, with their ``accuracy``, in the order of their end."""
+    """Return the complete and pruned cells by id with their ``accuracy``, in the order of their end."""
     cells = searched_cells(data).set_index("cell_id")
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)].groupby("cell_id")
     cells["accuracy"] = rows["val_accuracy"].mean()
@@ -236,11 +228,7 @@ def _range_in_words(given: Mapping[str, Any]) -> str:
 
 def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
     """Say which cell was the best, or that none is complete."""
-    best = max(
-        (cell for cell in tried if not cell.pruned),
-        key=lambda cell: cell.accuracy,
-        default=None,
-    )
+    best = max((cell for cell in tried if not cell.pruned), key=lambda cell: cell.accuracy, default=None)
     if best is None:
         return "No cell of the search is complete yet."
     return (
