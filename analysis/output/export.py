@@ -20,7 +20,8 @@ IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 def trials_table(data: StudyData) -> pa.Table:
     """Return one row per trial of a planned cell.
 
-    Columns are study, cell, settings, seed, status, and what the store has of the trial. Rows are in the order of study.json's cells, then of seeds.
+    Columns are study, cell, settings, seed, status, and what the store has of the trial.
+    Rows are in the order of study.json's cells, then of seeds.
     """
     return _table(_trials(data))
 
@@ -28,7 +29,8 @@ def trials_table(data: StudyData) -> pa.Table:
 def epochs_table(data: StudyData) -> pa.Table:
     """Return one row per trial and epoch, with the columns of ``trials_table`` up to the status.
 
-    What the store has of the epoch follows. The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
+    What the store has of the epoch follows. The rate of an epoch is
+    ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
     """
     trials = _trials(data).loc[:, :"status"]
     epochs = data.epochs[_filled(data.epochs)].drop(columns=["cell_id", "seed"], errors="ignore")
