@@ -13,7 +13,7 @@ from analysis.statistics.cells import describe_settings, format_setting
 from analysis.statistics.difference import CellDifference, Difference
 
 LEVEL = 0.05
-Row = Mapping[str, Any]
+SheetRow = Mapping[str, Any]
 
 
 def summarise_difference(found: Difference) -> list[str]:
@@ -71,10 +71,10 @@ def difference_sheet(found: Difference) -> Sheet:
             Column("A", itemgetter("state_a")),
             Column("B", itemgetter("state_b")),
             Column("pairs", _pairs, numeric=True),
-            Column("test", partial(_change, "test_accuracy", 100), numeric=True),
+            Column("test", partial(_change_text, "test_accuracy", 100), numeric=True),
             Column("p, Holm", _p_holm, numeric=True),
-            Column("validation", partial(_change, "val_accuracy", 100), numeric=True),
-            Column("epochs", partial(_change, "epochs", 1), numeric=True),
+            Column("validation", partial(_change_text, "val_accuracy", 100), numeric=True),
+            Column("epochs", partial(_change_text, "epochs", 1), numeric=True),
         ),
         rows=tuple(map(asdict, cells)),
     )
@@ -88,11 +88,11 @@ def _varied(cells: Sequence[CellDifference]) -> list[str]:
     return varied or list(map(str, table))
 
 
-def _cell(varied: Sequence[str], row: Row) -> str:
+def _cell(varied: Sequence[str], row: SheetRow) -> str:
     return describe_settings(row["settings"], varied)
 
 
-def _pairs(row: Row) -> str:
+def _pairs(row: SheetRow) -> str:
     change = row["changes"]["test_accuracy"]
     if change is None:
         return ""
@@ -102,12 +102,12 @@ def _pairs(row: Row) -> str:
     return f"{change['pairs']}{same}"
 
 
-def _p_holm(row: Row) -> str:
+def _p_holm(row: SheetRow) -> str:
     change = row["changes"]["test_accuracy"]
     return probability(None if change is None else change["p_holm"])
 
 
-def _change(metric: str, scale: int, row: Row) -> str:
+def _change_text(metric: str, scale: int, row: SheetRow) -> str:
     """Write the mean change of a metric and its interval, multiplied by ``scale``."""
     change = row["changes"][metric]
     if change is None:
