@@ -17,7 +17,7 @@ PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarro
 def describe_run(cell: CellSettings) -> dict[str, Any]:
     """Describe a run that starts now as plain JSON values; ``cell`` is one of those that it trains."""
     packages = [*PACKAGES, *sorted(packages_of(cell).difference(PACKAGES))]
-    versions = {name: version(name) for name in packages}
+    versions = dict(zip(packages, map(version, packages), strict=True))
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of(Path(__file__).parents[2]),

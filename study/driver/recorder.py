@@ -79,8 +79,8 @@ class Recorder(tune.Callback):
             # A pack that was set back reports again what is stored already.
             if cell_id not in self._running:
                 continue
-            records = {(record["seed"], record["epoch"]): record for record in report["records"]}
-            self._running[cell_id].records.update(records)
+            for record in report["records"]:
+                self._running[cell_id].records[record["seed"], record["epoch"]] = record
             for observer in self._observers:
                 observer.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
             if report["ended"] or cell_id in self._pruned:
@@ -116,7 +116,7 @@ class Recorder(tune.Callback):
                 self._running[cell_id] = _Running(self._jobs[cell_id], now)
                 for observer in self._observers:
                     observer.cell_started(self._jobs[cell_id])
-        return [cell_id for cell_id in ids if cell_id in self._running]
+        return list(filter(self._running.__contains__, ids))
 
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows of a cell; seeds whose records do not say how they ended were pruned or failed."""

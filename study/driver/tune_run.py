@@ -182,7 +182,8 @@ class PackQueue(Searcher):
             return Searcher.FINISHED
         if pack is None:
             return None
-        self.jobs |= {job.cell.cell_id: job for job in pack}
+        for job in pack:
+            self.jobs[job.cell.cell_id] = job
         return pack_config(pack)
 
     def __getstate__(self) -> dict[str, Any]:

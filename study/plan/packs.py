@@ -34,7 +34,7 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
         count = -(-len(group) // cells)
         bounds = [len(group) * number // count for number in range(count + 1)]
         packs += [tuple(group[start:stop]) for start, stop in pairwise(bounds)]
-    place = {job: number for number, job in enumerate(jobs)}
+    place = dict(zip(jobs, range(len(jobs)), strict=True))
     return sorted(packs, key=lambda pack: min(map(place.__getitem__, pack)))
 
 
