@@ -1,7 +1,11 @@
 """What the commands refuse and show without training anything; test_runs.py has the rest."""
 
 import json
+import os
+import pty
+import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -9,6 +13,7 @@ from study.grid.load import load_grid
 from study.grid.shipped import grid_names
 from study.plan.jobs import study_info
 from study.store.store import Store
+from tests.study.cli.conftest import STUDY, clean
 from tests.study.conftest import record
 from trainables.digits.settings import CellConfig
 
@@ -175,3 +180,46 @@ def test_plan_takes_the_rate_of_the_study_itself(study, make_result):
     _, text, _ = study("plan", "--grid", "smoke", "--cpus", "1", "--gpus", "0")
     assert "about 3 min 00 s to 3 min 00 s" in text
     assert "at 30.00 s per training (measured: the 2 trainings of smoke on cpu)" in text
+
+
+def on_a_terminal(arguments, cwd, environment):
+    """What a command writes to a terminal."""
+    ours, its = pty.openpty()
+    with subprocess.Popen([STUDY, *arguments], cwd=cwd, env=environment, stdout=its, stderr=its, stdin=its) as process:
+        os.close(its)
+        text = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                text += chunk
+        except OSError:  # so a terminal whose other end is closed says that there is no more
+            pass
+        process.wait()
+    os.close(ours)
+    return text.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["grids", "show", "smoke"], ["grids", "--json"], ["run", "--grid", "x"]]
+)
+def test_no_color(tmp_path, arguments):
+    colour = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|9[0-7])[0-9;]*m")
+    coloured = on_a_terminal(arguments, tmp_path, clean(TERM="xterm-256color"))
+    assert colour.search(coloured)
+    plain = on_a_terminal(arguments, tmp_path, clean(TERM="xterm-256color", NO_COLOR="1"))
+    assert plain
+    assert not colour.search(plain)
+
+
+def test_verbose_adds_the_traceback_wherever_it_stands(study):
+    plain, early, late = (
+        study(*words)
+        for words in (
+            ["plan", "--grid", "x"],
+            ["--verbose", "plan", "--grid", "x"],
+            ["plan", "--grid", "x", "--verbose"],
+        )
+    )
+    assert "Traceback" not in plain[2]
+    assert early[2].startswith("Traceback")
+    assert late[2].startswith("Traceback")
+    assert early[2].endswith(plain[2])
