@@ -1,7 +1,4 @@
-"""Folders in any storage that pyarrow.fs can reach, such as a directory, NFS, S3 or GCS.
-
-Files are read and written whole.
-"""
+"""Folders in any storage that pyarrow.fs can reach: a directory, NFS, S3, GCS. Files are read whole."""
 
 import time
 from collections.abc import Callable
@@ -97,16 +94,15 @@ class Folder:
 
     def delete_folder(self, folder: str) -> None:
         """Remove a folder of this one (with no name: this folder) and all that is in it, if it is there."""
-        path = f"{self.path}/{folder}".rstrip("/")
 
         def delete() -> None:
-            if self.filesystem.get_file_info(path).type != pafs.FileType.NotFound:
-                self.filesystem.delete_dir(path)
+            if self._is_there(folder):
+                self.filesystem.delete_dir(f"{self.path}/{folder}".rstrip("/"))
 
         self._try("write to", delete)
 
     def _is_there(self, name: str) -> bool:
-        info = self.filesystem.get_file_info(f"{self.path}/{name}")
+        info = self.filesystem.get_file_info(f"{self.path}/{name}".rstrip("/"))
         return bool(info.type != pafs.FileType.NotFound)
 
     def _try(self, what: str, action: Callable[[], T]) -> T:
@@ -147,8 +143,5 @@ def folder_names(storage: str, having: str) -> list[str]:
         infos = filesystem.get_file_info([f"{folder.path}/{having}" for folder in folders])
     except OSError as error:
         raise _unusable("read", storage, error) from None
-    names = []
-    for folder, info in zip(folders, infos, strict=True):
-        if info.type == pafs.FileType.File:
-            names.append(folder.base_name)
-    return sorted(names)
+    found = zip(folders, infos, strict=True)
+    return sorted(folder.base_name for folder, info in found if info.type == pafs.FileType.File)

@@ -59,9 +59,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     If both say what can have one value only, such as the role of a factor, the later counts.
     """
     roles = {**earlier.roles, **later.roles}
-    contrasts = {}
-    for contrast in (*earlier.contrasts, *later.contrasts):
-        contrasts[contrast["name"]] = contrast
+    contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
     cells = {}
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
