@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.load import StudyData, every_cell, latest_study, load_study
-from analysis.stored import AnalysisError
+from analysis.stored import COUNTED, AnalysisError
 from study.plan.request import RunOptions
 from study.store.status import count_trials
 from study.words import suggest
@@ -161,7 +161,7 @@ def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
     ``missing`` trials are planned and have no row; ``unreadable`` names damaged files.
     Raises StoreError.
     """
-    columns = ("study", "grid", "cells", "seeds", "finished", "pruned", "failed", "missing", "unreadable")
+    columns = ("study", "grid", "cells", "seeds", *COUNTED, "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
 
 

@@ -17,11 +17,13 @@ def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> st
     ``report`` has ``cells`` (None if time ends the run), ``ended`` (cells by status), and
     ``trainings_per_min`` and ``time_left_s`` (None while they are not known).
     """
+    from analysis.stored import UNFINISHED
+
     ended, cells = report["ended"], report["cells"]
     count = sum(ended.values())
     total = "" if cells is None else f" of {cells}"
     text = f"{count}{total} {done}"
-    others = format_counts({status: ended.get(status, 0) for status in ("pruned", "failed")})
+    others = format_counts({status: ended.get(status, 0) for status in UNFINISHED})
     if others:
         text += f", {others}"
     rate, left_s = report["trainings_per_min"], report["time_left_s"]

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-COUNTED = ("finished", "pruned", "failed")  # the statuses that people read of, in this order
-
 # As analysis.output.page has them, which takes a second to import.
 Format = StrEnum("Format", ["html", "md", "csv", "tex", "svg", "png"])
 
@@ -42,6 +40,8 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
     if as_json:
         console.print_json(data=studies, indent=1)
     elif studies:
+        from analysis.stored import COUNTED
+
         counted = (*COUNTED, "missing")
         table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
         for study in studies:
@@ -144,7 +144,7 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
         "study": status.study,
         "planned": status.planned,
         "search": _describe_search(status) or None,
-        "trials": {how: status.trials.get(how, 0) for how in COUNTED},
+        "trials": status.trials,
         "missing": status.planned - sum(status.trials.values()),
         "failures": [{"cell": cell, "error": error} for cell, error in status.failures],
         "unreadable": list(status.unreadable),
@@ -154,7 +154,7 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
 
 def render_status(status: "StudyStatus") -> RenderableType:
     """Draw trials by status, what failed and why, and the run that is in progress."""
-    counts = {how: status.trials.get(how, 0) for how in COUNTED}
+    counts = dict(status.trials)
     counts["not trained yet"] = max(0, status.planned - sum(status.trials.values()))
     text = format_counts(counts) or "none"
     lines: list[RenderableType] = [Text(f"{status.study}: {status.planned} trials: {text}")]

@@ -1,6 +1,5 @@
 """How far a study is, read from its storage on any machine that sees it, without Ray."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,9 +70,9 @@ def _failures(info: StudyInfo, rows: Sequence[Row]) -> tuple[tuple[str, str], ..
     return tuple(found)
 
 
-def count_by_status(rows: Iterable[Row]) -> Counter[str]:
-    """Count trials by the words of ``COUNTED``."""
-    counts = Counter[str]()
+def count_by_status(rows: Iterable[Row]) -> dict[str, int]:
+    """Count trials by the words of ``COUNTED``: all of them, in this order."""
+    counts = dict.fromkeys(COUNTED, 0)
     for row in rows:
         counts["finished" if row["status"] in FINISHED else row["status"]] += 1
     return counts
@@ -92,7 +91,7 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
             "cells": len(info.cells),
             "seeds": len(info.seeds),
             "search": info.search,
-            **{word: counts[word] for word in COUNTED},
+            **counts,
             "missing": info.planned - len(rows),
             "unreadable": unreadable,
         }
