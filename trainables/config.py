@@ -63,6 +63,12 @@ class CellSettings(BaseModel):
         return False
 
     @property
+    def study_suffix(self) -> str:
+        """What a study's default name adds to its grid's name: the data source, if the model has several."""
+        data = getattr(self, "data", None)
+        return "" if data is None else f"-{data}"
+
+    @property
     def stack_key(self) -> tuple[Any, ...]:
         """All settings but ``varied_in_a_stack``: cells with the same key can train in one stack."""
         settings = self.model_dump().items()

@@ -159,7 +159,7 @@ class RunOptions(TrainingOptions):
         grid = load_grid(self.grid)
         cells = grid.cells(self.data)
         # A study is named before it is read: a search's cells depend on what it has already.
-        store = Store(self.storage, self.name or _default_name(grid, cells[0]))
+        store = Store(self.storage, self.name or grid.name + cells[0].study_suffix)
         info = store.read_info()
         if grid.search:
             from study.plan.next_cell import searched_cells
@@ -209,10 +209,3 @@ def _check(each: "Field[Any]", value: Any) -> None:
         if given is not None and not each.metadata["is_valid"](given):
             written = f"{given:g}" if isinstance(given, float) else given
             raise LaunchError(f"{flag_of(each.name)} {written}: expected {each.metadata['expected']}")
-
-
-def _default_name(grid: "Grid", cell: "CellSettings") -> str:
-    """Name a study after its grid, and after its data if they are not the model's default."""
-    usual = type(cell).model_fields.get("data")
-    data = getattr(cell, "data", None)
-    return grid.name if usual is None or data in (None, usual.default) else f"{grid.name}-{data}"

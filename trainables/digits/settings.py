@@ -74,6 +74,11 @@ class CellConfig(CellSettings):
         longest: int = type(self).model_fields["max_epochs"].default
         return not self.batch_norm and self.width == 1 and self.max_epochs <= longest
 
+    @property
+    def study_suffix(self) -> str:
+        """Nothing for the embedded digits, so that a study of them has its grid's name."""
+        return "" if self.data == "mnist5k" else super().study_suffix
+
     @model_validator(mode="after")
     def _validation_holds_a_pair(self) -> "CellConfig":
         if not 0 < round(self.train_pairs * self.validation_share) < self.train_pairs:
