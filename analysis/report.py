@@ -18,7 +18,7 @@ from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, s
 from analysis.statistics.confirmation import confirmation_sheet
 from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
-from analysis.statistics.intervals import estimate
+from analysis.statistics.inference import estimate
 from analysis.statistics.search_summary import (
     FEWEST,
     best_in_words,

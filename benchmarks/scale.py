@@ -22,8 +22,8 @@ from rich.table import Table
 from study.driver.session import train
 from study.grid.grid import Grid
 from study.plan.jobs import plan_run, study_info
-from study.plan.request import Work
 from study.plan.resources import Resources
+from study.plan.run_options import Work
 from study.store.store import Store
 from trainables.digits.settings import CellConfig
 from trainables.tune_cell import PackTrainable

@@ -24,7 +24,7 @@ from rich.table import Table
 from study.driver.asha import METRIC, TIME, StratifiedASHA
 from study.grid.grid import Grid
 from study.grid.load import load_grid
-from study.plan.early_stopping import EarlyStopping
+from study.plan.earlier_cells import EarlyStopping
 from study.plan.jobs import plan_job
 from study.store.store import Store, mean_curves
 from study.words import format_value

@@ -24,7 +24,7 @@ import pandas as pd
 
 from analysis.load import StudyData, every_cell, latest_study, load_study
 from analysis.stored import COUNTED, AnalysisError
-from study.plan.request import RunOptions
+from study.plan.run_options import RunOptions
 from study.store.status import count_trials
 from study.words import suggest
 
@@ -169,7 +169,7 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     """Train what the study does not have yet, and return the study.
 
     ``options`` are those of ``study run``, such as ``seeds=20``, ``cells_per_trial=4`` or
-    ``track=["mlflow"]``; study.plan.request.RunOptions has their defaults. ``quiet`` prints
+    ``track=["mlflow"]``; study.plan.run_options.RunOptions has their defaults. ``quiet`` prints
     nothing. Trials of cells that failed have the status ``failed``.
 
     Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run:

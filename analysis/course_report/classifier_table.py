@@ -6,7 +6,7 @@ from analysis.course_report.reported import CLASSIFIER_DIGITS, CLASSIFIER_PAIRS
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
-from analysis.statistics.intervals import estimate
+from analysis.statistics.inference import estimate
 
 # By metric: what it measures, and the report's figure, a fraction.
 FIGURES = {

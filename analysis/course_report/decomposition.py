@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, format_setting, summarise_cells
-from analysis.statistics.intervals import Estimate, Values, estimate
+from analysis.statistics.inference import Estimate, Values, estimate
 from analysis.statistics.selection import matching
 
 HEADINGS = {

@@ -14,7 +14,7 @@ from analysis.course_report.reported import Reported
 from analysis.load import StudyData
 from analysis.output.sheet import percent
 from analysis.statistics.cells import by_seed, describe_states, summarise_cells
-from analysis.statistics.intervals import Estimate, Measure, Values, compare, estimate, holm, paired_p
+from analysis.statistics.inference import Estimate, Measure, Values, compare, estimate, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
 PRECISION = 0.02  # a mean that is known less well than this agrees with almost any claim

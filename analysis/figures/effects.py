@@ -12,7 +12,7 @@ from analysis.output.sheet import probability
 from analysis.statistics.cells import format_setting
 from analysis.statistics.contrasts import EstimatedContrast
 from analysis.statistics.effects import Effect
-from analysis.statistics.intervals import Estimate
+from analysis.statistics.inference import Estimate
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MAIN_ROWS = 60  # a picture of more rows would be metres high; the table has all of them

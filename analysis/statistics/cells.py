@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
-from analysis.statistics.intervals import Estimate, estimate_as_row, estimates
+from analysis.statistics.inference import Estimate, estimate_as_row, estimates
 from analysis.stored import END_METRICS, FINISHED, LAST_EPOCH_METRICS
 
 # A seed without these is not finished: cells are chosen by one and reported by the other.

@@ -10,7 +10,7 @@ from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.contrasts import contrasts_data
-from analysis.statistics.intervals import Estimate, Measure, compare, estimate, estimate_as_row
+from analysis.statistics.inference import Estimate, Measure, compare, estimate, estimate_as_row
 from analysis.statistics.selection import fixed_contrasts
 
 # What the rows are about, in words.

@@ -16,7 +16,7 @@ from analysis.statistics.cells import (
     describe_states,
     summarise_cells,
 )
-from analysis.statistics.intervals import Estimate, estimate, estimate_as_row, holm, paired_p
+from analysis.statistics.inference import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
 Condition = Mapping[str, Any]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_state, summarise_cells
-from analysis.statistics.intervals import Measure, holm, paired_p
+from analysis.statistics.inference import Measure, holm, paired_p
 from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError
 
 COMPARED_METRICS = ("test_accuracy", "val_accuracy", "epochs")

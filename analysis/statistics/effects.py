@@ -12,7 +12,7 @@ from scipy import stats
 from analysis.load import StudyData
 from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
 from analysis.statistics.cells import by_seed, format_setting, summarise_cells
-from analysis.statistics.intervals import Estimate, Values, estimate, estimate_as_row
+from analysis.statistics.inference import Estimate, Values, estimate, estimate_as_row
 from analysis.statistics.selection import matching
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, describe_settings, format_setting, summarise_cells
-from analysis.statistics.intervals import CONFIDENCE, Values
+from analysis.statistics.inference import CONFIDENCE, Values
 
 if TYPE_CHECKING:  # only studies with a search need Optuna
     from optuna.distributions import BaseDistribution

@@ -12,7 +12,7 @@ from study.cli import plan as cli_plan
 from study.cli import run as cli_run
 from study.cli import studies as cli_studies
 from study.cli.help import epilog
-from study.cli.options import Commands, bind_environment, file_options, usage_problem
+from study.cli.parameters import Commands, bind_environment, file_options, usage_problem
 from study.console import is_verbose, set_level, tell_problem
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)

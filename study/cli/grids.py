@@ -9,7 +9,7 @@ from rich.table import Table
 
 from study.cli.completion import complete_grid
 from study.cli.help import epilog
-from study.cli.options import AsJson
+from study.cli.parameters import AsJson
 from study.words import format_value
 
 if TYPE_CHECKING:

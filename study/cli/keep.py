@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage, StudyName
+from study.cli.parameters import AsJson, Storage, StudyName
 from study.cli.studies import render_status
 from study.console import tell_problem, tell_unreadable
-from study.plan.request import RunOptions
+from study.plan.run_options import RunOptions
 from study.words import format_counts
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from study.cli.help import epilog
-from study.cli.options import AsJson, takes
+from study.cli.parameters import AsJson, takes
 from study.console import tell_problem
-from study.plan.request import RunOptions, Work
+from study.plan.run_options import RunOptions, Work
 from study.words import format_counts, format_duration, format_value
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import typer
 from rich.console import Console
 
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage, StudyName, takes
+from study.cli.parameters import AsJson, Storage, StudyName, takes
 from study.console import notes
-from study.plan.request import RunOptions, TrainingOptions
+from study.plan.run_options import RunOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from analysis.load import StudyData
-    from study.plan.request import Work
+    from study.plan.run_options import Work
 
 app = typer.Typer()
 

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from study.cli.completion import complete_study
 from study.cli.help import epilog
-from study.cli.options import AsJson, Storage, StudyName
+from study.cli.parameters import AsJson, Storage, StudyName
 from study.console import tell_unreadable
-from study.plan.request import RunOptions
+from study.plan.run_options import RunOptions
 from study.run_progress import describe_progress, running_cells_table
 from study.words import format_counts, format_duration
 

@@ -9,7 +9,7 @@ import ray
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.plan.early_stopping import EarlyStopping
+from study.plan.earlier_cells import EarlyStopping
 from study.plan.jobs import Job
 from study.plan.packs import cell_ids
 from trainables.tune_cell import Verdicts

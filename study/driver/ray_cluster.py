@@ -16,8 +16,8 @@ from ray.tune.experiment import Trial
 import trainables
 from study.console import is_verbose
 from study.driver.tracking import ENVIRONMENT
-from study.plan.request import LaunchError
 from study.plan.resources import Resources, placed
+from study.plan.run_options import LaunchError
 from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
 

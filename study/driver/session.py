@@ -9,10 +9,10 @@ from rich.console import Console
 
 from study.console import tell_problem
 from study.driver.tracking import folder_for
-from study.plan.early_stopping import early_stopping
+from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import Job, describe_plan, plan_run
-from study.plan.request import Work
 from study.plan.resources import Resources, cells_alone
+from study.plan.run_options import Work
 from study.store.files import Folder
 from study.store.heartbeat import Heartbeat
 from study.store.study_json import with_networks

@@ -42,7 +42,7 @@ WANDB_SETTINGS = {
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
     """Return the folder that a study's trackers write to; raise LaunchError for one that cannot be used."""
-    from study.plan.request import LaunchError
+    from study.plan.run_options import LaunchError
 
     for tracker in trackers:
         if tracker not in PACKAGES:

@@ -14,7 +14,7 @@ from study.driver.progress import Observer
 from study.driver.ray_cluster import NodeCount, live_nodes
 from study.driver.recorder import Recorder, RunOutcome
 from study.driver.stopper import RunStopper
-from study.plan.early_stopping import EarlyStopping
+from study.plan.earlier_cells import EarlyStopping
 from study.plan.jobs import Job
 from study.plan.packs import Pack, cell_ids, pack_config, packs_of
 from study.plan.resources import Resources, cells_that_fit

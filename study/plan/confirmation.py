@@ -8,7 +8,7 @@ from analysis.stored import CONFIRMATION
 from study.grid import MAX_SEEDS
 from study.grid.grid import Grid, GridError
 from study.plan.jobs import study_info
-from study.plan.request import Work
+from study.plan.run_options import Work
 from study.store.files import StoreError
 from study.store.store import Store
 from study.store.study_json import config_of

@@ -16,8 +16,8 @@ import torch
 from analysis.stored import FINISHED
 from study.plan.jobs import Job, count_trainings
 from study.plan.packs import Pack, packs_of
-from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources, cells_alone, placed, resources_for
+from study.plan.run_options import LaunchError, TrainingOptions
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from study.plan.jobs import Job
 from study.plan.packs import cells_for_gpus
-from study.plan.request import LaunchError, TrainingOptions
+from study.plan.run_options import LaunchError, TrainingOptions
 
 # For a single cell: the networks are small, so several fill a GPU better than one.
 GPU_SHARE = 0.25

@@ -16,7 +16,7 @@ from analysis.load import StudyData, load_study
 from analysis.report import estimates_of, report_page
 from analysis.statistics.cells import LISTED, by_seed, cells_sheet
 from analysis.statistics.effects import anova_data, main_effects_data
-from analysis.statistics.intervals import AT_ONCE, RESAMPLES
+from analysis.statistics.inference import AT_ONCE, RESAMPLES
 from benchmarks.analysis import use_of
 from benchmarks.made_store import LENGTH, NAME, SEEDS, made_grid, make_store, write_grid
 from study.store.schema import EPOCHS, TRIALS

@@ -11,7 +11,7 @@ from analysis.course_report.reported import ROUNDS
 from analysis.course_report.verdicts import Finding
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
 from analysis.output.page import Panels, Picture, make_picture
-from analysis.statistics.intervals import Measure
+from analysis.statistics.inference import Measure
 
 ASIDE = 0.13  # of a row, from its middle to the marks of the report and of the study
 REPORT = Style(GREY, "s", "none")

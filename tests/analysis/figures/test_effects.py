@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from analysis.figures.effects import draw_effects, effects_data
 from analysis.statistics.contrasts import EstimatedContrast
 from analysis.statistics.effects import Effect
-from analysis.statistics.intervals import Estimate
+from analysis.statistics.inference import Estimate
 
 ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05, bca_low=0.02, bca_high=0.04)
 CONTRASTS = (

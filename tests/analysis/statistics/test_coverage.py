@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.intervals import Measure, compare, estimates, holm, paired_p
+from analysis.statistics.inference import Measure, compare, estimates, holm, paired_p
 
 N = 10  # seeds, as in the report
 

@@ -5,7 +5,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from study.driver.asha import StratifiedASHA
 from study.grid.grid import Grid
-from study.plan.early_stopping import EarlyStopping
+from study.plan.earlier_cells import EarlyStopping
 from study.plan.jobs import plan_job
 
 GRID = Grid.model_validate(

@@ -16,7 +16,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 import study
 from study.driver.tracking import ENVIRONMENT, Tracking, WandbRuns, folder_for
 from study.plan.jobs import Job
-from study.plan.request import LaunchError
+from study.plan.run_options import LaunchError
 from trainables.digits.settings import CellConfig
 
 STUDY = str(Path(sys.executable).with_name("study"))

@@ -15,8 +15,8 @@ from study.grid.grid import GridError
 from study.grid.json_schema import grid_schema
 from study.grid.load import load_grid
 from study.plan.forecast import Machines
-from study.plan.request import RunOptions
 from study.plan.resources import Resources
+from study.plan.run_options import RunOptions
 from study.store.files import StoreError
 
 VALUES = {

@@ -9,8 +9,8 @@ import torch
 from study.grid.load import load_grid
 from study.plan.forecast import Machines, Rate, duration_s, forecast, machines_for, measured_rate
 from study.plan.jobs import plan_job
-from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources
+from study.plan.run_options import LaunchError, TrainingOptions
 from trainables.digits.settings import CellConfig
 
 

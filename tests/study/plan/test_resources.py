@@ -6,8 +6,8 @@ import torch
 
 from study.grid.load import load_grid
 from study.plan.jobs import plan_job
-from study.plan.request import LaunchError, TrainingOptions
 from study.plan.resources import Resources, placed, resources_for
+from study.plan.run_options import LaunchError, TrainingOptions
 from trainables.digits.settings import CellConfig
 
 CORES = len(os.sched_getaffinity(0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.intervals import Measure, compare, estimate, estimates, holm, paired_p
+from analysis.statistics.inference import Measure, compare, estimate, estimates, holm, paired_p
 
 
 def test_an_estimate_by_hand() -> None:

@@ -1,5 +1,5 @@
 from study.grid.load import load_grid
-from study.plan.early_stopping import early_stopping
+from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import plan_job
 from study.store.store import Store
 from tests.study.conftest import made_info, record

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from study.cli.completion import complete_grid, complete_study
 from study.errors import StudyError
-from study.plan.request import RunOptions, TrainingOptions, flag_of
+from study.plan.run_options import RunOptions, TrainingOptions, flag_of
 from study.words import suggest
 
 FILE = "study.toml"

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from study.cli.app import app
-from study.cli.options import bind_environment
+from study.cli.parameters import bind_environment
 from trainables.digits.settings import CellConfig
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.plan.request import LaunchError, RunOptions, TrainingOptions, flag_of
+from study.plan.run_options import LaunchError, RunOptions, TrainingOptions, flag_of
 
 
 @pytest.mark.parametrize(
