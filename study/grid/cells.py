@@ -39,23 +39,21 @@ def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[st
 def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
     """Yield the factors of each cell, and where in the file it comes from."""
     if grid.search:
-        first = _not_searched(grid)
+        usual = _not_searched(grid)
         for name, given in grid.search.ranges.items():
-            first[name] = given.middle
-        for index, cell in enumerate(grid.explicit_cells):
-            yield first | cell, ("cells", index)
+            usual[name] = given.middle
         if not grid.explicit_cells:
-            yield first, ("search", "ranges")
-        return
-    varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
-    defaults = {name: grid.settings_class.model_fields[name].default for name in grid.factors}
-    # Without any values there is no product: the empty one would be a cell of defaults.
-    for values in itertools.product(*varied.values()) if varied else ():
-        factors = defaults | dict(zip(varied, values, strict=True))
-        if not matches_any(factors, grid.skip):
-            yield factors, ("factors",)
+            yield usual, ("search", "ranges")
+    else:
+        usual = {name: grid.settings_class.model_fields[name].default for name in grid.factors}
+        varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
+        # Without any values there is no product: the empty one would be a cell of defaults.
+        for values in itertools.product(*varied.values()) if varied else ():
+            factors = usual | dict(zip(varied, values, strict=True))
+            if not matches_any(factors, grid.skip):
+                yield factors, ("factors",)
     for index, cell in enumerate(grid.explicit_cells):
-        yield defaults | cell, ("cells", index)
+        yield usual | cell, ("cells", index)
 
 
 def _not_searched(grid: "Grid") -> Factors:
@@ -71,8 +69,7 @@ def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
     try:
         return grid.settings_class.model_validate(settings)
     except ValidationError as error:
-        # Each value is possible, so it is two of them that do not go together. The reason begins
-        # with the name of one.
+        # Two values, each possible, do not go together. The reason begins with the name of one.
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         where = _origin(grid, reason.split()[0], at)
         raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None

@@ -33,29 +33,32 @@ def check_grid(grid: "Grid") -> None:
     for index, condition in enumerate(grid.stopping.protect):
         _check_condition(grid, condition, "stopping", "protect", index)
     # Building the cells checks that the values of each go together, with or without contrasts.
-    _check_contrasts(grid, [cell.model_dump() for cell in build_cells(grid, {})])
+    cells = [cell.model_dump() for cell in build_cells(grid, {})]
+    for index, contrast in enumerate(grid.contrasts):
+        for number, condition in enumerate(contrast.plus):
+            _check_compared(grid, cells, condition, "contrasts", index, "plus", number)
+        for number, condition in enumerate(contrast.minus):
+            _check_compared(grid, cells, condition, "contrasts", index, "minus", number)
 
 
 def _check_search(grid: "Grid", search: Search) -> None:
     """Refuse what has no meaning beside a search, and ranges whose ends do not go together."""
     if "data" in search.ranges:
-        fix = "give it by --data or in protocol"
-        raise PlacedError(f"a search uses one data source; {fix}", "search", "ranges", "data")
+        problem = "a search uses one data source; give it by --data or in protocol"
+        raise PlacedError(problem, "search", "ranges", "data")
     if grid.skip:
-        fix = "remove it, or narrow a range"
-        raise PlacedError(f"a search has no product to skip cells of; {fix}", "skip")
+        raise PlacedError("a search has no product to skip cells of; remove it, or narrow a range", "skip")
     for name, factor in grid.factors.items():
         if name not in search.ranges and len(factor.values) != 1:
             fix = f"give it one, or search it: search.ranges.{name} with choices"
-            at = ("factors", name, "values")
-            raise PlacedError(f"all cells of a search have one value of it; {fix}", *at)
+            problem = f"all cells of a search have one value of it; {fix}"
+            raise PlacedError(problem, "factors", name, "values")
     for index, cell in enumerate(grid.explicit_cells):
         _check_names(cell, search.ranges, "cells", index)
         _check_condition(grid, cell, "cells", index)
     if search.budget.cells(grid.seeds) == 0:
-        given = search.budget.trainings
-        expected = f"expected at least {grid.seeds}, the seeds of a cell, not {given}"
-        raise PlacedError(expected, "search", "budget", "trainings")
+        problem = f"expected at least {grid.seeds}, the seeds of a cell, not {search.budget.trainings}"
+        raise PlacedError(problem, "search", "budget", "trainings")
     for point in search.ends():
         build_suggested(grid, point, {})
 
@@ -63,8 +66,8 @@ def _check_search(grid: "Grid", search: Search) -> None:
 def _check_no_factor(grid: "Grid", settings: Settings, *at: str | int) -> None:
     for name in settings:
         if name in grid.factors:
-            fix = "remove it here or there"
-            raise PlacedError(f"a factor has its values in factors and cells; {fix}", *at, name)
+            problem = "a factor has its values in factors and cells; remove it here or there"
+            raise PlacedError(problem, *at, name)
 
 
 def _check_names(names: Iterable[str], known: Iterable[str], *at: str | int) -> None:
@@ -77,8 +80,7 @@ def _check_condition(grid: "Grid", condition: Condition, *at: str | int) -> None
     """Check that the condition names factors, and values that some cell may have."""
     _check_names(condition, grid.factors, *at)
     for name, value in condition.items():
-        searched = grid.range_of(name)
-        if searched is not None:
+        if (searched := grid.range_of(name)) is not None:
             possible = searched.holds(value)
             expected = searched.describe()
         else:
@@ -92,14 +94,7 @@ def _check_condition(grid: "Grid", condition: Condition, *at: str | int) -> None
             raise PlacedError(f"no cell has {format_value(value)}; expected {expected}", *at, name)
 
 
-def _check_contrasts(grid: "Grid", cells: list[dict[str, Any]]) -> None:
-    for index, contrast in enumerate(grid.contrasts):
-        for side, conditions in (("plus", contrast.plus), ("minus", contrast.minus)):
-            for number, condition in enumerate(conditions):
-                _check_side(grid, cells, condition, "contrasts", index, side, number)
-
-
-def _check_side(grid: "Grid", cells: list[dict[str, Any]], condition: Condition, *at: str | int) -> None:
+def _check_compared(grid: "Grid", cells: list[dict[str, Any]], condition: Condition, *at: str | int) -> None:
     _check_names(condition, grid.roles, *at)
     if grid.search:
         # Most cells of a search are not known yet. What rules set follows from the factors.

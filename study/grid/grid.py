@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, model_validator
 
@@ -51,27 +51,18 @@ class Grid(Strict):
     )
     _settings_class: type[CellSettings] = PrivateAttr()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _searched_are_factors(cls, content: Any, info: ValidationInfo) -> Any:
-        return add_searched_factors(content, context_class(info))
-
-    @model_validator(mode="after")
-    def _fits_together(self, info: ValidationInfo) -> "Grid":
-        self._settings_class = context_class(info)
-        check_grid(self)
-        return self
-
     @model_validator(mode="wrap")
     @classmethod
-    def _with_its_settings(
-        cls, content: Any, handler: ModelWrapValidatorHandler["Grid"], info: ValidationInfo
-    ) -> "Grid":
+    def _checked(cls, content: Any, fields: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         # The content says which model's settings it has, but the context of a validation cannot
         # be set from within. So it begins again, with the context.
         if info.context is None:
             return cls.model_validate(content, context=find_settings_class(content))
-        return handler(content)
+        settings = context_class(info)
+        grid = fields(add_searched_factors(content, settings))
+        grid._settings_class = settings
+        check_grid(grid)
+        return grid
 
     @property
     def settings_class(self) -> type[CellSettings]:
@@ -101,7 +92,7 @@ class Grid(Strict):
         try:
             yield
         except PlacedError as error:
-            raise GridError(f"grid {self.name}: {error.message}") from None
+            raise GridError(f"grid {self.name}: {error}") from None
 
     def _chosen(self, data: str | None) -> dict[str, Value]:
         return {} if data is None else {"data": typed(self.settings_class, "data", data)}

@@ -21,10 +21,7 @@ def schema_path() -> Path:
 
 
 def grid_schema(model: str = "comparator") -> Schema:
-    """Return the schema of a model's grids, with the settings of a cell wherever a grid file names them.
-
-    Raises ModelError.
-    """
+    """Return the schema of a model's grids, with its settings wherever a grid has any; raise ModelError."""
     schema = Grid.model_json_schema()
     written = settings_class(model).model_json_schema()["properties"]
     settings = {name: _as_written(of) for name, of in written.items()}

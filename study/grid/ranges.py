@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from study.grid.values import Count, Scalar, Strict, check_setting, context_class, typed, typed_values
+from study.grid.values import Count, Scalar, Strict, check_setting, context_class, entry, typed, typed_values
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
 from trainables.config import CellSettings
@@ -98,8 +98,8 @@ def _typed_range(cls: type[CellSettings], name: str, given: Range) -> Range:
     if isinstance(low, bool | str):
         raise PlacedError("a range is of numbers; give this setting choices", name, "low")
     if not (low < high and isfinite(high - low)):
-        ends = f"{format_value(low)}, not {format_value(high)}"
-        raise PlacedError(f"expected more than low, {ends}", name, "high")
+        problem = f"expected more than low, {format_value(low)}, not {format_value(high)}"
+        raise PlacedError(problem, name, "high")
     if given.log and low <= 0:
         raise PlacedError(f"a range with log begins above 0, not at {format_value(low)}", name, "low")
     step = None if given.step is None else _typed_step(given.step, low, high, name)
@@ -166,10 +166,9 @@ def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
 
     Raises PlacedError for a setting that is already a factor. What is malformed is reported later.
     """
-    search = content.get("search") if isinstance(content, dict) else None
-    ranges = search.get("ranges") if isinstance(search, dict) else None
+    ranges = entry(content, "search", "ranges")
     factors = content.get("factors", {}) if isinstance(ranges, dict) else None
-    if not isinstance(ranges, dict) or not isinstance(factors, dict):
+    if not isinstance(factors, dict):
         return content
     for name in ranges:
         if name in factors:

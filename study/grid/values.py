@@ -12,7 +12,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -43,24 +42,25 @@ def find_settings_class(content: Any) -> type[CellSettings]:
         except ModelError as error:
             raise PlacedError(str(error).removeprefix(f"model {model}: "), *at) from None
         if found not in (None, settings):
-            fix = "write another grid for it"
-            raise PlacedError(f"{model} has other settings than the models before it; {fix}", *at)
+            problem = "has other settings than the models before it; write another grid for it"
+            raise PlacedError(f"{model} {problem}", *at)
         found = settings
     return found or default_settings()
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:
     """Yield the models that a grid file names, and where; what is malformed is reported later."""
-    yield _entry(content, "protocol", "model"), ("protocol", "model")
-    values = _entry(content, "factors", "model", "values")
+    yield entry(content, "protocol", "model"), ("protocol", "model")
+    values = entry(content, "factors", "model", "values")
     for index, value in enumerate(values if isinstance(values, list) else ()):
         yield value, ("factors", "model", "values", index)
-    cells = _entry(content, "cells")
+    cells = entry(content, "cells")
     for index, cell in enumerate(cells if isinstance(cells, list) else ()):
-        yield _entry(cell, "model"), ("cells", index, "model")
+        yield entry(cell, "model"), ("cells", index, "model")
 
 
-def _entry(content: Any, *keys: str) -> Any:
+def entry(content: Any, *keys: str) -> Any:
+    """Return what is under these keys of content that has not been checked, or None."""
     for key in keys:
         content = content.get(key) if isinstance(content, Mapping) else None
     return content
@@ -145,10 +145,8 @@ def matches_any(settings: Mapping[str, Any], conditions: Iterable[Mapping[str, V
     return any(matches(settings, condition) for condition in conditions)
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, frozen=True, extra="forbid", strict=True):
     """A part of a grid file: its keys are known, and it does not change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -15,14 +15,10 @@ At = tuple[str | int, ...]  # a place in a file: the keys and indices that lead 
 
 
 class PlacedError(ValueError):
-    """A problem at a place of the file.
-
-    A pydantic validator raises it with the place relative to what it validates.
-    """
+    """A problem, which a pydantic validator raises with its place in what it validates."""
 
     def __init__(self, message: str, *at: str | int) -> None:
         super().__init__(message)
-        self.message = message
         self.at = at
 
 
@@ -35,12 +31,9 @@ class UnreadableError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all else is text.
+    """Reads off, on, yes, no, true, false, null and decimal numbers, 1e-3 too; all else is text."""
 
-    PyYAML itself follows YAML 1.1, where 1e-3 is text, 010 is 8, 1:30 is 90 and 2026-01-02 is a
-    date.
-    """
-
+    # PyYAML itself follows YAML 1.1, where 1e-3 is text, 010 is 8, 1:30 is 90, 2026-01-02 is a date.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
@@ -70,8 +63,8 @@ class YamlFile:
             self.content: Any = None if self._root is None else loader.construct_document(self._root)
         except ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            character = f"the character {chr(error.character)!r}"
-            raise UnreadableError(f"{character} is not allowed; remove it", line) from None
+            message = f"the character {chr(error.character)!r} is not allowed; remove it"
+            raise UnreadableError(message, line) from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             problem = getattr(error, "problem", None) or "cannot be read"
@@ -84,8 +77,7 @@ class YamlFile:
         node = self._root
         line = 1
         for part in at:
-            entry = _entry(node, part)
-            if entry is None:
+            if (entry := _entry(node, part)) is None:
                 break
             line, node = entry
         return line
@@ -116,7 +108,7 @@ def _problem(detail: Any) -> tuple[At, str]:
     given = reprlib.repr(detail["input"])
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, PlacedError):
-        return (*at, *cause.at), cause.message
+        return (*at, *cause.at), str(cause)
     if kind == "missing":
         return at[:-1], f"the key {at[-1]} is missing"
     if kind == "too_short":
@@ -173,10 +165,9 @@ def _children(node: Any) -> Iterator[Any]:
             yield value
             continue
         if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
-            given = reprlib.repr(key.value)
-            raise UnreadableError(f"the key {given} is not text; expected a name", line)
+            raise UnreadableError(f"the key {reprlib.repr(key.value)} is not text; expected a name", line)
         if key.value in lines:
-            first = f"first in line {lines[key.value]}"
-            raise UnreadableError(f"the key {_printable(key.value)} is there twice, {first}", line)
+            twice = f"is there twice, first in line {lines[key.value]}"
+            raise UnreadableError(f"the key {_printable(key.value)} {twice}", line)
         lines[key.value] = line
         yield value
