@@ -90,10 +90,7 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
 
 
 def restore_study(file: Path, storage: str) -> Store:
-    """Put an archived study into a storage and return its store.
-
-    Raises StoreError for a bad archive, and if the storage has a study of that name.
-    """
+    """Put an archived study into a storage; raise StoreError for a bad archive or a name that is taken."""
     # The whole archive is read, and so checked, before anything is written.
     found = {(study, name) for study, name, _ in _members(file)}
     studies = {study for study, _ in found}

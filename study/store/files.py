@@ -76,34 +76,25 @@ class Folder:
 
     def move(self, name: str, other: str) -> None:
         """Rename a file, if it is there."""
-
-        def move() -> None:
-            if self._is_there(name):
-                self.filesystem.move(f"{self.path}/{name}", f"{self.path}/{other}")
-
-        self._try("write to", move)
+        self._change(name, lambda path: self.filesystem.move(path, f"{self.path}/{other}"))
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
-
-        def delete() -> None:
-            if self._is_there(name):
-                self.filesystem.delete_file(f"{self.path}/{name}")
-
-        self._try("write to", delete)
+        self._change(name, self.filesystem.delete_file)
 
     def delete_folder(self, folder: str) -> None:
         """Remove a folder of this one (with no name: this folder) and all that is in it, if it is there."""
+        self._change(folder, self.filesystem.delete_dir)
 
-        def delete() -> None:
-            if self._is_there(folder):
-                self.filesystem.delete_dir(f"{self.path}/{folder}".rstrip("/"))
+    def _change(self, name: str, action: Callable[[str], None]) -> None:
+        path = f"{self.path}/{name}".rstrip("/")
 
-        self._try("write to", delete)
+        def change() -> None:
+            # A try that failed may have come through after all, so every try looks first.
+            if self.filesystem.get_file_info(path).type != pafs.FileType.NotFound:
+                action(path)
 
-    def _is_there(self, name: str) -> bool:
-        info = self.filesystem.get_file_info(f"{self.path}/{name}".rstrip("/"))
-        return bool(info.type != pafs.FileType.NotFound)
+        self._try("write to", change)
 
     def _try(self, what: str, action: Callable[[], T]) -> T:
         deadline = time.monotonic() + self.patience_s
@@ -119,8 +110,7 @@ class Folder:
 
 
 def _unusable(what: str, storage: str, error: OSError) -> StoreError:
-    fix = "give one that you can use with --storage"
-    return StoreError(f"cannot {what} the storage {storage}: {error}; {fix}")
+    return StoreError(f"cannot {what} the storage {storage}: {error}; give one that you can use with --storage")
 
 
 def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
@@ -130,8 +120,8 @@ def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
     try:
         filesystem, path = pafs.FileSystem.from_uri(storage)
     except (pa.ArrowInvalid, OSError) as error:
-        expected = "expected a folder, or a URI such as s3://bucket/dir"
-        raise StoreError(f"storage {storage}: {error}; {expected}") from None
+        problem = f"{error}; expected a folder, or a URI such as s3://bucket/dir"
+        raise StoreError(f"storage {storage}: {problem}") from None
     return filesystem, str(path).rstrip("/")
 
 

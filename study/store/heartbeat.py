@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from study.store.files import Folder, StoreError
@@ -29,8 +28,7 @@ GIVE_UP = 9  # a driver ends its run after so many beats that could not be writt
 class Heartbeat:
     """Holds a study for this driver while it is open as a context manager, and beats in its own thread.
 
-    ``report`` returns what each beat says about the run, as plain JSON values. Entering raises StoreError if
-    another driver holds the study.
+    Entering raises StoreError if another driver holds the study.
     """
 
     def __init__(self, folder: Folder, beat_s: float = BEAT_S, settle_s: float = SETTLE_S) -> None:
@@ -52,13 +50,11 @@ class Heartbeat:
         time.sleep(self._settle_s)
         held = self.read(self._folder)
         if held is not None and held["id"] != self._id:
-            raise StoreError(_refusal(self._folder, held))
+            raise _held_by(held, self._folder)
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -69,11 +65,8 @@ class Heartbeat:
     @staticmethod
     def read(folder: Folder) -> dict[str, Any] | None:
         """Return the last beat of the study's driver, or None if there is none."""
-        content = folder.read(DRIVER_JSON)
-        if content is None:
-            return None
         try:
-            beat = dict(json.loads(content))
+            beat = dict(json.loads(folder.read(DRIVER_JSON) or ""))
         except (ValueError, TypeError):
             return None
         # A file that is incomplete, or of another program, is no sign of life.
@@ -87,7 +80,7 @@ class Heartbeat:
         """Raise StoreError if a living driver holds the study; write nothing."""
         held = self.read(self._folder)
         if held is not None and self._alive(held):
-            raise StoreError(_refusal(self._folder, held))
+            raise _held_by(held, self._folder)
 
     def check(self) -> None:
         """Raise StoreError if another driver has the study, or GIVE_UP beats could not be written."""
@@ -119,7 +112,7 @@ class Heartbeat:
             try:
                 held = self.read(self._folder)
                 if held is not None and held["id"] != self._id:
-                    self._trouble = StoreError(_refusal(self._folder, held))
+                    self._trouble = _held_by(held, self._folder)
                     return
                 self._beat()
                 missed = 0
@@ -135,11 +128,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _refusal(folder: Folder, held: Mapping[str, Any]) -> str:
-    return (
-        f"the study {folder.name} is being run by process {held['pid']} on {held['host']} since {held['started_at']}; "
-        "wait for it, stop it, or give your run another --name"
-    )
+def _held_by(held: Mapping[str, Any], folder: Folder) -> StoreError:
+    who = f"process {held['pid']} on {held['host']} since {held['started_at']}"
+    fix = "wait for it, stop it, or give your run another --name"
+    return StoreError(f"the study {folder.name} is being run by {who}; {fix}")
 
 
 def _process_lives(pid: int) -> bool:

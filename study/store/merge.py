@@ -1,9 +1,6 @@
-"""``study merge``: copy the trials of several studies into one, each trial once.
+"""``study merge``: copy the trials of several studies, each once, into one. The sources do not change."""
 
-The studies that are merged into it do not change.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,10 +49,7 @@ class Merged:
 
 
 def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo:
-    """Return the study.json of all studies together, each with the name that the user typed.
-
-    Raises StoreError if they cannot be one study.
-    """
+    """Return one study.json of all studies, each with its typed name; raise StoreError if they differ."""
     first, joined = infos[0]
     for other, info in infos[1:]:
         _check_joinable(first, joined, other, info)
@@ -66,10 +60,9 @@ def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo
 
 def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) -> None:
     for name, one, another in disagreements(joined, info):
+        fix = f"run one of them again with a grid in which {name} is a factor (that trains nothing), then merge"
         raise StoreError(
-            f"{first} was run with {name} {one}, {other} with {another}: rows of both would not "
-            f"compare; run one of them again with a grid in which {name} is a factor "
-            "(that trains nothing), then merge"
+            f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; {fix}"
         )
     for what, one, another in _contradictions(joined, info):
         raise StoreError(
@@ -83,17 +76,15 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
         )
 
 
-def _contradictions(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return the roles and contrasts on which two studies differ, with what each says."""
-    found: list[tuple[str, Any, Any]] = []
+def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the roles and contrasts on which two studies differ, with what each says."""
     for name, role in first.roles.items():
         if second.roles.get(name, role) != role:
-            found.append((f"the role of {name}", role, second.roles[name]))
+            yield f"the role of {name}", role, second.roles[name]
     for one in first.contrasts:
         for other in second.contrasts:
             if one["name"] == other["name"] and one != other:
-                found.append((f"the contrast {one['name']!r}", one, other))
-    return found
+                yield f"the contrast {one['name']!r}", one, other
 
 
 def _choose(source: Store, held: Mapping[str, Row]) -> tuple[dict[str, list[Row]], Joined]:
@@ -162,9 +153,9 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
     copied twice.
     """
     target = locate(into, storage)
-    stores = [locate(source, storage) for source in sources]
-    infos = [(source, store.known_info()) for source, store in zip(sources, stores, strict=True)]
-    for source, store in zip(sources, stores, strict=True):
+    stores = [(source, locate(source, storage)) for source in sources]
+    infos = [(source, store.known_info()) for source, store in stores]
+    for source, store in stores:
         if _same_folder(store, target):
             raise StoreError(f"{source} is the study to merge into; name only the others")
         Heartbeat(store.folder).check_free()
@@ -175,7 +166,7 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
         target.write_info(joined_info(target.study, _with(target, infos)))
         set_aside = target.repair()
         held: dict[str, Row] = {row["trial_id"]: row for row in target.read_trials()[0]}
-        for source, store in zip(sources, stores, strict=True):
+        for source, store in stores:
             brought.append((source, join_trials(store, target, held)))
             heartbeat.check()
         target.repair()

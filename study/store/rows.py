@@ -5,14 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from analysis.stored import (
-    BEST_EPOCH_METRICS,
-    END_METRICS,
-    EPOCH_COLUMNS,
-    EPOCH_METRICS,
-    LAST_EPOCH_METRICS,
-    SETTING_COLUMNS,
-)
+from analysis import stored
 from trainables.config import CellSettings
 
 Row = dict[str, Any]
@@ -44,12 +37,12 @@ def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
         # pruned is no sample of the cell, since the seeds that it would join have no result.
         for row in trials:
             if row["status"] != "failed":
-                row.update({"status": "pruned"} | dict.fromkeys(END_METRICS))
+                row.update({"status": "pruned"} | dict.fromkeys(stored.END_METRICS))
     return trials, [_epoch_row(result.cell, record) for record in result.records]
 
 
 def _epoch_row(cell: CellSettings, record: dict[str, Any]) -> Row:
-    row = {name: _null_if_nan(record[name]) for name in EPOCH_COLUMNS if name in record}
+    row = {name: _null_if_nan(record[name]) for name in stored.EPOCH_COLUMNS if name in record}
     return row | {"cell_id": cell.cell_id, "trial_id": cell.trial_id(record["seed"])}
 
 
@@ -80,8 +73,8 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
 def _setting_columns(cell: CellSettings) -> Row:
     """Return the settings that are columns, null if the cell's model does not store one so."""
     # A user's model may have a setting of the same name, but of another type than the column.
-    stored = {*CellSettings.model_fields, *cell.stored_as_columns}
-    return {name: getattr(cell, name) if name in stored else None for name in SETTING_COLUMNS}
+    own = {*CellSettings.model_fields, *cell.stored_as_columns}
+    return {name: getattr(cell, name) if name in own else None for name in stored.SETTING_COLUMNS}
 
 
 def _metrics(records: Sequence[dict[str, Any]]) -> Row:
@@ -89,9 +82,9 @@ def _metrics(records: Sequence[dict[str, Any]]) -> Row:
     last = records[-1]
     best = min(records, key=lambda record: record["val_loss"])
     row = {"best_epoch": best["epoch"]}
-    for name in (*EPOCH_METRICS, *LAST_EPOCH_METRICS, *END_METRICS):
+    for name in (*stored.EPOCH_METRICS, *stored.LAST_EPOCH_METRICS, *stored.END_METRICS):
         row[name] = _null_if_nan(last[name])
-    for name in BEST_EPOCH_METRICS:
+    for name in stored.BEST_EPOCH_METRICS:
         row[f"best_{name}"] = best[name]
     return row
 

@@ -6,8 +6,7 @@ from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
 
 SETTING_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
 TYPES = {
-    **dict.fromkeys(("study", "cell_id", "trial_id", "status"), pa.string()),
-    **dict.fromkeys(("device", "error"), pa.string()),
+    **dict.fromkeys(("study", "cell_id", "trial_id", "status", "device", "error"), pa.string()),
     **dict.fromkeys(("epochs", "best_epoch", "epoch"), pa.int32()),
     **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("us", tz="UTC")),
     "seed": pa.int64(),

@@ -47,7 +47,7 @@ def read_status(store: Store) -> StudyStatus:
         planned=info.planned,
         cells=len(info.cells),
         trials=count_by_status(rows),
-        failures=_failures(info, rows),
+        failures=tuple(_failures(info, rows)),
         unreadable=tuple(unreadable),
         beat=beat,
         beat_age_s=age_s,
@@ -55,19 +55,17 @@ def read_status(store: Store) -> StudyStatus:
     )
 
 
-def _failures(info: StudyInfo, rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """Return each cell with a failed trial once, with the error of its last one."""
+def _failures(info: StudyInfo, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Yield each cell with a failed trial once, with the error of its last one."""
     errors = {}
     for row in sorted(rows, key=lambda row: (row["finished_at"] is not None, row["finished_at"])):
         if row["status"] == "failed":
             errors[row["cell_id"]] = row["error"]  # the last one stays
     # In the order of study.json, as other tables of cells.
-    found = []
     for cell in info.cells:
         if cell["cell_id"] in errors:
             label = describe_settings({name: cell[name] for name in info.roles})
-            found.append((label, errors[cell["cell_id"]] or "unknown"))
-    return tuple(found)
+            yield label, errors[cell["cell_id"]] or "unknown"
 
 
 def count_by_status(rows: Iterable[Row]) -> dict[str, int]:

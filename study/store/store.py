@@ -25,10 +25,8 @@ class Store:
 
     def __init__(self, storage: str, study: str, patience_s: float = 0.0) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study):
-            raise StoreError(
-                f"study name {study!r}: expected up to 100 letters, digits, '.', '_' or '-', "
-                "the first a letter or digit"
-            )
+            expected = "expected up to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
+            raise StoreError(f"study name {study!r}: {expected}")
         self.storage, self.study = storage, study
         self.folder = Folder(storage, study, patience_s)
         self.parts = Parts(self.folder)
@@ -53,8 +51,7 @@ class Store:
     def read_trials(self, *columns: str) -> tuple[list[Row], list[str]]:
         """Return one row per trial, the one that counts, and the names of unreadable files.
 
-        If columns are named, a row has only these, ``trial_id`` and ``status``: that takes half
-        the time.
+        With ``columns``, a row has only these, ``trial_id`` and ``status``: that takes half the time.
         """
         rows: dict[str, Row] = {}
         unreadable = []
