@@ -158,8 +158,7 @@ def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, f
 def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
     """Return one row per study in a storage: its grid, and numbers of cells, seeds and trials.
 
-    ``missing`` trials are planned and have no row; ``unreadable`` names damaged files.
-    Raises StoreError.
+    ``missing`` trials are planned and have no row; ``unreadable`` names damaged files. Raises StoreError.
     """
     columns = ("study", "grid", "cells", "seeds", *COUNTED, "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
@@ -181,7 +180,10 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     from study.plan.resources import resources_for
 
     # Checked here, as the constructor of a dataclass would not name the nearest option.
-    _refuse_unknown(options)
+    known = sorted(each.name for each in fields(RunOptions))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"study.run() has no option {name!r}: {suggest(name, [*known, 'quiet'])}")
     asked = RunOptions(grid=str(grid), **options)
     resources = resources_for(asked)
     work = asked.resolve()
@@ -189,11 +191,3 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     if run_study(work, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
     return load(work.store.study, work.store.storage)
-
-
-def _refuse_unknown(options: Iterable[str]) -> None:
-    """Raise TypeError for a name that is no option of a run."""
-    known = sorted(each.name for each in fields(RunOptions))
-    for name in options:
-        if name not in known:
-            raise TypeError(f"study.run() has no option {name!r}: {suggest(name, [*known, 'quiet'])}")

@@ -13,9 +13,8 @@ def set_level(quiet: bool, verbose: bool) -> None:
 
     ``quiet`` leaves out progress and hints; ``verbose`` adds Ray's messages and tracebacks.
     """
-    LOG.setLevel(logging.WARNING if quiet else logging.INFO)
-    if verbose:
-        LOG.setLevel(logging.DEBUG)
+    level = logging.WARNING if quiet else logging.INFO
+    LOG.setLevel(logging.DEBUG if verbose else level)
 
 
 def is_verbose() -> bool:

@@ -21,11 +21,9 @@ def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> st
 
     ended, cells = report["ended"], report["cells"]
     count = sum(ended.values())
-    total = "" if cells is None else f" of {cells}"
-    text = f"{count}{total} {done}"
+    text = f"{count} {done}" if cells is None else f"{count} of {cells} {done}"
     others = format_counts({status: ended.get(status, 0) for status in UNFINISHED})
-    if others:
-        text += f", {others}"
+    text += f", {others}" if others else ""
     rate, left_s = report["trainings_per_min"], report["time_left_s"]
     text += f"; {rate:.1f} trainings/min" if rate else "; starting"
     if left_s is not None and count != cells:

@@ -7,20 +7,16 @@ smaller type first.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+Amounts = Mapping[str, float]  # by resource
 SPOT = "spot"  # its name in cluster.yaml; all other types stand in for it
 
 
 def score(
-    machine: Mapping[str, float],
-    demands: Iterable[Mapping[str, float]],
-    kind: str,
-    *,
-    node_availability_summary: Any,
+    machine: Amounts, demands: Iterable[Amounts], kind: str, *, node_availability_summary: Any
 ) -> tuple[bool, bool] | None:
     """Return the rank of a type of machine, greater first, or None if it must not be started.
 
-    ``machine`` and each of ``demands`` are amounts by resource. The summary (Ray's
-    NodeAvailabilitySummary) keeps the cloud's last answer for each type for half an hour.
+    The summary (Ray's NodeAvailabilitySummary) keeps the cloud's last answer for each type for half an hour.
     """
     fits = any(_fits(demand, machine) for demand in demands)
     answers = node_availability_summary.node_availabilities
@@ -31,5 +27,5 @@ def score(
     return kind not in refused, kind == SPOT
 
 
-def _fits(demand: Mapping[str, float], machine: Mapping[str, float]) -> bool:
+def _fits(demand: Amounts, machine: Amounts) -> bool:
     return all(amount <= machine.get(name, 0) for name, amount in demand.items())

@@ -6,18 +6,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from study.cli import grids as cli_grids
-from study.cli import keep as cli_keep
-from study.cli import plan as cli_plan
-from study.cli import run as cli_run
-from study.cli import studies as cli_studies
-from study.cli.help import epilog
+from study.cli import grids, keep, plan, run, studies
+from study.cli.help import EXIT_CODES, epilog
 from study.cli.parameters import Commands, bind_environment, file_options, usage_problem
 from study.console import is_verbose, set_level, tell_problem
+from study.errors import StudyError
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(cli_grids.app, name="grids")
-for part in (cli_run, cli_plan, cli_studies, cli_keep):
+app.add_typer(grids.app, name="grids")
+for part in (run, plan, studies, keep):
     app.add_typer(part.app)
 
 
@@ -50,10 +47,13 @@ def main() -> None:
     except typer.TyperException as error:
         _fail(usage_problem(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to continue", 130)
+        _fail(EXIT_CODES[130], 130)
     except Exception as error:
+        from analysis.stored import AnalysisError
+        from trainables.config import TrainableError
+
         # Anything else is a bug of ours: its traceback is what a report of it needs.
-        if not isinstance(error, _user_errors()):
+        if not isinstance(error, StudyError | AnalysisError | TrainableError):
             raise
         _fail(str(error), 2)
     sys.exit(code)
@@ -65,12 +65,3 @@ def _fail(message: str, code: int) -> NoReturn:
     if message:  # it is empty if a command without arguments has printed its help
         tell_problem(f"study: {message}")
     sys.exit(code)
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Return the bases of all errors that the user can mend."""
-    from analysis.stored import AnalysisError
-    from study.errors import StudyError
-    from trainables.config import TrainableError
-
-    return StudyError, AnalysisError, TrainableError

@@ -26,18 +26,15 @@ def grids(context: typer.Context, as_json: AsJson = False) -> None:
 
     if context.invoked_subcommand is not None:
         return
-    shipped = [load_grid(name) for name in grid_names()]
-    console = Console()
+    shipped = [_described(load_grid(name)) for name in grid_names()]
     if as_json:
-        console.print_json(data=[_described(grid) for grid in shipped], indent=1)
-    else:
-        table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
-        for grid in shipped:
-            cells = trials = "by time"  # only time ends its search
-            if grid.most_cells is not None:
-                cells, trials = str(grid.most_cells), str(grid.most_cells * grid.seeds)
-            table.add_row(grid.name, cells, str(grid.seeds), trials, grid.description)
-        console.print(table)
+        Console().print_json(data=shipped, indent=1)
+        return
+    table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
+    for grid in shipped:
+        sizes = ("by time" if grid[each] is None else str(grid[each]) for each in ("cells", "seeds", "trials"))
+        table.add_row(grid["name"], *sizes, grid["description"])
+    Console().print(table)
 
 
 @app.command("show", epilog=epilog("grids show"))

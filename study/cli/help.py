@@ -26,85 +26,70 @@ EXAMPLES = {
         # on a cluster, with a storage that all its nodes see
         study run --grid full --address auto --storage s3://bucket/studies
         # for a script: progress on standard error, the outcome as JSON
-        study run --grid smoke --json
-    """,
+        study run --grid smoke --json""",
     "confirm": """
         # the chosen cells of the study full, with 20 fresh seeds
-        study confirm full
-    """,
+        study confirm full""",
     "plan": """
         # which cells a run would train, and how long it would take here
         study plan --grid mine.yaml
         # on four machines of 48 cores and 4 GPUs, at 2.50 an hour each
-        study plan --grid full --nodes 4 --cpus 48 --gpus 4 --price 2.50
-    """,
+        study plan --grid full --nodes 4 --cpus 48 --gpus 4 --price 2.50""",
     "grids": """
         # the grids that come with the package
         study grids
         # begin your own grid with a shipped one
-        study grids show table1 > mine.yaml
-    """,
+        study grids show table1 > mine.yaml""",
     "grids show": """
         # the file, with its comments
         study grids show table1
         # its cells
-        study grids show mine.yaml --cells
-    """,
+        study grids show mine.yaml --cells""",
     "grids schema": """
         # a copy beside your grids, for an editor that completes and checks them
         study grids schema > grid.schema.json
         # the path of the file that comes with the package
         study grids schema --path
         # for the grids of your own model
-        study grids schema --model my_module:MyModel > grid.schema.json
-    """,
+        study grids schema --model my_module:MyModel > grid.schema.json""",
     "list": """
         study list
         # the studies in a bucket
-        study list --storage s3://bucket/studies
-    """,
+        study list --storage s3://bucket/studies""",
     "status": """
         study status full
         # keep showing it until no run is in progress
         study status full --watch
         # for a script
-        study status full --json
-    """,
+        study status full --json""",
     "analyze": """
         # the study that ran last; the report is written to reports/NAME
         study analyze
         # only the tables, as CSV and LaTeX, in a folder of your choice
         study analyze full --format csv --format tex --out tables
         # all estimates as JSON; nothing is written
-        study analyze full --json
-    """,
+        study analyze full --json""",
     "merge": """
         # what two machines have trained, each trial once
-        study merge full ../other/studies/full --into all
-    """,
+        study merge full ../other/studies/full --into all""",
     "diff": """
         # how the second study differs from the first, paired by seed
-        study diff full ../other/studies/full
-    """,
+        study diff full ../other/studies/full""",
     "export": """
         # one row per trial, with all settings as columns
         study export full --out full.csv
         # one row per trial and epoch
-        study export full --out curves.parquet --epochs
-    """,
+        study export full --out curves.parquet --epochs""",
     "archive": """
         # one file, which is read back to check it
-        study archive full --out full.tar.gz
-    """,
+        study archive full --out full.tar.gz""",
     "restore": """
         study restore full.tar.gz
         # into another storage
-        study restore full.tar.gz --storage s3://bucket/studies
-    """,
+        study restore full.tar.gz --storage s3://bucket/studies""",
     "remove": """
         # what would be lost is shown, and you are asked
-        study remove full
-    """,
+        study remove full""",
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.prompt import Confirm
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName
@@ -37,15 +38,15 @@ def merge(
     from study.store.merge import merge_studies
     from study.store.status import read_status
 
-    merged, console = merge_studies(sources, into, storage), Console()
+    console = Console()
+    merged = merge_studies(sources, into, storage)
     for file in merged.set_aside:
         tell_problem(f"{into}: {file} cannot be read and is set aside")
     for source, joined in merged.brought:
         for line in _describe_joined(source, joined):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
-    target = merged.target
-    console.print(render_status(read_status(target)), soft_wrap=True)
-    console.print(f"Next: study analyze {target.study} --storage {target.storage}", soft_wrap=True)
+    console.print(render_status(read_status(merged.target)), soft_wrap=True)
+    console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
     raise typer.Exit(1 if any(joined.unreadable for _, joined in merged.brought) else 0)
 
 
@@ -93,10 +94,9 @@ def export(
     data = load_study(storage, name)
     table = epochs_table(data) if epochs else trials_table(data)
     write_table(table, out, force)
-    size = f"{table.num_rows} rows, {table.num_columns} columns"
     missing = data.info.planned - len(data.trials)
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
-    Console().print(f"Wrote {out}: {size}{absent}", soft_wrap=True)
+    Console().print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
     tell_unreadable(data.unreadable, "left out: ")
 
 
@@ -143,6 +143,7 @@ def remove(
 ) -> None:
     """Delete a study for good. What would be lost is shown first, and you are asked."""
     from study.store.archive import remove_study
+    from study.store.files import StoreError
     from study.store.heartbeat import Heartbeat
     from study.store.store import Store, no_study
 
@@ -151,22 +152,14 @@ def remove(
         raise no_study(name, storage)
     Heartbeat(store.folder).check_free()
     console.print(f"{name} in {storage}: {describe_rows(store)}", soft_wrap=True, highlight=False)
-    if not yes and not _is_agreed(name, console):
-        console.print("Nothing is removed.")
-        raise typer.Exit(1)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise StoreError(f"no terminal to ask whether to remove {name}: give --yes to remove it")
+        if not Confirm.ask("Remove all of it for good?", console=console, default=False):
+            console.print("Nothing is removed.")
+            raise typer.Exit(1)
     remove_study(store)
     console.print(f"Removed {name}.")
-
-
-def _is_agreed(name: str, console: Console) -> bool:
-    """Ask whether a study may be removed; raise StoreError if there is no one to ask."""
-    from rich.prompt import Confirm
-
-    from study.store.files import StoreError
-
-    if not sys.stdin.isatty():
-        raise StoreError(f"no terminal to ask whether to remove {name}: give --yes to remove it")
-    return Confirm.ask("Remove all of it for good?", console=console, default=False)
 
 
 def describe_rows(store: "Store") -> str:
@@ -182,14 +175,12 @@ def describe_rows(store: "Store") -> str:
 
 
 def _describe_joined(source: str, joined: "Joined") -> list[str]:
-    """Say what a study brought, and what was wrong with it."""
-    parts = [f"{joined.added} trials added"]
-    if joined.replaced:
-        parts.append(f"{joined.replaced} of them in place of pruned or failed ones")
-    if joined.there:
-        parts.append(f"{joined.there} were there already")
-    if joined.conflicts:
-        parts.append(f"{len(joined.conflicts)} were there with other numbers, which are kept:")
+    others = {
+        "of them in place of pruned or failed ones": joined.replaced,
+        "were there already": joined.there,
+        "were there with other numbers, which are kept:": len(joined.conflicts),
+    }
+    parts = filter(None, (f"{joined.added} trials added", format_counts(others)))
     lines = [f"{source}: {', '.join(parts)}"]
     for conflict in joined.conflicts:
         numbers = f"test accuracy {conflict.kept:.4f} kept, {conflict.left:.4f} left out"

@@ -1,7 +1,4 @@
-"""The options of commands: made of the fields of RunOptions, and read from three places.
-
-Those are the command line, then the environment, then the file study.toml.
-"""
+"""The options of commands: fields of RunOptions, from the command line, then the environment, then study.toml."""
 
 import inspect
 import os
@@ -20,6 +17,7 @@ from study.plan.run_options import RunOptions, TrainingOptions, flag_of
 from study.words import suggest
 
 FILE = "study.toml"
+Command = Callable[..., None]
 COMPLETIONS = {"grid": complete_grid}
 ANYWHERE = ("--quiet", "--verbose")
 
@@ -28,9 +26,7 @@ class OptionError(StudyError):
     """A study.toml that cannot be used: the message names the key, and what was expected."""
 
 
-def takes(
-    options: type[TrainingOptions], leave_out: Collection[str] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(options: type[TrainingOptions], leave_out: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for each field of a class, in place of its parameter ``options``.
 
     typer reads a command's options from the signature of its function. The decorated function has
@@ -40,7 +36,7 @@ def takes(
     listed = sorted(fields(options), key=lambda each: hasattr(TrainingOptions, each.name))
     chosen = [each for each in listed if each.name not in leave_out]
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Command) -> Command:
         # The order of the command's own parameters is that of --help, so the fields take the place of ``options``.
         signature = inspect.signature(command)
         parameters: list[inspect.Parameter] = []
@@ -55,7 +51,6 @@ def takes(
             command(options=options(**given), **values)
 
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
         with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return with_options
 
@@ -63,7 +58,6 @@ def takes(
 
 
 def _parameter(each: Field[Any]) -> inspect.Parameter:
-    """Return a field as the parameter of which typer makes an option."""
     # typer takes the values that an option may have from an enumeration only.
     kind: Any = each.type
     if allowed := each.metadata["allowed"]:
@@ -75,7 +69,6 @@ def _parameter(each: Field[Any]) -> inspect.Parameter:
 
 
 def _described(each: Field[Any]) -> Any:
-    """Return what typer is to know of a field's option beside its type and default."""
     variable = variable_of(each.name) if each.metadata["variable_in_help"] else None
     help, completion = each.metadata["help"], COMPLETIONS.get(each.name)
     return typer.Option(flag_of(each.name), help=help, envvar=variable, autocompletion=completion)
@@ -97,18 +90,16 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments with the switches first."""
         end = args.index("--") if "--" in args else len(args)
-        switches = [arg for arg in args[:end] if arg in ANYWHERE]
-        rest = [arg for arg in args[:end] if arg not in ANYWHERE]
-        return super().parse_args(ctx, [*switches, *rest, *args[end:]])
+        # Sorting is stable: all others keep their order.
+        switches_first = sorted(args[:end], key=lambda arg: arg not in ANYWHERE)
+        return super().parse_args(ctx, switches_first + args[end:])
 
 
 def bind_environment(command: Any) -> None:
     """Give each option of a command, and of those under it, its environment variable."""
-    for name, option in _options(command):
+    for name, option in _all_options(command):
         if not option.envvar:  # those that are given in code are shown in --help
             option.envvar, option.show_envvar = variable_of(name), False
-    for below in getattr(command, "commands", {}).values():
-        bind_environment(below)
 
 
 def file_options(command: Any) -> dict[str, Any]:
@@ -124,21 +115,20 @@ def file_options(command: Any) -> dict[str, Any]:
         content = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{FILE} cannot be read: {error}; expected TOML in UTF-8") from None
-    # What is said for all commands must be an option of one at least, or it is a misspelt word.
-    known = {name for name, _ in _all_options(command)}
-    shared = {key: value for key, value in content.items() if key in known and not isinstance(value, dict)}
-    _check_keys(command, content, known, "")
+    _check_keys(command, content)
+    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
     return _defaults(command, content, shared)
 
 
-def _check_keys(command: Any, table: Mapping[str, Any], known: set[str], where: str) -> None:
+def _check_keys(command: Any, table: Mapping[str, Any], where: str = "") -> None:
     below = getattr(command, "commands", {})
+    # What is said for several commands must be an option of one at least, or it is a misspelt word.
+    known = dict(_all_options(command))
     for key, value in table.items():
         if key in below and not isinstance(value, dict):
             raise OptionError(f"{FILE}: {where}{key} is a command; its options go into a table [{where}{key}]")
         if key in below:
-            options = {name for name, _ in _all_options(below[key])}
-            _check_keys(below[key], value, options, f"{where}{key}.")
+            _check_keys(below[key], value, f"{where}{key}.")
         elif key not in known:
             raise OptionError(f"{FILE}: unknown key {where}{key}; {suggest(key, sorted({*known, *below}))}")
         elif isinstance(value, dict):
@@ -157,9 +147,7 @@ def _options(command: Any) -> Iterator[tuple[str, Any]]:
     """Yield a command's own options by long name, but not those that act at once (--version)."""
     for param in command.params:
         if param.param_type_name == "option" and param.expose_value and not param.is_eager:
-            for name in param.opts:
-                if name.startswith("--"):
-                    yield name.removeprefix("--"), param
+            yield param.opts[0].removeprefix("--"), param
 
 
 def _all_options(command: Any) -> Iterator[tuple[str, Any]]:

@@ -62,10 +62,9 @@ def show_plan(
     suggested = search.jobs_left() if search else []
     ahead = forecast(work.store.study, [*plan.jobs, *suggested], rows, machines, resources)
     if as_json:
-        answer: dict[str, Any] = {"study": work.store.study, "seeds": len(work.seeds)}
-        answer |= {"cells": cells, "to_train": plan.trials}
-        answer |= {"search": search.ahead()} if search else {}
-        console.print_json(data={**answer, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
+        asked = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
+        asked |= {"search": search.ahead()} if search else {}
+        console.print_json(data={**asked, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
         return
 
     table = Table("cell", *work.grid.roles, "has", "to train", box=None, header_style="bold")

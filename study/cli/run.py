@@ -14,7 +14,6 @@ from study.plan.run_options import RunOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from analysis.load import StudyData
-    from study.plan.run_options import Work
 
 app = typer.Typer()
 
@@ -56,7 +55,11 @@ def confirm(
     data = load_study(storage, name, no_cell)
     work = confirmation_of(data, storage, seeds)
     console = notes(as_json)
-    console.print(_what_is_confirmed(data, work), soft_wrap=True)
+    why = "no factor is tuned"
+    if "tuned" in work.grid.roles.values():
+        why = "the best by validation, and those that contrasts compare"
+    count = f"{len(work.cells)} of {len(data.info.cells)} cells"
+    console.print(f"{data.name}: {count} to confirm ({why})", soft_wrap=True)
     code = train(work, resources, console, given_command())
     if code != INTERRUPTED:
         _show_confirmation(data, storage, console)
@@ -70,16 +73,7 @@ def given_command() -> str:
     return shlex.join(["study", *sys.argv[1:]])
 
 
-def _what_is_confirmed(data: "StudyData", work: "Work") -> str:
-    """Say how many cells of a study are trained again, and why these."""
-    why = "no factor is tuned"
-    if "tuned" in work.grid.roles.values():
-        why = "the best by validation, and those that contrasts compare"
-    return f"{data.name}: {len(work.cells)} of {len(data.info.cells)} cells to confirm ({why})"
-
-
 def _show_confirmation(data: "StudyData", storage: str, console: Console) -> None:
-    """Print what the confirmation has so far beside the study, and what to do next."""
     import numpy as np
 
     from analysis.load import confirmation_study

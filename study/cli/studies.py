@@ -1,5 +1,6 @@
 """The commands ``study list``, ``status`` and ``analyze``."""
 
+import gc
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +34,7 @@ Format = StrEnum("Format", ["html", "md", "csv", "tex", "svg", "png"])
 @app.command("list", epilog=epilog("list"))
 def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False) -> None:
     """List the studies in a storage, with how many of their trials are done."""
+    from analysis.stored import COUNTED
     from study.store.status import count_trials
 
     studies, console = list(count_trials(storage)), Console()
@@ -40,13 +43,10 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
     if as_json:
         console.print_json(data=studies, indent=1)
     elif studies:
-        from analysis.stored import COUNTED
-
         counted = (*COUNTED, "missing")
         table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
         for study in studies:
-            counts = [str(study[how]) for how in counted]
-            table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
+            table.add_row(study["study"], study["grid"], _cell_count(study), *(str(study[how]) for how in counted))
         console.print(table)
     else:
         console.print(f"No study in {storage}. To start one, run: study run --grid smoke", soft_wrap=True)
@@ -76,8 +76,6 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="Print estimates as JSON; write nothing.")] = False,
 ) -> None:
     """Print what a study shows, and write a report with all its tables and figures."""
-    import gc
-
     from study.api import load
 
     # A large study is ten million objects, all in use to the end: looking for garbage takes a second.
@@ -108,8 +106,6 @@ def _cell_count(study: dict[str, Any]) -> str:
 
 def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
     """Print the status of a study; with ``watch``, at each beat, as JSON in one line each time."""
-    from rich.live import Live
-
     from study.store.store import Store
 
     # With --watch, a program reads one line of JSON at each beat; a person sees the same lines change.
@@ -126,16 +122,13 @@ def show_status(storage: str, name: str, watch: bool, console: Console, as_json:
 
 
 def _statuses(store: "Store") -> "Iterator[StudyStatus]":
-    """Yield the status of a study at each beat, until no run is in progress."""
     from study.store.heartbeat import BEAT_S
     from study.store.status import read_status
 
-    while True:
-        status = read_status(store)
-        yield status
-        if status.beat is None:
-            return
+    yield (status := read_status(store))
+    while status.beat is not None:
         time.sleep(BEAT_S)
+        yield (status := read_status(store))
 
 
 def status_data(status: "StudyStatus") -> dict[str, Any]:
@@ -154,10 +147,9 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
 
 def render_status(status: "StudyStatus") -> RenderableType:
     """Draw trials by status, what failed and why, and the run that is in progress."""
-    counts = dict(status.trials)
-    counts["not trained yet"] = max(0, status.planned - sum(status.trials.values()))
-    text = format_counts(counts) or "none"
-    lines: list[RenderableType] = [Text(f"{status.study}: {status.planned} trials: {text}")]
+    left = max(0, status.planned - sum(status.trials.values()))
+    counts = format_counts({**status.trials, "not trained yet": left}) or "none"
+    lines = [Text(f"{status.study}: {status.planned} trials: {counts}")]
     if status.search:
         lines.append(Text(f"{status.study}: {_describe_search(status)}"))
     for cell, error in status.failures:
@@ -168,7 +160,6 @@ def render_status(status: "StudyStatus") -> RenderableType:
 
 
 def _describe_search(status: "StudyStatus") -> str:
-    """Say how far a search is; nothing if the study has none."""
     if status.search is None:
         return ""
     from study.grid.ranges import Budget
@@ -178,7 +169,6 @@ def _describe_search(status: "StudyStatus") -> str:
 
 
 def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
-    """Draw what the driver of the study last reported."""
     from study.store.heartbeat import BEAT_S, PATIENCE
 
     beat, age_s = status.beat, status.beat_age_s
@@ -191,10 +181,7 @@ def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
         return [Text(f"{silent} If it is dead, run the study again.", "red")]
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
-    lines: list[RenderableType] = [
-        Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}"),
-        Text(describe_progress(beat, "cells of this run done")),
-    ]
-    if beat["running"]:
-        lines.append(running_cells_table(beat["running"]))
-    return lines
+    driver = Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}")
+    progress = Text(describe_progress(beat, "cells of this run done"))
+    cells = [running_cells_table(beat["running"])] if beat["running"] else []
+    return [driver, progress, *cells]
