@@ -148,10 +148,7 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
 
 def sheets_of(page: Page) -> dict[str, Sheet]:
     """Return every sheet of the report by its name."""
-    sheets: dict[str, Sheet] = {}
-    for section in page.sections:
-        sheets |= {sheet.name: sheet for sheet in section.sheets}
-    return sheets
+    return {sheet.name: sheet for sheet in page.sheets}
 
 
 def estimates_of(page: Page) -> dict[str, list[Mapping[str, Any]]]:

@@ -58,98 +58,73 @@ class Claim:
         return self.spread[0].n if self.spread else None
 
 
-# Without dropout, the learning rate is the one that the report states. With dropout the report's code
-# used another one, so the conditions leave the rate open and take what the study has.
-_UNSHARED: dict[str, Any] = {"model": "comparator", "sharing": False, "dropout": 0, "learning_rate": 0.001}
-_SHARED = _UNSHARED | {"sharing": True}
-_DROPOUT: dict[str, Any] = {"model": "comparator", "sharing": True, "dropout": 0.5}
+# The settings of the cells that the rows of Table I are about. Without dropout, the learning rate is the
+# one that the report states. With dropout the report's code used another one, so the conditions leave
+# the rate open and take what the study has.
+_PLAIN: dict[str, Any] = {"model": "comparator", "dropout": 0, "learning_rate": 0.001}
+_DROPOUT: dict[str, Any] = {"model": "comparator", "dropout": 0.5}
 _CLASSIFIER: dict[str, Any] = {"model": "classifier", "dropout": 0, "learning_rate": 0.001}
-_OFF = {"aux_weight": 0}
-_ON = {"aux_weight": 10}
-_ENTRIES = {
-    AUXILIARY_OFF: _UNSHARED | _OFF,
-    AUXILIARY_ON: _UNSHARED | _ON,
+_ROWS = {
+    AUXILIARY_OFF: _PLAIN | {"aux_weight": 0},
+    AUXILIARY_ON: _PLAIN | {"aux_weight": 10},
     AUXILIARY_AND_DROPOUT: _DROPOUT | {"aux_weight": 1},
 }
+# Entries of Table I, by row and weight sharing.
+_NOTHING = (AUXILIARY_OFF, False)
+_SHARING = (AUXILIARY_OFF, True)
+_AUXILIARY = (AUXILIARY_ON, False)
+_BOTH = (AUXILIARY_ON, True)
+_BEST = (AUXILIARY_AND_DROPOUT, True)
 
 
-def _entry_claim(row: str, sharing: bool) -> Claim:
+def _cell_of(entry: tuple[str, bool]) -> dict[str, Any]:
+    row, sharing = entry
+    return _ROWS[row] | {"sharing": sharing}
+
+
+def _accuracy(entry: tuple[str, bool]) -> Claim:
     """Make the claim that an entry of Table I is."""
-    reported = TABLE1[row, sharing]
+    row, sharing = entry
+    reported = TABLE1[entry]
     place = f"{row}, sharing {format_setting(sharing)}"
-    return Claim(
-        key=place,
-        text=f"Table I, {place}: {reported.mean} ± {reported.std} %.",
-        kind="accuracy",
-        value=reported.mean,
-        cell=_ENTRIES[row] | {"sharing": sharing},
-        spread=(reported,),
-    )
+    text = f"Table I, {place}: {reported.mean} ± {reported.std} %."
+    return Claim(place, text, "accuracy", reported.mean, _cell_of(entry), spread=(reported,))
 
 
-_PLAIN_ENTRY = TABLE1[AUXILIARY_OFF, False]
+def _gain(key: str, text: str, value: float, better: tuple[str, bool], worse: tuple[str, bool]) -> Claim:
+    """Make a claim of what one entry of Table I gains over another."""
+    cell, than = _cell_of(better), _cell_of(worse)
+    # The claim names what both conditions name. With dropout it includes the weight: the report
+    # compares its best cell with dropout with its best cell without.
+    varies = tuple(name for name in cell if name in than and cell[name] != than[name])
+    return Claim(key, text, "gain", value, cell, than, varies, (TABLE1[better], TABLE1[worse]))
+
+
 CLAIMS = (
-    Claim(
-        key="sharing alone",
-        text="Weight sharing alone brings about 3.2 points.",
-        kind="gain",
-        value=3.2,
-        cell=_SHARED | _OFF,
-        than=_UNSHARED | _OFF,
-        varies=("sharing",),
-        spread=(TABLE1[AUXILIARY_OFF, True], _PLAIN_ENTRY),
-    ),
-    Claim(
-        key="auxiliary loss alone",
-        text="The auxiliary loss alone brings about 4.4 points.",
-        kind="gain",
-        value=4.4,
-        cell=_UNSHARED | _ON,
-        than=_UNSHARED | _OFF,
-        varies=("aux_weight",),
-        spread=(TABLE1[AUXILIARY_ON, False], _PLAIN_ENTRY),
-    ),
-    Claim(
-        key="both",
-        text="Both, at weight 10, bring 5.3 points.",
-        kind="gain",
-        value=5.3,
-        cell=_SHARED | _ON,
-        than=_UNSHARED | _OFF,
-        varies=("sharing", "aux_weight"),
-        spread=(TABLE1[AUXILIARY_ON, True], _PLAIN_ENTRY),
-    ),
-    Claim(
-        key="dropout",
-        text="Dropout brings a further 5 points.",
-        kind="gain",
-        value=5.0,
-        cell=_DROPOUT | {"aux_weight": 1},
-        than=_SHARED | _ON,
-        # The report compares its best cell with dropout with its best cell without, so both vary.
-        varies=("dropout", "aux_weight"),
-        spread=(TABLE1[AUXILIARY_AND_DROPOUT, True], TABLE1[AUXILIARY_ON, True]),
-    ),
+    _gain("sharing alone", "Weight sharing alone brings about 3.2 points.", 3.2, _SHARING, _NOTHING),
+    _gain("auxiliary loss alone", "The auxiliary loss alone brings about 4.4 points.", 4.4, _AUXILIARY, _NOTHING),
+    _gain("both", "Both, at weight 10, bring 5.3 points.", 5.3, _BOTH, _NOTHING),
+    _gain("dropout", "Dropout brings a further 5 points.", 5.0, _BEST, _BOTH),
     Claim(
         key="best weight without dropout",
         text="Without dropout, with sharing, an auxiliary weight of 10 is the best.",
         kind="best weight",
         value=10,
-        cell=_SHARED,
+        cell=_PLAIN | {"sharing": True},
     ),
     Claim(
         key="best weight with dropout",
         text="With dropout and sharing, an auxiliary weight of 1 is the best.",
         kind="best weight",
         value=1,
-        cell=_DROPOUT,
+        cell=_DROPOUT | {"sharing": True},
     ),
     Claim(
         key="goal",
         text="Sharing and the auxiliary loss at weight 10 reach the goal of 85 %.",
         kind="above",
         value=85,
-        cell=_SHARED | _ON,
+        cell=_cell_of(_BOTH),
     ),
     Claim(
         key="classifier, digits",
@@ -172,8 +147,8 @@ CLAIMS = (
         kind="gain",
         value=11,
         cell=_CLASSIFIER,
-        than=_SHARED | _ON,
+        than=_cell_of(_BOTH),
         varies=("model", "aux_weight"),
     ),
-    *(_entry_claim(row, sharing) for row, sharing in TABLE1),
+    *map(_accuracy, TABLE1),
 )

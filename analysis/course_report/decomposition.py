@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
@@ -41,15 +40,16 @@ class Decomposition:
     parts: Mapping[str, Estimate]
 
 
-def _crossing(cells: pd.DataFrame, accuracy: pd.DataFrame) -> Crossing | None:
+def _crossing(data: StudyData, sharing: bool, aux_weight: float) -> Crossing | None:
     """Return the accuracies of the complete cells if they are a two-by-two crossing."""
-    found = {}
-    complete = cells[cells["state"] == "complete"]
-    for row in complete.to_dict("records"):
-        found[row["dropout"], row["learning_rate"]] = accuracy.loc[row["cell_id"]].to_numpy(float)
+    condition = {"model": "comparator", "sharing": sharing, "aux_weight": aux_weight, "state": "complete"}
+    cells = matching(summarise_cells(data), condition)
+    pairs = cells[["dropout", "learning_rate"]]
     # Four different pairs of two values each are all the combinations there are.
-    two_each = complete["dropout"].nunique() == complete["learning_rate"].nunique() == 2
-    return found if two_each and len(found) == len(complete) == 4 else None
+    if len(pairs) != 4 or pairs.duplicated().any() or pairs.nunique().tolist() != [2, 2]:
+        return None
+    accuracies = by_seed(data, "test_accuracy").loc[cells["cell_id"]].to_numpy(float)
+    return dict(zip(pairs.itertuples(index=False, name=None), accuracies, strict=True))
 
 
 def _differences(values: Crossing) -> dict[str, Values]:
@@ -71,11 +71,10 @@ def _decomposition(
 def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decomposition]:
     """Take apart the gain at each sharing and weight at which dropout and rate are crossed."""
     cells = summarise_cells(data)
-    accuracy = by_seed(data, "test_accuracy")
-    comparators = cells[cells["model"] == "comparator"]
+    weights = sorted(set(cells.loc[cells["model"] == "comparator", "aux_weight"].tolist()))
     rows = []
-    for sharing, weight in product((False, True), sorted(set(comparators["aux_weight"].tolist()))):
-        values = _crossing(matching(comparators, {"sharing": sharing, "aux_weight": weight}), accuracy)
+    for sharing, weight in product((False, True), weights):
+        values = _crossing(data, sharing, weight)
         if values is not None:
             rows.append(_decomposition((sharing, weight), values, _differences(values), rng))
     return rows
@@ -83,11 +82,8 @@ def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decom
 
 def step_data(data: StudyData, rng: np.random.Generator) -> Decomposition | None:
     """Take the report's step apart; None if the study lacks one of its cells."""
-    cells = summarise_cells(data)
-    accuracy = by_seed(data, "test_accuracy")
-    shared = cells[(cells["model"] == "comparator") & cells["sharing"]]
-    before = _crossing(shared[shared["aux_weight"] == 10], accuracy)
-    after = _crossing(shared[shared["aux_weight"] == 1], accuracy)
+    before = _crossing(data, True, 10)
+    after = _crossing(data, True, 1)
     if before is None or after is None or before.keys() != after.keys():
         return None
     # First the weight changes in the plain cell, then rate and dropout.

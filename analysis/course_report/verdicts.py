@@ -14,7 +14,7 @@ from analysis.course_report.reported import Reported
 from analysis.load import StudyData
 from analysis.output.sheet import percent
 from analysis.statistics.cells import by_seed, describe_states, summarise_cells
-from analysis.statistics.inference import Estimate, Measure, Values, compare, estimate, holm, paired_p
+from analysis.statistics.inference import Estimate, Measure, Values, estimate, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
 PRECISION = 0.02  # a mean that is known less well than this agrees with almost any claim
@@ -73,63 +73,45 @@ class _Cells:
         """Return the cell that the condition stands for, or None and why there is none."""
         candidates = matching(self.cells, condition)
         best = best_cell(candidates)
-        if best is not None:
-            return best, ""
-        return None, describe_states(candidates)
+        why = describe_states(candidates) if best is None else ""
+        return best, why
 
-    def values(self, cell: Mapping[str, Any], metric: str = "test_accuracy") -> Values:
+    def values(self, cell: Mapping[str, Any], metric: str) -> Values:
         """Return the metric of a cell by seed ``[n]``, fractions."""
         return np.asarray(self.accuracies[metric].loc[cell["cell_id"]], float)
 
 
 def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
     """Judge every claim by the complete cells; ``rng`` draws the bootstrap intervals."""
-    metrics = {"test_accuracy", *(claim.metric for claim in CLAIMS)}
+    metrics = {claim.metric for claim in CLAIMS}
     accuracies = {metric: by_seed(data, metric) for metric in metrics}
     cells = _Cells(summarise_cells(data), accuracies, data.settings)
-    judges = {"accuracy": _accuracy, "gain": _gain, "above": _above, "best weight": _best_weight}
-    return tuple(judges[claim.kind](claim, cells, rng) for claim in CLAIMS)
+    return tuple(_finding(claim, cells, rng) for claim in CLAIMS)
 
 
-def _accuracy(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+def _finding(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+    if claim.kind == "best weight":
+        return _best_weight(claim, cells)
     cell, why = cells.choose(claim.cell)
     if cell is None:
         return Finding(claim, "not measured", why)
     values = cells.values(cell, claim.metric)
     if np.isnan(values).any():
         return Finding(claim, "not measured", f"the study has no {claim.metric.replace('_', ' ')}")
+    confounded_with: tuple[str, ...] = ()
+    if claim.than is not None:
+        than, why = cells.choose(claim.than)
+        if than is None:
+            return Finding(claim, "not measured", why)
+        values = values - cells.values(than, claim.metric)
+        unnamed = [name for name in cells.settings if name not in claim.varies]
+        confounded_with = tuple(name for name in unnamed if cell[name] != than[name])
+
     measured = estimate(values, rng)
     if measured.n < 2:
-        return Finding(claim, "undecided", ONE_SEED, measured)
-    mine = Measure.of(measured.mean, measured.std, measured.n)
-    if claim.spread:
-        _, low, high = compare(mine, _measure(claim.spread[0]))
-        return _judged(claim, measured, (low, high))
-    # Without a spread, the report's figure is taken as the result of one more training.
-    reach = stats.t.ppf(0.975, mine.df) * measured.std * sqrt(1 + 1 / measured.n)
-    ends = (measured.mean - reach - claim.reported, measured.mean + reach - claim.reported)
-    return _judged(claim, measured, ends, NO_SPREAD)
-
-
-def _gain(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
-    cell, why = cells.choose(claim.cell)
-    than, why_than = cells.choose(claim.than or {})
-    if cell is None or than is None:
-        return Finding(claim, "not measured", why or why_than)
-    measured = estimate(cells.values(cell) - cells.values(than), rng)
-    unnamed = [name for name in cells.settings if name not in claim.varies]
-    confounded_with = tuple(name for name in unnamed if cell[name] != than[name])
-    if measured.n < 2:
         finding = Finding(claim, "undecided", ONE_SEED, measured)
-    elif not claim.spread:
-        finding = _judged(claim, measured, (measured.low, measured.high), NO_SPREAD)
     else:
-        # The report's gain is a difference of two independent means; the study's is paired.
-        better, worse = (_measure(entry) for entry in claim.spread)
-        reported = replace(better - worse, mean=claim.reported)
-        mine = Measure(measured.mean, measured.std / sqrt(measured.n), measured.n - 1)
-        _, low, high = compare(mine, reported)
-        finding = _judged(claim, measured, (low, high))
+        finding = _above(claim, measured) if claim.kind == "above" else _judged(claim, measured)
     return replace(finding, confounded_with=confounded_with)
 
 
@@ -138,12 +120,28 @@ def _measure(entry: Reported) -> Measure:
     return Measure.of(entry.mean / 100, entry.std / 100, entry.n)
 
 
-def _judged(claim: Claim, measured: Estimate, ends: tuple[float, float], remark: str = "") -> Finding:
-    """Judge an accuracy or a gain by RULE; ``ends`` are those of the Finding."""
-    low, high = ends
+def _less_reported(claim: Claim, measured: Estimate) -> tuple[float, float]:
+    """Return the ends of the interval of an accuracy or a gain minus what is reported."""
+    mine = Measure.of(measured.mean, measured.std, measured.n)
+    if claim.spread:
+        reported, *worse = map(_measure, claim.spread)
+        # The report's gain is a difference of two independent means; the study's is paired.
+        for entry in worse:
+            reported = replace(reported - entry, mean=claim.reported)
+        return (mine - reported).ends
+    if claim.kind == "gain":
+        return measured.low, measured.high
+    # Without a spread, the report's figure is taken as the result of one more training.
+    reach = stats.t.ppf(0.975, mine.df) * measured.std * sqrt(1 + 1 / measured.n)
+    return measured.mean - reach - claim.reported, measured.mean + reach - claim.reported
+
+
+def _judged(claim: Claim, measured: Estimate) -> Finding:
+    """Judge an accuracy or a gain by RULE."""
+    low, high = _less_reported(claim, measured)
     gain = claim.kind == "gain"
     # A gain that the report gives without a spread is judged by its direction only.
-    sized = not gain or claim.reported_n is not None
+    sized = not gain or claim.spread
     reach = measured.high - measured.mean
     if gain and measured.high < 0:
         verdict, reason = "not reproduced", "a loss instead of a gain"
@@ -158,24 +156,19 @@ def _judged(claim: Claim, measured: Estimate, ends: tuple[float, float], remark:
         verdict, reason = "undecided", f"known no better than to {percent(reach)} points"
     else:
         verdict, reason = "reproduced", ""
-    return Finding(claim, verdict, "; ".join(filter(None, (reason, remark))), measured, low, high)
+    note = "; ".join(filter(None, (reason, "" if claim.spread else NO_SPREAD)))
+    return Finding(claim, verdict, note, measured, low, high)
 
 
-def _above(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
-    cell, why = cells.choose(claim.cell)
-    if cell is None:
-        return Finding(claim, "not measured", why)
-    measured = estimate(cells.values(cell), rng)
-    if measured.n < 2:
-        return Finding(claim, "undecided", ONE_SEED, measured)
+def _above(claim: Claim, measured: Estimate) -> Finding:
     low, high = measured.low - claim.reported, measured.high - claim.reported
     # Here the report's figure is a goal: a mean far above it is no disagreement.
     verdict = "reproduced" if low > 0 else "not reproduced" if high < 0 else "undecided"
     return Finding(claim, verdict, "", measured, low, high)
 
 
-def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
-    """Judge by the paired lead over each other weight; ``rng`` is not needed."""
+def _best_weight(claim: Claim, cells: _Cells) -> Finding:
+    """Judge by the paired lead over each other weight."""
     candidates = matching(cells.cells, claim.cell)
     values: dict[float, Values] = {}
     absent = []
@@ -184,7 +177,7 @@ def _best_weight(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Findi
         if cell is None:
             absent.append(weight)
         else:
-            values[weight] = cells.values(cell)
+            values[weight] = cells.values(cell, claim.metric)
     if claim.value not in values or len(values) < 2:
         note = f"expected weight {claim.value:g} and others, found {len(values)} complete"
         return Finding(claim, "not measured", note)

@@ -94,15 +94,7 @@ def _draw_cells(tried: Sequence[TriedCell], places: Sequence[float], ax: Axes) -
     for kind, marker, colour in marks:
         chosen = kinds == kind
         if chosen.any():
-            ax.plot(
-                np.array(places)[chosen],
-                heights[chosen],
-                linestyle="none",
-                marker=marker,
-                markersize=5,
-                color=colour,
-                label=kind,
-            )
+            ax.plot(np.array(places)[chosen], heights[chosen], marker, color=colour, markersize=5, label=kind)
     if "lower still" in kinds:
         ax.set_ylim(bottom=fence - 0.08 * (accuracies.max() - fence))
 

@@ -53,15 +53,6 @@ Triple = tuple[float, float, float]
 def draw_estimates(estimates: Sequence[Triple], places: ArrayLike, style: Style, label: str, ax: Axes) -> None:
     """Draw means with horizontal bars for their intervals, at places on the vertical axis."""
     mean, low, high = np.transpose(estimates)
-    ax.errorbar(
-        mean,
-        places,
-        xerr=(mean - low, high - mean),
-        linestyle="none",
-        color=style.colour,
-        marker=style.marker,
-        markersize=5,
-        capsize=3,
-        elinewidth=1.2,
-        label=label,
-    )
+    bars = (mean - low, high - mean)
+    look: dict[str, Any] = {"color": style.colour, "markersize": 5, "capsize": 3, "elinewidth": 1.2}
+    ax.errorbar(mean, places, xerr=bars, fmt=style.marker, **look, label=label)

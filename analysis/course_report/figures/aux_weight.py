@@ -91,13 +91,9 @@ def aux_weight_data(data: StudyData, sharing: bool) -> AuxWeightFigure:
 
 
 def _point(cell: Mapping[Any, Any]) -> Point:
-    return Point(
-        cell["aux_weight"],
-        cell["state"],
-        100 * cell["test_accuracy_mean"],
-        100 * cell["test_accuracy_std"],
-        cell["n"],
-    )
+    mean = 100 * cell["test_accuracy_mean"]
+    std = 100 * cell["test_accuracy_std"]
+    return Point(cell["aux_weight"], cell["state"], mean, std, cell["n"])
 
 
 def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
@@ -118,15 +114,9 @@ def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
 
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:
     """Draw mean ± standard deviation, and marks for cells without an estimate."""
-    ax.plot(
-        *zip(*info.reported, strict=True),
-        linestyle="none",
-        marker="o",
-        markersize=9,
-        markerfacecolor="none",
-        markeredgecolor=GREY,
-        label=f"report, dropout 0, read off by eye (n = {ROUNDS})",
-    )
+    weights, accuracies = zip(*info.reported, strict=True)
+    label = f"report, dropout 0, read off by eye (n = {ROUNDS})"
+    ax.plot(weights, accuracies, "o", color=GREY, markersize=9, markerfacecolor="none", label=label)
     for index, series in enumerate(info.series):
         _draw_series(series, index, len(info.series), ax)
     _set_weight_axis(info, ax)
@@ -143,33 +133,15 @@ def _draw_series(series: Series, index: int, count: int, ax: Axes) -> None:
     seeds = next((f"n = {point.n}" for point in series.points if point.state == "complete"), "no complete cell")
     # If a cell has no estimate, its NaN breaks the line.
     weights, means, stds = np.transpose([(point.aux_weight, point.mean, point.std) for point in series.points])
-    ax.errorbar(
-        weights,
-        means,
-        stds,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.line,
-        markersize=5,
-        linewidth=1.3,
-        elinewidth=1,
-        capsize=3,
-        transform=ax.transData + aside,
-        label=f"{series.label} ({seeds})",
-    )
+    look = {"color": style.colour, "marker": style.marker, "linestyle": style.line, "markersize": 5}
+    look |= {"linewidth": 1.3, "elinewidth": 1, "capsize": 3, "label": f"{series.label} ({seeds})"}
+    ax.errorbar(weights, means, stds, **look, transform=ax.transData + aside)
+    height = MARK_HEIGHT * (index + 0.6)
+    beside = ax.get_xaxis_transform() + aside
     for point in series.points:
-        if point.state not in ABSENT:
-            continue
-        marker, _ = ABSENT[point.state]
-        ax.plot(
-            point.aux_weight,
-            MARK_HEIGHT * (index + 0.6),
-            linestyle="none",
-            marker=marker,
-            markersize=6,
-            color=style.colour,
-            transform=ax.get_xaxis_transform() + aside,
-        )
+        if point.state in ABSENT:
+            marker, _ = ABSENT[point.state]
+            ax.plot(point.aux_weight, height, marker, color=style.colour, transform=beside)
 
 
 def _set_weight_axis(info: AuxWeightFigure, ax: Axes) -> None:

@@ -18,6 +18,7 @@ from analysis.statistics.cells import format_setting
 WIDTH = 0.84
 HEIGHT = 0.88
 COLOURS = {"image": WHITE, "own": WHITE, "shared": PALE_BLUE, "joint": PALE_ORANGE}
+ARROW = {"arrowstyle": "-|>", "color": DARK_GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
 WORDS = {"own": "one per image", "shared": "shared by both", "joint": "of the pair"}
 
 
@@ -111,13 +112,8 @@ def draw_network(info: NetworkFigure, ax: Axes) -> None:
     """Draw the boxes by column, from the images on the left to the outputs on the right."""
     for source, target in info.arrows:
         start, end = info.boxes[source], info.boxes[target]
-        ax.annotate(
-            "",
-            (end.column - WIDTH / 2, end.row),
-            (start.column + WIDTH / 2, start.row),
-            arrowprops={"arrowstyle": "-|>", "color": DARK_GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
-            zorder=1,
-        )
+        left, right = (start.column + WIDTH / 2, start.row), (end.column - WIDTH / 2, end.row)
+        ax.annotate("", right, left, arrowprops=ARROW, zorder=1)
     for box in info.boxes:
         _draw_box(box, ax)
     reach = max(1.0, *(abs(box.row) for box in info.boxes)) + HEIGHT / 2 + 0.1
@@ -128,18 +124,9 @@ def draw_network(info: NetworkFigure, ax: Axes) -> None:
 
 
 def _draw_box(box: Box, ax: Axes) -> None:
-    ax.add_patch(
-        FancyBboxPatch(
-            (box.column - WIDTH / 2, box.row - HEIGHT / 2),
-            WIDTH,
-            HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.05",
-            facecolor=COLOURS[box.kind],
-            edgecolor=BLACK,
-            linewidth=0.8,
-            zorder=2,
-        )
-    )
+    corner = (box.column - WIDTH / 2, box.row - HEIGHT / 2)
+    look: dict[str, Any] = {"facecolor": COLOURS[box.kind], "edgecolor": BLACK, "linewidth": 0.8, "zorder": 2}
+    ax.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, "round,pad=0,rounding_size=0.05", **look))
     # The name stands at the top in bold, the rest in small letters below it.
     head, *rest = box.lines
     ax.text(box.column, box.row + HEIGHT / 2 - 0.06, head, ha="center", va="top", fontsize=8, weight="bold")
