@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from unittest import mock
 
 import typer
 from rich.console import Console
@@ -23,7 +24,7 @@ from study.driver.session import train
 from study.grid.grid import Grid
 from study.plan.jobs import plan_run, study_info
 from study.plan.resources import Resources
-from study.plan.run_options import Work
+from study.plan.run_options import TrainingOptions, Work
 from study.store.store import Store
 from trainables.digits.settings import CellConfig
 from trainables.tune_cell import PackTrainable
@@ -69,9 +70,11 @@ def measure(cells: int, folder: str) -> dict[str, float]:
     configs = grid.cells()
     store = Store(folder, "scale")
     info = study_info("scale", grid, configs, SEEDS, None)
-    silent = Console(quiet=True)
+    work = Work(grid, configs, SEEDS, "none", store, info)
+    resources = Resources(TrainingOptions(gpus_per_trial=0))
     began = time.perf_counter()
-    train(Work(grid, configs, SEEDS, "none", store, info), Resources(), silent, "", IdleTrainable)
+    with mock.patch("study.driver.tune_run.PackTrainable", IdleTrainable):
+        train(work, resources, Console(quiet=True), "")
     run_s = time.perf_counter() - began
     began = time.perf_counter()
     again = Store(folder, "scale")

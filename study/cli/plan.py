@@ -52,7 +52,7 @@ def show_plan(
     from trainables.registry import BUILT_IN, check
 
     # The package's own models are known to work; a user's is tried, as a run would try it.
-    check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.data_dir)
+    check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.options.data_dir)
     rows, unreadable = work.store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
     cells = _planned_cells(work, plan, rows)
@@ -77,9 +77,7 @@ def show_plan(
         console.print(f"and {len(cells) - LISTED} more cells; --json has all")
     for file in unreadable:
         tell_problem(f"{file} cannot be read; a run restores it")
-    then = f"; {search.ahead()}" if search else ""
-    what = describe_plan(plan, work.cells, work.seeds)
-    console.print(f"{work.store.study}: {what}{then}", highlight=False, soft_wrap=True)
+    console.print(describe_plan(plan, work, search), highlight=False, soft_wrap=True)
     console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
 
 
@@ -101,7 +99,7 @@ def describe_forecast(ahead: "Forecast", plan: "RunPlan", machines: "Machines", 
     what = f"{ahead.cells_at_once} cells"
     if (size := ahead.cells_in_a_pack) > 1:
         what = f"{ahead.cells_at_once // size} stacks of up to {size} cells"
-    each = f"{resources.cpus_per_trial:g} cores" + _and_gpus(resources.gpus_per_trial)
+    each = f"{resources.needs['CPU']:g} cores" + _and_gpus(resources.needs.get("GPU"))
     text = f"on {who}: {what} at once, each with {each}"
 
     # Without a measured rate there is no time, and without a time no price.

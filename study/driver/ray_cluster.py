@@ -56,7 +56,7 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
     # This will be Ray's default; set here, it silences a warning.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = resources.address
+    address = resources.options.address
     how: dict[str, Any] = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
     if address:
         _check_reachable(address)

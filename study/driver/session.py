@@ -1,7 +1,8 @@
 """One run, from the lock of the study to the exit code: lock, repair, plan, connect, train, report."""
 
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from trainables.registry import check
 if TYPE_CHECKING:
     from study.driver.recorder import RunOutcome
     from study.plan.next_cell import CellSearch
-    from trainables.tune_cell import PackTrainable
 
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
@@ -40,64 +40,44 @@ def run_study(work: Work, resources: Resources, console: Console, command: str) 
     return code
 
 
-@dataclass(frozen=True)
-class ToTrain:
-    """What the store lacks: jobs, and then the cells that a search suggests, if the grid has one."""
-
-    jobs: tuple[Job, ...]
-    search: "CellSearch | None"
-
-
-def train(
-    work: Work, resources: Resources, console: Console, command: str, trainable: "type[PackTrainable] | None" = None
-) -> int:
+def train(work: Work, resources: Resources, console: Console, command: str) -> int:
     """Train what the store lacks; return the exit code, as ``run_study`` does.
 
-    ``command`` is to be repeated after an interruption; a benchmark has its own ``trainable``. Raises
-    StoreError, LaunchError, ModelError and DataError.
+    ``command`` is to be repeated after an interruption. Raises StoreError, LaunchError, ModelError
+    and DataError.
     """
-    check([*work.cells, *work.outermost_cells], resources.data_dir)
+    check([*work.cells, *work.outermost_cells], resources.options.data_dir)
     resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         # No other driver writes now, so what a crash has left can be cleared and the rest counted.
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         for file in work.store.repair():
             tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
-        missing = _plan(work, console)
-        if not missing.jobs and (missing.search is None or missing.search.budget_is_spent):
+        rows = work.store.read_trials()[0]
+        plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
+        jobs, search = plan.jobs, work.search(rows)
+        console.print(describe_plan(plan, work, search), highlight=False, soft_wrap=True)
+        if not jobs and (search is None or search.budget_is_spent):
             _write_info(work)
             return 0
-        outcome = _train(work, missing, resources, console, heartbeat, trainable)
-    return _report(missing, outcome, console, command)
-
-
-def _plan(work: Work, console: Console) -> ToTrain:
-    """Compare what is asked for with the store; say what is to be trained."""
-    rows = work.store.read_trials()[0]
-    plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
-    search = work.search(rows)
-    then = f"; {search.ahead()}" if search else ""
-    line = describe_plan(plan, work.cells, work.seeds)
-    console.print(f"{work.store.study}: {line}{then}", highlight=False, soft_wrap=True)
-    return ToTrain(plan.jobs, search)
+        outcome = _train(work, jobs, search, resources, console, heartbeat)
+    return _report(jobs, search, outcome, console, command)
 
 
 def _train(
     work: Work,
-    missing: ToTrain,
+    jobs: Sequence[Job],
+    search: "CellSearch | None",
     resources: Resources,
     console: Console,
     heartbeat: Heartbeat,
-    trainable: "type[PackTrainable] | None",
 ) -> "RunOutcome":
     """Train on a Ray of this machine, or on a cluster; return how the cells ended."""
     from study.driver.progress import Progress
     from study.driver.ray_cluster import NodeCount, connect
     from study.driver.tracking import tracking_by
     from study.driver.tune_run import TuneRun, train_on_tune
-    from trainables.tune_cell import PackTrainable
 
-    jobs, search, store = missing.jobs, missing.search, work.store
     with connect(resources, {cell.model for cell in work.cells}) as (resources, room):
         packed = str(resources.cells_in_a_pack(jobs))
         how = {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
@@ -106,11 +86,11 @@ def _train(
             console.print("No node has room for a cell yet; cells will start when nodes join.")
         stopping = None
         if work.scheduler == "asha":
-            stopping = early_stopping(work.grid, work.cells, jobs, store)
-        run = TuneRun(jobs, store, resources, stopping, search, trainable or PackTrainable)
+            stopping = early_stopping(work.grid, work.cells, jobs, work.store)
+        run = TuneRun(jobs, work.store, resources, stopping, search)
         nodes = NodeCount()
         cells = search.cells_of_a_run(jobs) if search else len(jobs)
-        tracking = tracking_by(work.trackers, store.study)
+        tracking = tracking_by(work.trackers, work.store.study)
         with Progress(cells, console) as progress, closing(tracking):
             heartbeat.report_from(lambda: progress.snapshot() | {"nodes": nodes.nodes})
             outcome = train_on_tune(run, [progress, tracking], nodes, heartbeat.check)
@@ -126,14 +106,16 @@ def _write_info(work: Work, how: dict[str, str] | None = None) -> None:
     work.store.write_info(replace(with_networks(work.info, work.cells), runs=runs))
 
 
-def _report(missing: ToTrain, outcome: "RunOutcome", console: Console, command: str) -> int:
+def _report(
+    jobs: Sequence[Job], search: "CellSearch | None", outcome: "RunOutcome", console: Console, command: str
+) -> int:
     """Say which cells failed and what is left; return the exit code."""
     for label, error in outcome.errors.items():
         tell_problem(f"failed: {label}: {error}")
-    left = len(missing.jobs) - len(outcome.ended)
+    left = len(jobs) - len(outcome.ended)
     rest = f"{left} are not trained" if left else ""
-    if missing.search is not None:
-        rest = "" if missing.search.is_over else "the search is not over"
+    if search is not None:
+        rest = "" if search.is_over else "the search is not over"
     if rest:
         stored = f"{len(outcome.ended)} cells of this run are stored"
         console.print(f"Interrupted: {stored}, {rest}. To continue, run: {command}", soft_wrap=True)

@@ -17,7 +17,7 @@ from study.driver.stopper import RunStopper
 from study.plan.earlier_cells import EarlyStopping
 from study.plan.jobs import Job
 from study.plan.packs import Pack, cell_ids, pack_config, packs_of
-from study.plan.resources import Resources, cells_that_fit
+from study.plan.resources import Resources, packs_that_fit
 from study.store.files import StoreError
 from study.store.store import Store
 from study.store.study_json import with_cell
@@ -33,7 +33,7 @@ CHECKPOINT_EVERY = 10  # epochs
 class TuneRun:
     """What a run trains and how: its jobs, and after them what a search suggests.
 
-    ``stopping`` is None if no cell is stopped early. ``trainable`` trains a pack.
+    ``stopping`` is None if no cell is stopped early.
     """
 
     jobs: Sequence[Job]
@@ -41,7 +41,6 @@ class TuneRun:
     resources: Resources
     stopping: EarlyStopping | None = None
     search: "CellSearch | None" = None
-    trainable: type[PackTrainable] = PackTrainable
 
 
 def train_on_tune(
@@ -52,6 +51,7 @@ def train_on_tune(
     After an interruption some cells are not in the outcome, or the search is not over. Raises
     StoreError if the storage fails, or ``check`` raises it: another driver has taken the study.
     """
+    options = run.resources.options
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
     # A pack continues without its pruned cells and has to hear of them; a single cell just ends.
@@ -70,7 +70,7 @@ def train_on_tune(
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         tuner = tune.Tuner(
-            tune.with_resources(run.trainable, _share(run.resources)),
+            tune.with_resources(PackTrainable, {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial or 0}),
             param_space=_pack_settings(run.resources) | seen,
             tune_config=_tune_config(queue, samples, asha),
             run_config=_run_config(run, filesystem, folder, [recorder, nodes], stopper),
@@ -86,18 +86,11 @@ def train_on_tune(
     return recorder.outcome
 
 
-def _share(resources: Resources) -> dict[str, float]:
-    return {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial or 0}
-
-
 def _pack_settings(resources: Resources) -> dict[str, Any]:
     """Return what all packs share of the Tune config of ``PackTrainable``."""
-    return {
-        "device": resources.device,
-        "threads": max(1, int(resources.cpus_per_trial)),
-        "data_dir": resources.data_dir,
-        "epoch_limit_s": resources.epoch_limit_s,
-    }
+    options = resources.options
+    settings = {"device": resources.device, "threads": max(1, int(options.cpus_per_trial))}
+    return settings | {"data_dir": options.data_dir, "epoch_limit_s": options.epoch_limit}
 
 
 def _tune_config(queue: "PackQueue", samples: int, asha: StratifiedASHA | None) -> tune.TuneConfig:
@@ -121,7 +114,7 @@ def _run_config(
         verbose=0,
         callbacks=callbacks,
         stop=stopper,
-        failure_config=tune.FailureConfig(max_failures=run.resources.retries),
+        failure_config=tune.FailureConfig(max_failures=run.resources.options.retries),
         checkpoint_config=tune.CheckpointConfig(
             num_to_keep=1, checkpoint_frequency=CHECKPOINT_EVERY, checkpoint_at_end=False
         ),
@@ -145,8 +138,8 @@ def _suggested(
 
     def at_once() -> int:
         """Count the cells that fit; on a cluster one more waits, for which Ray's autoscaler adds nodes."""
-        fit = cells_that_fit(run.resources, live_nodes())
-        return fit + (run.resources.address is not None)
+        fit = packs_that_fit(run.resources, live_nodes())
+        return fit + (run.resources.options.address is not None)
 
     def begin(job: Job) -> None:
         # From now on it is a cell of the study like any other, whatever becomes of this run.

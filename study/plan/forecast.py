@@ -1,8 +1,4 @@
-"""How long a run takes, and what it costs, on machines that may be elsewhere.
-
-It is computed from a rate that was measured: by the study itself, or by the one that is
-shipped.
-"""
+"""How long a run takes, and what it costs, on machines that may be elsewhere, by a rate that was measured."""
 
 import os
 from collections import defaultdict
@@ -16,7 +12,7 @@ import torch
 from analysis.stored import FINISHED
 from study.plan.jobs import Job, count_trainings
 from study.plan.packs import Pack, packs_of
-from study.plan.resources import Resources, cells_alone, placed, resources_for
+from study.plan.resources import Resources, cells_alone, packs_that_fit, placed, resources_for
 from study.plan.run_options import LaunchError, TrainingOptions
 
 
@@ -36,12 +32,10 @@ class Machines:
         if self.price is not None and self.price < 0:
             raise LaunchError(f"--price {self.price:g}: expected 0 or more, for one machine and hour")
 
-    def packs_at_once(self, resources: Resources) -> int:
-        """Return how many packs train at once."""
-        fits = self.cpus / resources.cpus_per_trial
-        if resources.gpus_per_trial:
-            fits = min(fits, self.gpus / resources.gpus_per_trial)
-        return self.nodes * int(fits)
+    @property
+    def amounts(self) -> list[dict[str, float]]:
+        """What each has, by Ray's names."""
+        return [{"CPU": self.cpus, "GPU": self.gpus}] * self.nodes
 
 
 @dataclass(frozen=True)
@@ -75,13 +69,13 @@ def machines_for(
     machines = Machines(nodes, cpus, gpus, price)
     # With an address, resources_for does not compare with this machine.
     asked = resources_for(replace(options, address="of these machines"))
-    if alone:
-        asked = cells_alone(asked)
-    resources, room = placed(asked, [{"CPU": cpus, "GPU": gpus}] * nodes)
+    asked = cells_alone(asked) if alone else asked
+    resources, room = placed(asked, machines.amounts)
     if not room:
+        needs = resources.needs
         raise LaunchError(
-            f"a cell of {resources.cpus_per_trial:g} cores and {resources.gpus_per_trial:g} GPUs has no room "
-            f"on a machine of {cpus:g} cores and {gpus:g} GPUs; set --cpus and --gpus, or what a cell gets"
+            f"a cell of {needs['CPU']:g} cores and {needs.get('GPU', 0):g} GPUs has no room on a machine "
+            f"of {cpus:g} cores and {gpus:g} GPUs; set --cpus and --gpus, or what a cell gets"
         )
     return machines, resources
 
@@ -133,7 +127,7 @@ def forecast(
     study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
 ) -> Forecast:
     """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
-    slots, cells = machines.packs_at_once(resources), resources.cells_in_a_pack(jobs)
+    slots, cells = packs_that_fit(resources, machines.amounts), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device)
     # The shipped rate says nothing about other networks, or about longer trainings.
     if rate is None and all(job.cell.has_shipped_rate for job in jobs):

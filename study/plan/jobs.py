@@ -3,14 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
+from study.plan.run_options import Work
 from study.store.files import StoreError
 from study.store.study_json import disagreements, join_info
 from study.words import Value
 from trainables.config import CellSettings
+
+if TYPE_CHECKING:  # only a search needs Optuna
+    from study.plan.next_cell import CellSearch
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,12 @@ def study_info(
     return join_info(earlier, asked)
 
 
-def describe_plan(plan: RunPlan, cells: Sequence[CellSettings], seeds: Sequence[int]) -> str:
-    """Say in one line what a run trains and what it leaves alone."""
-    asked = f"{len(cells)} cells x {len(seeds)} seeds = {len(cells) * len(seeds)} trials"
+def describe_plan(plan: RunPlan, work: Work, search: "CellSearch | None") -> str:
+    """Say in one line what a run trains, what it leaves alone, and what its search does then."""
+    cells, seeds = len(work.cells), len(work.seeds)
+    asked = f"{work.store.study}: {cells} cells x {seeds} seeds = {cells * seeds} trials"
     settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
     pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
     to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"
-    return f"{asked}; in the store: {settled}{pruned}; {to_do}"
+    then = f"; {search.ahead()}" if search else ""
+    return f"{asked}; in the store: {settled}{pruned}; {to_do}{then}"

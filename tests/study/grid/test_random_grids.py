@@ -16,7 +16,7 @@ from study.grid.json_schema import grid_schema
 from study.grid.load import load_grid
 from study.plan.forecast import Machines
 from study.plan.resources import Resources
-from study.plan.run_options import RunOptions
+from study.plan.run_options import RunOptions, TrainingOptions
 from study.store.files import StoreError
 
 VALUES = {
@@ -122,7 +122,12 @@ def ids(path):
 def plan(path, storage):
     """What the command plan shows; raises GridError and StoreError alone."""
     console = Console(file=io.StringIO(), width=200)
-    show_plan(RunOptions(grid=path, storage=storage).resolve(), Machines(1, 2, 0), Resources(), console)
+    show_plan(
+        RunOptions(grid=path, storage=storage).resolve(),
+        Machines(1, 2, 0),
+        Resources(TrainingOptions(gpus_per_trial=0)),
+        console,
+    )
     return console.file.getvalue()
 
 

@@ -9,9 +9,14 @@ import torch
 from study.grid.load import load_grid
 from study.plan.forecast import Machines, Rate, duration_s, forecast, machines_for, measured_rate
 from study.plan.jobs import plan_job
-from study.plan.resources import Resources
+from study.plan.resources import Resources, packs_that_fit
 from study.plan.run_options import LaunchError, TrainingOptions
 from trainables.digits.settings import CellConfig
+
+
+def given(cpus, gpus, **options):
+    """What a pack gets: so many cores and GPUs."""
+    return Resources(TrainingOptions(cpus_per_trial=cpus, gpus_per_trial=gpus, **options))
 
 
 def job(seeds):
@@ -28,18 +33,18 @@ def job(seeds):
     ],
 )
 def test_packs_at_once(machines, cpus, gpus, slots):
-    assert machines.packs_at_once(Resources(cpus, gpus)) == slots
+    assert packs_that_fit(given(cpus, gpus), machines.amounts) == slots
 
 
 def test_machines_default_to_this_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     machines, resources = machines_for(1, None, None, None, TrainingOptions())
     assert machines == Machines(1, len(os.sched_getaffinity(0)), 2)
-    assert (resources.gpus_per_trial, resources.gpus) == (1, 2)
-    assert machines_for(1, None, None, None, TrainingOptions(cells_per_trial="1"))[1].gpus_per_trial == 0.25
+    assert (resources.options.gpus_per_trial, resources.gpus) == (1, 2)
+    assert machines_for(1, None, None, None, TrainingOptions(cells_per_trial="1"))[1].options.gpus_per_trial == 0.25
     assert machines_for(8, 64, 0, 2.5, TrainingOptions(cpus_per_trial=2)) == (
         Machines(8, 64, 0, 2.5),
-        Resources(2, 0, "of these machines"),
+        given(2, 0, address="of these machines"),
     )
     assert machines_for(3, 64, 4, 2.5, TrainingOptions(cpus_per_trial=2, gpus_per_trial=1))[1].gpus == 12
 
@@ -91,10 +96,10 @@ def test_duration_lies_between_the_bounds_of_list_scheduling():
 def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, known):
     grid = load_grid(name)
     jobs = [plan_job(grid, cell, (0, 1)) for cell in grid.cells()]
-    ahead = forecast(name, jobs, [], Machines(1, 2, 0), Resources())
+    ahead = forecast(name, jobs, [], Machines(1, 2, 0), given(1, 0))
     assert (ahead.rate is not None, ahead.time_s is not None) == (known, known)
     rows = [row("a", 20)] * 5
-    assert forecast(name, jobs, rows, Machines(1, 2, 0), Resources()).rate == Rate(
+    assert forecast(name, jobs, rows, Machines(1, 2, 0), given(1, 0)).rate == Rate(
         4, 4, f"the 5 trainings of {name} on cpu"
     )
 

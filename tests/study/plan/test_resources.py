@@ -13,6 +13,11 @@ from trainables.digits.settings import CellConfig
 CORES = len(os.sched_getaffinity(0))
 
 
+def given(cpus, each_gpus, gpus=0, **options):
+    """Resources of a pack that gets so many cores and GPUs, of ``gpus`` in all."""
+    return Resources(TrainingOptions(cpus_per_trial=cpus, gpus_per_trial=each_gpus, **options), gpus)
+
+
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -23,14 +28,14 @@ def test_a_gpu_is_shared_where_there_is_one(monkeypatch, gpus_here, share):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus_here)
     asked = resources_for(TrainingOptions(cells_per_trial="1"))
     resources, _ = placed(asked, [{"CPU": 8.0, "GPU": float(gpus_here)}])
-    assert resources == Resources(1, share, cells_per_trial=1, gpus=gpus_here)
+    assert resources == Resources(TrainingOptions(gpus_per_trial=share, cells_per_trial="1"), gpus=gpus_here)
     assert resources.device == ("cuda" if gpus_here else "cpu")
 
 
 @pytest.mark.parametrize(("cells", "share"), [("auto", 1), ("1", 0.25), ("2", 0.5), ("9", 1)])
 def test_a_pack_of_many_cells_has_a_gpu_to_itself(cells, share):
     asked = resources_for(TrainingOptions(address="auto", cells_per_trial=cells))
-    assert placed(asked, [WITH_GPUS])[0].gpus_per_trial == share
+    assert placed(asked, [WITH_GPUS])[0].options.gpus_per_trial == share
 
 
 @pytest.mark.parametrize("cells", ["0", "-1", "two", "1.5", ""])
@@ -41,12 +46,12 @@ def test_cells_that_make_no_pack_are_refused(cells):
 
 def test_a_pack_is_one_cell_on_cpus_and_fills_gpus():
     jobs = [plan_job(load_grid("smoke"), CellConfig(aux_weight=weight), range(10)) for weight in range(40)]
-    assert Resources(1, 0).cells_in_a_pack(jobs) == 1
-    assert Resources(1, 0, cells_per_trial=3).cells_in_a_pack(jobs) == 3
-    assert Resources(1, 1, gpus=1).cells_in_a_pack(jobs) == 32  # 320 trainings at most
-    assert Resources(1, 1, gpus=3).cells_in_a_pack(jobs) == 14
-    assert Resources(1, 0.25, gpus=4).cells_in_a_pack(jobs) == 3  # 16 packs at once
-    assert Resources(1, 2, gpus=1).cells_in_a_pack(jobs) == 32  # the GPUs are still to come
+    assert given(1, 0).cells_in_a_pack(jobs) == 1
+    assert given(1, 0, cells_per_trial="3").cells_in_a_pack(jobs) == 3
+    assert given(1, 1, gpus=1).cells_in_a_pack(jobs) == 32  # 320 trainings at most
+    assert given(1, 1, gpus=3).cells_in_a_pack(jobs) == 14
+    assert given(1, 0.25, gpus=4).cells_in_a_pack(jobs) == 3  # 16 packs at once
+    assert given(1, 2, gpus=1).cells_in_a_pack(jobs) == 32  # the GPUs are still to come
 
 
 @pytest.mark.parametrize(
@@ -68,14 +73,14 @@ def test_what_this_machine_cannot_give_is_refused(monkeypatch, cpus, gpus, messa
 
 def test_a_cluster_may_have_more_than_this_machine(monkeypatch):
     asked = TrainingOptions(cpus_per_trial=64, gpus_per_trial=4)
-    assert resources_for(replace(asked, address="auto")) == Resources(64, 4, "auto", None)
+    assert resources_for(replace(asked, address="auto")) == given(64, 4, address="auto")
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    assert resources_for(asked).address == "192.0.2.1:6379"
+    assert resources_for(asked).options.address == "192.0.2.1:6379"
 
 
 def test_the_data_folder_is_absolute_since_workers_run_elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert resources_for(TrainingOptions(data_dir="mnist")).data_dir == str(tmp_path / "mnist")
+    assert resources_for(TrainingOptions(data_dir="mnist")).options.data_dir == str(tmp_path / "mnist")
 
 
 CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
@@ -94,11 +99,11 @@ CPU_ONLY, WITH_GPUS = {"CPU": 8.0, "memory": 1e9}, {"CPU": 48.0, "GPU": 4.0}
 )
 def test_what_a_cluster_has_settles_what_was_left_open(asked, nodes, gpus, room):
     resources = resources_for(TrainingOptions(gpus_per_trial=asked, address="auto"))
-    assert resources.gpus_per_trial == asked
+    assert resources.options.gpus_per_trial == asked
     all_gpus = sum(node.get("GPU", 0) for node in nodes)
-    assert placed(resources, nodes) == (Resources(1, gpus, "auto", None, gpus=all_gpus), room)
+    assert placed(resources, nodes) == (given(1, gpus, all_gpus, address="auto"), room)
 
 
 def test_cores_of_a_cell_are_on_one_node():
-    assert placed(Resources(8, 0, "auto"), [CPU_ONLY])[1]
-    assert not placed(Resources(9, 0, "auto"), [CPU_ONLY, CPU_ONLY])[1]
+    assert placed(given(8, 0, address="auto"), [CPU_ONLY])[1]
+    assert not placed(given(9, 0, address="auto"), [CPU_ONLY, CPU_ONLY])[1]
