@@ -41,7 +41,8 @@ class StratifiedASHA(FIFOScheduler):
         self.pruned: dict[str, int] = {}
         self.expect(jobs)
         for job, curve in stopping.ended:
-            self._remember(job, curve)
+            if not job.protected:
+                self._remember(job, curve)
 
     def expect(self, jobs: Iterable[Job]) -> None:
         """Let the cells of jobs take part, before they train."""
@@ -49,24 +50,19 @@ class StratifiedASHA(FIFOScheduler):
 
     def _judge(self, job: Job) -> AsyncHyperBandScheduler:
         if job.stratum not in self._judges:
+            epochs, factor = job.cell.max_epochs, self._stopping.reduction_factor
+            grace_period = min(self._stopping.grace_period, epochs)
             self._judges[job.stratum] = AsyncHyperBandScheduler(
-                time_attr=TIME,
-                metric=METRIC,
-                mode="max",
-                max_t=job.cell.max_epochs,
-                grace_period=min(self._stopping.grace_period, job.cell.max_epochs),
-                reduction_factor=self._stopping.reduction_factor,
+                TIME, METRIC, "max", max_t=epochs, grace_period=grace_period, reduction_factor=factor
             )
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
         """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
-        if job.protected:
-            return
-        stub = _stub(job.cell.cell_id)
-        self._judge(job).on_trial_add(NO_CONTROLLER, stub)
+        judge, stub = self._judge(job), _stub(job.cell.cell_id)
+        judge.on_trial_add(NO_CONTROLLER, stub)
         for epoch, accuracy in sorted(curve.items()):
-            self._judge(job).on_trial_result(NO_CONTROLLER, stub, {TIME: epoch, METRIC: accuracy})
+            judge.on_trial_result(NO_CONTROLLER, stub, {TIME: epoch, METRIC: accuracy})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack take part."""
@@ -119,8 +115,7 @@ NO_CONTROLLER = cast(Any, None)  # ASHA reads nothing of it
 
 
 def _stub(cell_id: str) -> Any:
-    """Stand for a cell as a Tune trial: all that ASHA reads of one is its id."""
-    return SimpleNamespace(trial_id=cell_id)
+    return SimpleNamespace(trial_id=cell_id)  # all that ASHA reads of a Tune trial
 
 
 def start_verdicts() -> tuple[str, Tell]:
@@ -129,8 +124,7 @@ def start_verdicts() -> tuple[str, Tell]:
     It is on the driver's node, so it is lost only together with the driver, and ends with it.
     """
     name = f"verdicts-{uuid.uuid4().hex}"
-    here = ray.get_runtime_context().get_node_id()
-    place = NodeAffinitySchedulingStrategy(here, soft=False)
+    place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Verdicts).options(name=name, num_cpus=0, scheduling_strategy=place).remote()
 
     def tell(cell_id: str, epoch: int) -> None:

@@ -42,10 +42,7 @@ class Observer:
 
 
 class Progress(Observer):
-    """Follows the cells of a run; use it as a context manager.
-
-    ``cells`` is their number, or None if time alone ends the run. ``clock`` returns seconds.
-    """
+    """Shows a run of so many ``cells``, None if time alone ends it; a context manager. ``clock`` returns seconds."""
 
     def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
@@ -81,8 +78,7 @@ class Progress(Observer):
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Show the epoch."""
         cell = self._running[cell_id]
-        cell.epoch = epoch
-        cell.val_accuracy = val_accuracy
+        cell.epoch, cell.val_accuracy = epoch, val_accuracy
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """Count the cell, and print how it ended if there is no live table."""
@@ -91,9 +87,8 @@ class Progress(Observer):
         self._trained += cell.seeds
         self._epochs_of_ended += cell.epoch
         if not self._console.is_terminal:
-            validation = ""
-            if cell.val_accuracy is not None:
-                validation = f", validation {format_accuracy(cell.val_accuracy)}"
+            accuracy = format_accuracy(cell.val_accuracy)
+            validation = f", validation {accuracy}" if accuracy else ""
             line = f"{cell.label}: {how} at epoch {cell.epoch}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +24,7 @@ def describe_run(cell: CellSettings) -> dict[str, Any]:
         "commit": commit_of(Path(__file__).parents[2]),
         "packages": {"python": platform.python_version()} | versions,
         **data_identity(cell),
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cpus": os.cpu_count(),
-        },
+        "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
     }
 
 
@@ -44,12 +41,9 @@ def commit_of(folder: Path) -> str | None:
 
 
 def _processor() -> str:
-    """Return the name of the processor; platform.processor() knows it only outside of Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
+    # platform.processor() knows the name only outside of Linux.
+    with suppress(OSError):  # not Linux
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor()

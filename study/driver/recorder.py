@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ray import tune
 from ray.tune.experiment import Trial
 
+from analysis.stored import UNFINISHED
 from study.driver.failure_reason import failure_reason
 from study.driver.progress import Observer
 from study.driver.stopper import RunStopper
@@ -29,22 +30,19 @@ class RunOutcome:
 
 @dataclass
 class _Running:
-    """A cell in training: since when, and its records by seed and epoch.
-
-    A pack that continues from a checkpoint reports some epochs again, with the same bits.
-    """
+    """A cell in training: since when, and its records by seed and epoch."""
 
     job: Job
     started_at: datetime
+    # A pack that continues from a checkpoint reports some epochs again, with the same bits.
     records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
 
 
 class Recorder(tune.Callback):
     """Collects the epoch records of every running cell, and stores the rows of each cell that ends.
 
-    ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's,
-    which judges a result before it is shown here. A StoreError is noted in ``stopper`` and
-    ends the run: nothing more is stored.
+    ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's, which
+    judges a result before it is shown here. After a StoreError, noted in ``stopper``, nothing is stored.
     """
 
     def __init__(
@@ -121,16 +119,10 @@ class Recorder(tune.Callback):
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows of a cell; seeds whose records do not say how they ended were pruned or failed."""
         running = self._running.pop(cell_id)
-        result = CellResult(
-            cell=running.job.cell,
-            seeds=running.job.seeds,
-            records=tuple(running.records.values()),
-            ended=otherwise,
-            error=error,
-            device=self._device,
-            started_at=running.started_at,
-            finished_at=datetime.now(UTC),
-        )
+        job, began = running.job, running.started_at
+        records = tuple(running.records.values())
+        now = datetime.now(UTC)
+        result = CellResult(job.cell, job.seeds, records, otherwise, error, self._device, began, now)
         if self._stopper.error is not None:
             return
         try:
@@ -139,10 +131,11 @@ class Recorder(tune.Callback):
             self._stopper.note(problem)
             return
         statuses = {row["status"] for row in trials}
-        how = next((how for how in ("failed", "pruned") if how in statuses), "finished")
+        # The worst of its seeds says how a cell ended.
+        how = next((status for status in reversed(UNFINISHED) if status in statuses), "finished")
         self.outcome.ended[cell_id] = how
         if how == "failed":
             errors = {f"seed {row['seed']}: {row['error']}" for row in trials if row["status"] == "failed"}
-            self.outcome.errors[running.job.label] = error or "; ".join(sorted(errors))
+            self.outcome.errors[job.label] = error or "; ".join(sorted(errors))
         for observer in self._observers:
             observer.cell_ended(cell_id, how, trials)

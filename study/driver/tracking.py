@@ -14,6 +14,7 @@ from typing import Any
 
 from study.driver.progress import Observer
 from study.plan.jobs import Job
+from study.plan.run_options import LaunchError
 
 # In the working directory: none of the three can write to an object store.
 FOLDER = "tracking"
@@ -42,8 +43,6 @@ WANDB_SETTINGS = {
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
     """Return the folder that a study's trackers write to; raise LaunchError for one that cannot be used."""
-    from study.plan.run_options import LaunchError
-
     for tracker in trackers:
         if tracker not in PACKAGES:
             raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
@@ -98,18 +97,10 @@ class WandbRuns:
         """Begin a run, beside others that are open."""
         from ray.air.integrations.wandb import setup_wandb
 
-        self._runs[tracked] = setup_wandb(
-            dict(tracked.config),
-            trial_id=tracked.trial_id,
-            trial_name=tracked.cell_id,
-            group=tracked.experiment_dir_name,
-            project=self._folder.name,
-            dir=str(self._folder),
-            mode="offline",
-            reinit="create_new",
-            resume=None,
-            settings=WANDB_SETTINGS,
-        )
+        how: dict[str, Any] = {"mode": "offline", "reinit": "create_new", "resume": None}
+        how |= {"project": self._folder.name, "dir": str(self._folder), "settings": WANDB_SETTINGS}
+        how |= {"trial_id": tracked.trial_id, "trial_name": tracked.cell_id}
+        self._runs[tracked] = setup_wandb(dict(tracked.config), group=tracked.experiment_dir_name, **how)
 
     def log_trial_result(self, epoch: int, tracked: TrackedCell, result: dict[str, Any]) -> None:
         """Log an epoch."""

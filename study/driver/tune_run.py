@@ -31,10 +31,7 @@ CHECKPOINT_EVERY = 10  # epochs
 
 @dataclass(frozen=True)
 class TuneRun:
-    """What a run trains and how: its jobs, and after them what a search suggests.
-
-    ``stopping`` is None if no cell is stopped early.
-    """
+    """What a run trains and how: its jobs, then what a search suggests; early stopping, or None."""
 
     jobs: Sequence[Job]
     store: Store
@@ -51,7 +48,6 @@ def train_on_tune(
     After an interruption some cells are not in the outcome, or the search is not over. Raises
     StoreError if the storage fails, or ``check`` raises it: another driver has taken the study.
     """
-    options = run.resources.options
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
     # A pack continues without its pruned cells and has to hear of them; a single cell just ends.
@@ -70,7 +66,7 @@ def train_on_tune(
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         tuner = tune.Tuner(
-            tune.with_resources(PackTrainable, {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial or 0}),
+            tune.with_resources(PackTrainable, tune.PlacementGroupFactory([run.resources.needs])),
             param_space=_pack_settings(run.resources) | seen,
             tune_config=_tune_config(queue, samples, asha),
             run_config=_run_config(run, filesystem, folder, [recorder, nodes], stopper),
@@ -169,12 +165,9 @@ class PackQueue(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the config of a pack, None if there is none now, or FINISHED."""
-        try:
-            pack = next(self._packs)
-        except StopIteration:
-            return Searcher.FINISHED
-        if pack is None:
-            return None
+        pack = next(self._packs, Searcher.FINISHED)
+        if pack is None or isinstance(pack, str):
+            return pack
         for job in pack:
             self.jobs[job.cell.cell_id] = job
         return pack_config(pack)

@@ -18,10 +18,9 @@ from trainables.config import CellSettings
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     """Return what the confirmation of a study has to train: its chosen cells, with ``seeds`` fresh seeds.
 
-    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never
-    overlap with any that the study has or will have. No cell is stopped early. Raises
-    GridError for an impossible number of seeds, and StoreError for a study that cannot be
-    confirmed.
+    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never overlap
+    with any that the study has or will have. No cell is stopped early. Raises GridError for an
+    impossible number of seeds, and StoreError for a study that cannot be confirmed.
     """
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")

@@ -37,8 +37,7 @@ class Job:
 
 def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool = True) -> Job:
     """Return the job that trains some seeds of a cell of the grid."""
-    label, stratum, protected = grid.describe(cell), grid.stratum(cell), grid.protects(cell)
-    return Job(cell, tuple(seeds), whole, label, stratum, protected)
+    return Job(cell, tuple(seeds), whole, grid.describe(cell), grid.stratum(cell), grid.protects(cell))
 
 
 @dataclass(frozen=True)

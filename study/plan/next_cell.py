@@ -110,7 +110,7 @@ class CellSearch:
     def jobs_left(self) -> list[Job]:
         """Return as many jobs as the budget of trainings allows, of cells not yet known: for forecasts."""
         left = 0 if self.budget_is_spent else self.cells_left
-        return [self._job(self.cells[0])] * (left or 0)
+        return [plan_job(self._grid, self.cells[0], self._seeds)] * (left or 0)
 
     def cells_of_a_run(self, first: Sequence[Job]) -> int | None:
         """Return how many cells a run that begins with some jobs trains at most; None if time decides it."""
@@ -127,10 +127,9 @@ class CellSearch:
     def jobs(
         self, first: Iterable[Job], at_once: Callable[[], int], begin: Callable[[Job], None]
     ) -> Iterator[Job | None]:
-        """Yield the first jobs, then a suggested cell whenever fewer than ``at_once()`` train.
+        """Yield the first jobs, then a suggested cell whenever fewer than ``at_once()`` train, or else None.
 
-        Yields None as long as there is no room. ``begin`` is called with a suggested job
-        before it is yielded.
+        ``begin`` is called with a suggested job before it is yielded.
         """
         for job in first:
             self._in_flight.add(job.cell.cell_id)
@@ -142,7 +141,7 @@ class CellSearch:
             cell = None if self.budget_is_spent else self.suggest()
             if cell is None:
                 break
-            job = self._job(cell)
+            job = plan_job(self._grid, cell, self._seeds)
             begin(job)
             self.cells.append(cell)
             self._in_flight.add(cell.cell_id)
@@ -169,23 +168,19 @@ class CellSearch:
                 return cell
         return None
 
-    def _job(self, cell: CellSettings) -> Job:
-        return plan_job(self._grid, cell, self._seeds)
-
     def _as_optuna_trial(self, cell: CellSettings) -> FrozenTrial | None:
         """Return what Optuna learns from a cell: None for one that failed or is outside of the ranges."""
         point = point_of(self._grid, cell)
         score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds))
         if point is None or (score is None and cell.cell_id not in self._in_flight):
             return None
+        known: dict[str, Any] = {"params": point, "distributions": self._space}
         if score is None:
-            return create_trial(state=TrialState.RUNNING, params=point, distributions=self._space)
+            return create_trial(state=TrialState.RUNNING, **known)
         if score.pruned:
             last = {score.epoch: score.accuracy}
-            return create_trial(
-                state=TrialState.PRUNED, params=point, distributions=self._space, intermediate_values=last
-            )
-        return create_trial(params=point, distributions=self._space, value=score.accuracy)
+            return create_trial(state=TrialState.PRUNED, intermediate_values=last, **known)
+        return create_trial(value=score.accuracy, **known)
 
 
 def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ the Python API are built from the fields.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from study.errors import StudyError
@@ -47,14 +47,6 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _is_cell_count(value: str) -> bool:
-    return value == "auto" or (value.isascii() and value.isdigit() and int(value) > 0)
-
-
-def _is_gpu_share(value: float) -> bool:
-    return 0 <= value <= 1 or (value > 1 and float(value).is_integer())
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """How trials are trained: with what data files, on what machines, and if one dies."""
@@ -76,14 +68,14 @@ class TrainingOptions:
         "GPUs for each stack of cells; fractions are allowed. "
         "By default 1 if there is a GPU, or 0.25 if each cell trains by itself.",
         "0, a fraction below 1, or a whole number of GPUs",
-        _is_gpu_share,
+        lambda value: 0 <= value <= 1 or (value > 1 and float(value).is_integer()),
         variable_in_help=True,
     )
     cells_per_trial: str = option(
         "auto",
         "How many cells train together in one stack: a number, or 'auto' (1 on CPUs, as many as fit well on GPUs).",
         "auto, or 1 or more cells to train as one stack",
-        _is_cell_count,
+        lambda value: value == "auto" or (value.isascii() and value.isdigit() and int(value) > 0),
     )
     address: str | None = option(
         None,
@@ -112,7 +104,10 @@ class TrainingOptions:
             elif each.type in (str, str | None) and value is not None:
                 value = str(value)
             object.__setattr__(self, each.name, value)
-            _check(each, value)
+            for given in value if isinstance(value, tuple) else (value,):
+                if given is not None and not each.metadata["is_valid"](given):
+                    written = f"{given:g}" if isinstance(given, float) else given
+                    raise LaunchError(f"{flag_of(each.name)} {written}: expected {each.metadata['expected']}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +143,7 @@ class RunOptions(TrainingOptions):
     )
 
     def resolve(self) -> "Work":
-        """Return the work that is asked for.
-
-        Raises GridError, and StoreError for a storage that cannot be used or a study of other settings.
-        """
+        """Return the work; raise GridError, or StoreError if the storage or the study's settings do not fit."""
         from study.grid.load import load_grid
         from study.plan.jobs import study_info
         from study.store.store import Store
@@ -160,21 +152,15 @@ class RunOptions(TrainingOptions):
         cells = grid.cells(self.data)
         # A study is named before it is read: a search's cells depend on what it has already.
         store = Store(self.storage, self.name or grid.name + cells[0].study_suffix)
-        info = store.read_info()
+        earlier = store.read_info()
         if grid.search:
             from study.plan.next_cell import searched_cells
 
-            cells = searched_cells(grid, cells, info)
+            cells = searched_cells(grid, cells, earlier)
         seeds = range(self.seeds or grid.seeds)
-        return Work(
-            grid=grid,
-            cells=cells,
-            seeds=seeds,
-            scheduler=self.scheduler or grid.stopping.scheduler,
-            store=store,
-            info=study_info(store.study, grid, cells, seeds, info),
-            trackers=self.track,
-        )
+        scheduler = self.scheduler or grid.stopping.scheduler
+        info = study_info(store.study, grid, cells, seeds, earlier)
+        return Work(grid, cells, seeds, scheduler, store, info, self.track)
 
 
 @dataclass(frozen=True)
@@ -201,11 +187,3 @@ class Work:
         from study.plan.next_cell import CellSearch
 
         return CellSearch(self.grid, self.seeds, self.cells, rows)
-
-
-def _check(each: "Field[Any]", value: Any) -> None:
-    """Raise LaunchError for a value that an option does not take; it may always be None."""
-    for given in value if isinstance(value, tuple) else (value,):
-        if given is not None and not each.metadata["is_valid"](given):
-            written = f"{given:g}" if isinstance(given, float) else given
-            raise LaunchError(f"{flag_of(each.name)} {written}: expected {each.metadata['expected']}")
