@@ -75,27 +75,25 @@ class Grid(Strict):
 
     def cells(self, data: str | None = None) -> list[CellSettings]:
         """Return the cells in the order of the file, of the source ``data`` if given; raise GridError."""
-        with self._as_grid_error():
-            return build_cells(self, self._chosen(data))
+        with self._chosen(data) as chosen:
+            return build_cells(self, chosen)
 
     def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
         """Return the cell at a point of the search; raise GridError if it is impossible."""
-        with self._as_grid_error():
-            return build_suggested(self, point, self._chosen(data))
+        with self._chosen(data) as chosen:
+            return build_suggested(self, point, chosen)
 
     def ends(self, data: str | None) -> list[CellSettings]:
         """Return the cells at the ends of all ranges of a search; none without a search."""
         return [self.suggested(point, data) for point in self.search.ends()] if self.search else []
 
     @contextmanager
-    def _as_grid_error(self) -> Iterator[None]:
+    def _chosen(self, data: str | None) -> Iterator[dict[str, Value]]:
+        """Yield what a run sets in the protocol; what does not fit is raised as GridError."""
         try:
-            yield
+            yield {} if data is None else {"data": typed(self.settings_class, "data", data)}
         except PlacedError as error:
             raise GridError(f"grid {self.name}: {error}") from None
-
-    def _chosen(self, data: str | None) -> dict[str, Value]:
-        return {} if data is None else {"data": typed(self.settings_class, "data", data)}
 
     @property
     def most_cells(self) -> int | None:

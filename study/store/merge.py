@@ -49,7 +49,7 @@ class Merged:
 
 
 def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo:
-    """Return one study.json of all studies, each with its typed name; raise StoreError if they differ."""
+    """Return one study.json of all studies, each with its typed name; raise StoreError if they disagree."""
     first, joined = infos[0]
     for other, info in infos[1:]:
         _check_joinable(first, joined, other, info)

@@ -27,7 +27,6 @@ KINDS: tuple[Kind, Kind] = ("epochs", "trials")  # in the order of writing
 
 # How the names of parts end, by the statuses of their rows. A later run may replace all but the first.
 ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
-UNFINISHED_ENDINGS = tuple(filter(None, ENDINGS))
 READERS = 16  # files read at the same time; a storage over a network answers after some milliseconds
 
 
@@ -49,7 +48,8 @@ def cell_id_of(name: str) -> str:
 
 def ending_of(name: str) -> str:
     """Return the ending of a part's name."""
-    return next((ending for ending in UNFINISHED_ENDINGS if name.endswith(f"{ending}.parquet")), "")
+    # Every name ends like the first, so the others are tried before it.
+    return next((ending for ending in reversed(ENDINGS) if name.endswith(f"{ending}.parquet")), "")
 
 
 class Parts:

@@ -83,14 +83,12 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     )
 
 
-def network_key(network: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells a network from others."""
-    # Batch normalisation and width show in the number of parameters.
-    return network["model"], network["sharing"], network.get("parameters")
-
-
 def _each_once(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    return tuple({network_key(network): network for network in networks}.values())
+    found = {}
+    for network in networks:
+        # Batch normalisation and width show in the number of parameters.
+        found[network["model"], network["sharing"], network.get("parameters")] = network
+    return tuple(found.values())
 
 
 def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
