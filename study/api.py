@@ -7,11 +7,8 @@
 
 Accuracies and their differences are fractions in [0, 1].
 
-An error that the user can mend has one of three bases, one per package, and a message of one line:
-
-- study.errors.StudyError: a grid, an option, a storage or a cluster that cannot be used;
-- analysis.stored.AnalysisError: a study that is not there, or has no such table or figure;
-- trainables.config.TrainableError: a model or data that cannot be used.
+An error that the user can mend has a message of one line, and one of three bases, one per package:
+study.errors.StudyError, analysis.stored.AnalysisError and trainables.config.TrainableError.
 """
 
 from collections.abc import Iterable, Mapping

@@ -9,10 +9,7 @@ LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbo
 
 
 def set_level(quiet: bool, verbose: bool) -> None:
-    """Set how much is printed; of the two switches, ``verbose`` counts more.
-
-    ``quiet`` leaves out progress and hints; ``verbose`` adds Ray's messages and tracebacks.
-    """
+    """Leave out progress and hints if ``quiet``; ``verbose``, which counts more, adds Ray's messages and tracebacks."""
     level = logging.WARNING if quiet else logging.INFO
     LOG.setLevel(logging.DEBUG if verbose else level)
 

@@ -27,9 +27,7 @@ EXAMPLES = {
         study run --grid full --address auto --storage s3://bucket/studies
         # for a script: progress on standard error, the outcome as JSON
         study run --grid smoke --json""",
-    "confirm": """
-        # the chosen cells of the study full, with 20 fresh seeds
-        study confirm full""",
+    "confirm": "study confirm full",
     "plan": """
         # which cells a run would train, and how long it would take here
         study plan --grid mine.yaml
@@ -69,27 +67,19 @@ EXAMPLES = {
         study analyze full --format csv --format tex --out tables
         # all estimates as JSON; nothing is written
         study analyze full --json""",
-    "merge": """
-        # what two machines have trained, each trial once
-        study merge full ../other/studies/full --into all""",
-    "diff": """
-        # how the second study differs from the first, paired by seed
-        study diff full ../other/studies/full""",
+    "merge": "study merge full ../other/studies/full --into all",
+    "diff": "study diff full ../other/studies/full",
     "export": """
         # one row per trial, with all settings as columns
         study export full --out full.csv
         # one row per trial and epoch
         study export full --out curves.parquet --epochs""",
-    "archive": """
-        # one file, which is read back to check it
-        study archive full --out full.tar.gz""",
+    "archive": "study archive full --out full.tar.gz",
     "restore": """
         study restore full.tar.gz
         # into another storage
         study restore full.tar.gz --storage s3://bucket/studies""",
-    "remove": """
-        # what would be lost is shown, and you are asked
-        study remove full""",
+    "remove": "study remove full",
 }
 
 

@@ -43,8 +43,8 @@ def merge(
     for file in merged.set_aside:
         tell_problem(f"{into}: {file} cannot be read and is set aside")
     for source, joined in merged.brought:
-        for line in _describe_joined(source, joined):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        lines = _describe_joined(source, joined)
+        console.print(*lines, sep="\n", soft_wrap=True, highlight=False, markup=False)
     console.print(render_status(read_status(merged.target)), soft_wrap=True)
     console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
     raise typer.Exit(1 if any(joined.unreadable for _, joined in merged.brought) else 0)
@@ -72,8 +72,7 @@ def diff(
     if as_json:
         console.print_json(data={"summary": summary, **asdict(found)}, indent=1)
         return
-    for line in summary:
-        console.print(line, soft_wrap=True, highlight=False)
+    console.print(*summary, sep="\n", soft_wrap=True, highlight=False)
     console.print(sheet_rich(difference_sheet(found)))
     if found.provenance:
         console.print(sheet_rich(provenance_sheet(found)))

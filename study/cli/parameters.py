@@ -18,7 +18,6 @@ from study.words import suggest
 
 FILE = "study.toml"
 Command = Callable[..., None]
-COMPLETIONS = {"grid": complete_grid}
 ANYWHERE = ("--quiet", "--verbose")
 
 
@@ -70,8 +69,8 @@ def _parameter(each: Field[Any]) -> inspect.Parameter:
 
 def _described(each: Field[Any]) -> Any:
     variable = variable_of(each.name) if each.metadata["variable_in_help"] else None
-    help, completion = each.metadata["help"], COMPLETIONS.get(each.name)
-    return typer.Option(flag_of(each.name), help=help, envvar=variable, autocompletion=completion)
+    completion = complete_grid if each.name == "grid" else None
+    return typer.Option(flag_of(each.name), help=each.metadata["help"], envvar=variable, autocompletion=completion)
 
 
 def variable_of(name: str) -> str:

@@ -109,11 +109,9 @@ def describe_forecast(ahead: "Forecast", plan: "RunPlan", machines: "Machines", 
     if not plan.jobs:
         return text
     least, most = map(format_duration, ahead.time_s)
-    text += f"; about {least} to {most}"
-    if ahead.price is not None:
-        text += ", at a price of {:.2f} to {:.2f}".format(*ahead.price)
+    price = "" if ahead.price is None else ", at a price of {:.2f} to {:.2f}".format(*ahead.price)
     rate = f"{ahead.rate.mean_s:.2f} s per training (measured: {ahead.rate.source})"
-    return f"{text}, plus the start of the machines, at {rate}"
+    return f"{text}; about {least} to {most}{price}, plus the start of the machines, at {rate}"
 
 
 def _and_gpus(gpus: float | None) -> str:
