@@ -18,7 +18,7 @@ Factors = dict[str, Value]
 
 
 def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]:
-    """Return the cells in the order of the file; ``chosen`` overrides settings of the protocol."""
+    """Return the cells in the file's order; ``chosen`` overrides settings of the protocol."""
     cells: dict[CellSettings, None] = {}
     for factors, at in _combinations(grid):
         cell = _build_cell(grid, {**grid.protocol, **chosen, **factors}, at)
@@ -31,7 +31,7 @@ def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]
 
 
 def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
-    """Return the cell at a point of a search's ranges, with ``chosen`` as for ``build_cells``."""
+    """Return the cell at a point of a search's ranges; ``chosen`` is as for ``build_cells``."""
     settings = {**grid.protocol, **chosen, **_not_searched(grid), **point}
     return _build_cell(grid, settings, ("search", "ranges"))
 
@@ -69,7 +69,7 @@ def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
     try:
         return grid.settings_class.model_validate(settings)
     except ValidationError as error:
-        # Two values, each possible, do not go together. The reason begins with the name of one.
+        # Two values, each possible, do not go together. The reason begins with one's name.
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         where = _origin(grid, reason.split()[0], at)
         raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None

@@ -54,8 +54,8 @@ class Grid(Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, content: Any, fields: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        # The content says which model's settings it has, but the context of a validation cannot
-        # be set from within. So it begins again, with the context.
+        # The content says which model's settings it has, but the context of a validation
+        # cannot be set from within. So it begins again, with the context.
         if info.context is None:
             return cls.model_validate(content, context=find_settings_class(content))
         settings = context_class(info)
@@ -97,7 +97,7 @@ class Grid(Strict):
 
     @property
     def most_cells(self) -> int | None:
-        """How many cells a run leaves in the store; None if only a time limit ends its search."""
+        """How many cells a run leaves in the store; None if only time limits its search."""
         most = len(self.cells())
         if self.search is None:
             return most

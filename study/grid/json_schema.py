@@ -48,7 +48,7 @@ def _give_keys(node: Schema, keys: Schema) -> None:
 
 
 def _as_written(setting: Schema) -> Schema:
-    """Return the schema of a setting; editors follow YAML 1.2, in which off and on are text."""
+    """Return a setting's schema; editors follow YAML 1.2, in which off and on are text."""
     switch = {"type": ["boolean", "string"], "enum": [False, True, "off", "on"]}
     kept = {key: value for key, value in setting.items() if key != "title"}
     return kept | switch if setting.get("type") == "boolean" else kept

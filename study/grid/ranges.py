@@ -52,7 +52,7 @@ class Range(Strict):
         return self.rounded(sqrt(low) * sqrt(high) if self.log else low / 2 + high / 2)
 
     def rounded(self, value: Any) -> Any:
-        """Return the nearest value that the search gives; without a step it has DIGITS digits."""
+        """Return the nearest value that the search gives, of DIGITS digits without a step."""
         if self.choices is not None:
             return value
         low, high = self.ends
@@ -84,8 +84,7 @@ class Range(Strict):
 
 
 def _typed_ranges(ranges: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
-    cls = context_class(info)
-    return {name: _typed_range(cls, name, given) for name, given in ranges.items()}
+    return {name: _typed_range(context_class(info), name, given) for name, given in ranges.items()}
 
 
 def _typed_range(cls: type[CellSettings], name: str, given: Range) -> Range:
@@ -162,7 +161,7 @@ class Search(Strict):
 
 
 def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
-    """Return a grid file's content with what it searches among its factors: tuned, without values.
+    """Return a grid file's content with what it searches as tuned factors without values.
 
     Raises PlacedError for a setting that is already a factor. What is malformed is reported later.
     """

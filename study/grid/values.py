@@ -1,7 +1,7 @@
-"""The settings in a grid file: their names and types are those of the model that the file names.
+"""The settings in a grid file: names and types are those of the model that the file names.
 
-A grid file is validated with the class of these settings as pydantic's validation context, since
-the types of its parts know nothing of the grid that they are in.
+A grid file is validated with the class of these settings as pydantic's validation context,
+since the types of its parts know nothing of the grid that they are in.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ def find_settings_class(content: Any) -> type[CellSettings]:
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:
-    """Yield the models that a grid file names, and where; what is malformed is reported later."""
+    """Yield the models that a grid file names, and where; malformed ones are reported later."""
     yield entry(content, "protocol", "model"), ("protocol", "model")
     values = entry(content, "factors", "model", "values")
     for index, value in enumerate(values if isinstance(values, list) else ()):
@@ -120,8 +120,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _typed_settings(settings: dict[str, Value], info: ValidationInfo) -> dict[str, Value]:
-    cls = context_class(info)
-    return {name: typed(cls, name, value) for name, value in settings.items()}
+    return {name: typed(context_class(info), name, value) for name, value in settings.items()}
 
 
 def _whole(value: Any) -> Any:

@@ -23,7 +23,7 @@ class PlacedError(ValueError):
 
 
 class UnreadableError(ValueError):
-    """Text that is not YAML as grid files use it: it says why, and ``line`` where, if known."""
+    """Text that is not YAML as grid files use it; ``line`` is where, if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -125,7 +125,7 @@ def _problem(detail: Any) -> tuple[At, str]:
 def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
     """Return the line and the node of an entry, or None if there is none."""
     if isinstance(node, yaml.MappingNode):
-        # Of two entries with one key the last counts: PyYAML puts merged entries (<<) in front.
+        # Of two entries with one key the last counts: PyYAML puts merged ones (<<) in front.
         pairs = [(key.start_mark.line + 1, value) for key, value in node.value if key.value == part]
         return pairs[-1] if pairs else None
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -136,7 +136,7 @@ def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
 def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> None:
     """Refuse tags, endless aliases, and keys that are not text or are there twice.
 
-    ``checked`` and ``above`` are ids of nodes: those seen so far, and those that contain this one.
+    ``checked`` has the ids of the nodes seen so far, ``above`` of those that contain this one.
     """
     line = node.start_mark.line + 1
     if id(node) in above:

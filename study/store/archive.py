@@ -18,16 +18,16 @@ from study.store.study_json import STUDY_JSON
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
 CHUNK = 1 << 20  # bytes
-# 1980, in seconds since 1970. A fixed time makes the same study give the same bytes, and no tar
-# finds this one implausible.
+# 1980, in seconds since 1970. A fixed time makes the same study give the same bytes, and no
+# tar finds this one implausible.
 WRITTEN_AT = 315_532_800
 
 
 def write_archive(store: Store, out: Path, force: bool = False) -> tuple[int, str]:
     """Write the files of a study into a .tar.gz, complete and checked, or leave no file.
 
-    Return how many files it has, and its SHA-256 (hex). The same study gives the same bytes. Raises
-    StoreError if what is read back is not what was written, and AnalysisError as ``whole_file``.
+    Return how many files it has, and its SHA-256 (hex). The same study gives the same bytes.
+    Raises StoreError if it reads back different, and AnalysisError as ``whole_file``.
     """
     with whole_file(out, (".tar.gz", ".tgz"), force) as path:
         written = _write_members(store, path)
@@ -82,7 +82,7 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
                 elif not member.isdir():
                     expected = "expected the files of one study; nothing is restored"
                     raise StoreError(f"{file} contains {member.name}: {expected}")
-            # tarfile stops before the end of the file, where gzip checks its length and checksum.
+            # tarfile stops before the file's end, where gzip checks its length and checksum.
             while packed.read(CHUNK):
                 pass
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:

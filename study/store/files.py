@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class StoreError(StudyError):
-    """A storage that cannot be used as asked: the message names it, says why, and how to fix it."""
+    """A storage that cannot be used as asked: the message has its name, the reason and the fix."""
 
 
 class Folder:
@@ -61,8 +61,8 @@ class Folder:
     def put(self, name: str, content: bytes) -> None:
         """Write a file so that no reader ever sees a part of it."""
         folder, _, base = f"{self.path}/{name}".rpartition("/")
-        # A directory shows a file while it is being written, so it gets its name afterwards. An
-        # object store shows an object once it is complete.
+        # A directory shows a file while it is being written, so it gets its name afterwards.
+        # An object store shows an object once it is complete.
         renames = isinstance(self.filesystem, pafs.LocalFileSystem)
         first = f"{folder}/.{base}.tmp" if renames else f"{folder}/{base}"
 
@@ -126,7 +126,7 @@ def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
 
 
 def folder_names(storage: str, having: str) -> list[str]:
-    """Return the names of the folders of a storage that have a file named ``having``, in order."""
+    """Return the names of a storage's folders that have a file named ``having``, in order."""
     filesystem, root = filesystem_of(storage)
     try:
         folders = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))

@@ -1,7 +1,7 @@
 """The driver's sign of life: driver.json in the study's folder says who runs it and how far the run is.
 
-It keeps a second driver away, and ``study status`` reads it. A driver that was killed leaves it
-behind. Clocks may differ, so the next driver looks whether the file still changes.
+It keeps a second driver away, and ``study status`` reads it. A driver that was killed
+leaves it behind. Clocks may differ, so the next driver looks whether the file still changes.
 """
 
 import json
@@ -18,8 +18,8 @@ from study.store.files import Folder, StoreError
 
 DRIVER_JSON = "driver.json"
 BEAT_S = 5.0  # between two beats, each of which writes the file
-# Of two drivers that start at the same time, neither sees the other. The one whose file is there
-# after this time goes on.
+# Of two drivers that start at the same time, neither sees the other. The one whose file is
+# there after this time goes on.
 SETTLE_S = 0.5
 PATIENCE = 3  # a driver counts as dead after so many beats without a change
 GIVE_UP = 9  # a driver ends its run after so many beats that could not be written
@@ -117,7 +117,7 @@ class Heartbeat:
                 self._beat()
                 missed = 0
             except StoreError as error:
-                # The storage may come back. But a run whose beat nobody sees may be taken over.
+                # The storage may come back, but a run whose beat nobody sees may be taken over.
                 missed += 1
                 if missed == GIVE_UP:
                     self._trouble = error

@@ -114,8 +114,8 @@ def _choose(source: Store, held: Mapping[str, Row]) -> tuple[dict[str, list[Row]
 def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
     """Copy the trials that the target lacks, or of which the source has a better row.
 
-    ``held`` has the rows of the target by trial id; new rows are added to it. A trial that both
-    have finished stays as it is in the target. ``Store.repair`` removes the rows that are replaced.
+    ``held`` has the target's rows by trial id; new rows are added to it. A trial that both
+    have finished stays as it is in the target. ``Store.repair`` removes replaced rows.
     """
     better, seen = _choose(source, held)
 

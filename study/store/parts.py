@@ -31,7 +31,7 @@ READERS = 16  # files read at the same time; a storage over a network answers af
 
 
 def part_name(cell_id: str, trial_ids: Iterable[str], ending: str = "") -> str:
-    """Return the name of both files of a part, from its trials and an ending of ``ENDINGS``."""
+    """Return the name of a part's two files, from its trials and an ending of ``ENDINGS``."""
     digest = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:8]
     return f"{cell_id}-{digest}{ending}.parquet"
 
@@ -60,7 +60,7 @@ class Parts:
         self._unfinished: set[str] | None = None  # listed once, then kept up to date
 
     def names(self, kind: Kind = "trials") -> list[str]:
-        """Return the names of all parts that have a file of this kind, in alphabetical order."""
+        """Return the names of all parts that have a file of this kind, in order."""
         # What begins with a dot is still being written.
         files = self._folder.names(kind)
         return [name for name in files if name.endswith(".parquet") and not name.startswith(".")]
@@ -83,14 +83,14 @@ class Parts:
             return None
 
     def read_all(self, kind: Kind, columns: Sequence[str] | None = None) -> list[tuple[str, pa.Table | None]]:
-        """Return the names of all parts that count, in order, with their tables of one kind."""
+        """Return all parts that count, in order: their names, and their tables of one kind."""
         names = self.names()
         with ThreadPoolExecutor(READERS) as pool:
             tables = pool.map(lambda name: self.read(kind, name, columns), names)
             return list(zip(names, tables, strict=True))
 
     def write(self, name: str, trials: pa.Table, epochs: pa.Table) -> None:
-        """Write both files of a part, of the schemas TRIALS and EPOCHS with ``part_metadata``."""
+        """Write both files of a part; their schemas are TRIALS and EPOCHS with ``part_metadata``."""
         self._put("epochs", name, epochs)
         self._put("trials", name, trials)
         if self._unfinished is not None and ending_of(name):
@@ -99,7 +99,7 @@ class Parts:
     def write_rows(
         self, cell_id: str, ending: str, trials: list[Row], epochs: list[Row], metadata: dict[Any, Any]
     ) -> str:
-        """Write rows as a part, of ``epochs`` only those of its trials; return the part's name."""
+        """Write rows as a part, with the epochs of its trials only; return the part's name."""
         ids = {row["trial_id"] for row in trials}
         own = [row for row in epochs if row["trial_id"] in ids]
         name = part_name(cell_id, ids, ending)
@@ -108,7 +108,7 @@ class Parts:
         return name
 
     def copy(self, source: "Parts", name: str, ids: set[str]) -> bool:
-        """Copy the rows of some trials of another study's part; tell whether they could be read."""
+        """Copy rows of some trials from another study's part; tell whether they could be read."""
         copied = part_name(cell_id_of(name), ids, ending_of(name))
         for kind in KINDS:
             table = source.read(kind, name)
@@ -150,6 +150,6 @@ class Parts:
 
     def _put(self, kind: Kind, name: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
-        # Without zstd: parts are small, so that it would save nothing and read three times slower.
+        # Without zstd: parts are small, so it would save nothing and read three times slower.
         pq.write_table(table, buffer)
         self._folder.put(f"{kind}/{name}", buffer.getvalue())

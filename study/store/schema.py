@@ -1,4 +1,4 @@
-"""The types of the columns of ``trials`` and ``epochs``; analysis/stored.py has their names."""
+"""The column types of ``trials`` and ``epochs``; analysis/stored.py has their names."""
 
 import pyarrow as pa
 

@@ -82,14 +82,13 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
         store = Store(storage, name)
         info = store.known_info()
         rows, unreadable = store.read_trials("status")
-        counts = count_by_status(rows)
         yield {
             "study": name,
             "grid": info.grid,
             "cells": len(info.cells),
             "seeds": len(info.seeds),
             "search": info.search,
-            **counts,
+            **count_by_status(rows),
             "missing": info.planned - len(rows),
             "unreadable": unreadable,
         }

@@ -87,8 +87,8 @@ class Store:
             rows = [row for row in trials if row["status"] in statuses]
             if rows:
                 written.add(self.parts.write_rows(cell_id, ending, rows, epochs, metadata))
-        # Now the parts of earlier tries can go. If such a try ended in the same way, its part has
-        # the same name and has been overwritten.
+        # Now the parts of earlier tries can go. If such a try ended in the same way, its part
+        # has the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
         return trials
 
@@ -146,7 +146,7 @@ def no_study(name: str, storage: str) -> StoreError:
 
 
 def locate(study: str, storage: str) -> Store:
-    """Return the store of a study, given by its name in the storage or by its own path or URI."""
+    """Return the store of a study, given by its name in the storage or by its path or URI."""
     folder, slash, name = study.rstrip("/").rpartition("/")
     return Store(folder or "/", name) if slash else Store(storage, study)
 

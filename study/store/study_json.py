@@ -54,7 +54,7 @@ def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, A
 
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
-    """Return the study.json of a study with everything of both, which have no ``disagreements``.
+    """Return the study.json with everything of two studies, which have no ``disagreements``.
 
     If both say what can have one value only, such as the role of a factor, the later counts.
     """
