@@ -79,7 +79,7 @@ def measure(cells: int, folder: str) -> dict[str, float]:
     began = time.perf_counter()
     again = Store(folder, "scale")
     again.repair()
-    assert not plan_run(grid, configs, SEEDS, again.read_trials()[0], "none").jobs, "cells are missing"
+    assert not plan_run(work, again.read_trials()[0]).jobs, "cells are missing"
     resume_s = time.perf_counter() - began
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     return {

@@ -54,11 +54,11 @@ def show_plan(
     # The package's own models are known to work; a user's is tried, as a run would try it.
     check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.options.data_dir)
     rows, unreadable = work.store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
-    plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
+    plan = plan_run(work, rows)
     cells = _planned_cells(work, plan, rows)
 
     # What a search will suggest takes its time too, though its cells are not known yet.
-    search = work.search(rows)
+    search = plan.search
     suggested = search.jobs_left() if search else []
     ahead = forecast(work.store.study, [*plan.jobs, *suggested], rows, machines, resources)
     if as_json:
@@ -77,7 +77,7 @@ def show_plan(
         console.print(f"and {len(cells) - LISTED} more cells; --json has all")
     for file in unreadable:
         tell_problem(f"{file} cannot be read; a run restores it")
-    console.print(describe_plan(plan, work, search), highlight=False, soft_wrap=True)
+    console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
     console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
 
 

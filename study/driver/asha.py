@@ -119,11 +119,9 @@ def _stub(cell_id: str) -> Any:
 
 
 def start_verdicts() -> tuple[str, Tell]:
-    """Start the actor that tells packs which of their cells are pruned; return its name and its ``tell``.
-
-    It is on the driver's node, so it is lost only together with the driver, and ends with it.
-    """
+    """Start the actor that tells packs which of their cells are pruned; return its name and its ``tell``."""
     name = f"verdicts-{uuid.uuid4().hex}"
+    # On the driver's node it is lost only together with the driver, and ends with it.
     place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Verdicts).options(name=name, num_cpus=0, scheduling_strategy=place).remote()
 

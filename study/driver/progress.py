@@ -71,8 +71,7 @@ class Progress(Observer):
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
         """Print the reason."""
         others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
-        label = self._running[cell_ids[0]].label
-        line = f"{label}{others}: {reason}; it continues from its last checkpoint"
+        line = f"{self._running[cell_ids[0]].label}{others}: {reason}; it continues from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:

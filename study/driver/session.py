@@ -1,6 +1,5 @@
 """One run, from the lock of the study to the exit code: lock, repair, plan, connect, train, report."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -11,7 +10,7 @@ from rich.console import Console
 from study.console import tell_problem
 from study.driver.tracking import folder_for
 from study.plan.earlier_cells import early_stopping
-from study.plan.jobs import Job, describe_plan, plan_run
+from study.plan.jobs import RunPlan, describe_plan, plan_run
 from study.plan.resources import Resources, cells_alone
 from study.plan.run_options import Work
 from study.store.files import Folder
@@ -22,7 +21,6 @@ from trainables.registry import check
 # Ray and Optuna take seconds to import; a run that has nothing to train needs neither.
 if TYPE_CHECKING:
     from study.driver.recorder import RunOutcome
-    from study.plan.next_cell import CellSearch
 
 INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
@@ -41,11 +39,7 @@ def run_study(work: Work, resources: Resources, console: Console, command: str) 
 
 
 def train(work: Work, resources: Resources, console: Console, command: str) -> int:
-    """Train what the store lacks; return the exit code, as ``run_study`` does.
-
-    ``command`` is to be repeated after an interruption. Raises StoreError, LaunchError, ModelError
-    and DataError.
-    """
+    """Train what is missing, as ``run_study`` does; raise StoreError, LaunchError, ModelError or DataError."""
     check([*work.cells, *work.outermost_cells], resources.options.data_dir)
     resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
@@ -53,40 +47,30 @@ def train(work: Work, resources: Resources, console: Console, command: str) -> i
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         for file in work.store.repair():
             tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
-        rows = work.store.read_trials()[0]
-        plan = plan_run(work.grid, work.cells, work.seeds, rows, work.scheduler)
-        jobs, search = plan.jobs, work.search(rows)
-        console.print(describe_plan(plan, work, search), highlight=False, soft_wrap=True)
-        if not jobs and (search is None or search.budget_is_spent):
+        plan = plan_run(work, work.store.read_trials()[0])
+        console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
+        if not plan.jobs and (plan.search is None or plan.search.budget_is_spent):
             _write_info(work)
             return 0
-        outcome = _train(work, jobs, search, resources, console, heartbeat)
-    return _report(jobs, search, outcome, console, command)
+        outcome = _train(work, plan, resources, console, heartbeat)
+    return _report(plan, outcome, console, command)
 
 
-def _train(
-    work: Work,
-    jobs: Sequence[Job],
-    search: "CellSearch | None",
-    resources: Resources,
-    console: Console,
-    heartbeat: Heartbeat,
-) -> "RunOutcome":
+def _train(work: Work, plan: RunPlan, resources: Resources, console: Console, heartbeat: Heartbeat) -> "RunOutcome":
     """Train on a Ray of this machine, or on a cluster; return how the cells ended."""
     from study.driver.progress import Progress
     from study.driver.ray_cluster import NodeCount, connect
     from study.driver.tracking import tracking_by
     from study.driver.tune_run import TuneRun, train_on_tune
 
+    jobs, search = plan.jobs, plan.search
     with connect(resources, {cell.model for cell in work.cells}) as (resources, room):
         packed = str(resources.cells_in_a_pack(jobs))
         how = {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
         _write_info(work, how | ({"optuna": version("optuna")} if search else {}))
         if not room:
             console.print("No node has room for a cell yet; cells will start when nodes join.")
-        stopping = None
-        if work.scheduler == "asha":
-            stopping = early_stopping(work.grid, work.cells, jobs, work.store)
+        stopping = early_stopping(work, jobs) if work.scheduler == "asha" else None
         run = TuneRun(jobs, work.store, resources, stopping, search)
         nodes = NodeCount()
         cells = search.cells_of_a_run(jobs) if search else len(jobs)
@@ -106,16 +90,14 @@ def _write_info(work: Work, how: dict[str, str] | None = None) -> None:
     work.store.write_info(replace(with_networks(work.info, work.cells), runs=runs))
 
 
-def _report(
-    jobs: Sequence[Job], search: "CellSearch | None", outcome: "RunOutcome", console: Console, command: str
-) -> int:
+def _report(plan: RunPlan, outcome: "RunOutcome", console: Console, command: str) -> int:
     """Say which cells failed and what is left; return the exit code."""
     for label, error in outcome.errors.items():
         tell_problem(f"failed: {label}: {error}")
-    left = len(jobs) - len(outcome.ended)
+    left = len(plan.jobs) - len(outcome.ended)
     rest = f"{left} are not trained" if left else ""
-    if search is not None:
-        rest = "" if search.is_over else "the search is not over"
+    if plan.search is not None:
+        rest = "" if plan.search.is_over else "the search is not over"
     if rest:
         stored = f"{len(outcome.ended)} cells of this run are stored"
         console.print(f"Interrupted: {stored}, {rest}. To continue, run: {command}", soft_wrap=True)

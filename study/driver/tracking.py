@@ -18,11 +18,8 @@ from study.plan.run_options import LaunchError
 
 # In the working directory: none of the three can write to an object store.
 FOLDER = "tracking"
-PACKAGES = {  # which module a tracker needs, and which package has it
-    "tensorboard": ("tensorboardX", "tensorboardX"),
-    "mlflow": ("mlflow", "mlflow-skinny"),
-    "wandb": ("wandb", "wandb"),
-}
+PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow-skinny", "wandb": "wandb"}
+MODULES = PACKAGES | {"mlflow": "mlflow"}  # what the packages are imported as
 # To be set before a tracker is imported. MLflow asks everyone who keeps its files in a
 # folder instead of a database to say so; a database takes 25 times as long for each value,
 # and the driver waits for it.
@@ -46,9 +43,8 @@ def folder_for(study: str, trackers: Iterable[str]) -> Path:
     for tracker in trackers:
         if tracker not in PACKAGES:
             raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
-        module, package = PACKAGES[tracker]
-        if importlib.util.find_spec(module) is None:
-            raise LaunchError(f"--track {tracker}: not installed; install it: pip install {package}")
+        if importlib.util.find_spec(MODULES[tracker]) is None:
+            raise LaunchError(f"--track {tracker}: not installed; install it: pip install {PACKAGES[tracker]}")
     return Path(FOLDER, study).absolute()
 
 
@@ -122,11 +118,7 @@ class WandbRuns:
 
 
 class Tracking(Observer):
-    """Hands the cells of a run to loggers, which are given by the names of their trackers.
-
-    ``run`` tells this run from others. A logger that fails is left out from then on, and
-    ``errors`` says why: a study is worth more than its curves.
-    """
+    """Hands the cells of a run to loggers by their trackers' names; ``errors`` says why one was left out."""
 
     def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
         self._loggers, self._folder, self._run = dict(loggers), folder, run
@@ -171,6 +163,7 @@ class Tracking(Observer):
             try:
                 getattr(logger, what)(*arguments)
             except Exception as error:  # whatever the library of a tracker raises
+                # The logger is left out from then on: a study is worth more than its curves.
                 del self._loggers[tracker]
                 lines = str(error).strip().splitlines() or ["no message"]
                 reason = f"{type(error).__name__}: {lines[0]}"

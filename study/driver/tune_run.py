@@ -183,6 +183,5 @@ class PackQueue(Searcher):
 
 
 def _name(trial: Trial) -> str:
-    """Name a pack by its first cell, and by how many more it has."""
     first, *others = cell_ids(trial.config)
     return f"{first}-and-{len(others)}" if others else first

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from study.grid.grid import Grid
 from study.plan.jobs import Job, plan_job
-from study.store.store import Store, mean_curves
-from trainables.config import CellSettings
+from study.plan.run_options import Work
+from study.store.store import mean_curves
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,14 @@ class EarlyStopping:
     ended: tuple[tuple[Job, Mapping[int, float]], ...] = ()
 
 
-def early_stopping(grid: Grid, cells: Iterable[CellSettings], jobs: Iterable[Job], store: Store) -> EarlyStopping:
+def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
     """Return how a run of these jobs stops cells early; reads the learning curves of the store."""
-    ended = {row["cell_id"] for row in store.read_trials()[0] if row["status"] != "failed"}
+    ended = {row["cell_id"] for row in work.store.read_trials()[0] if row["status"] != "failed"}
     # A cell that only gets further seeds takes no part: its rivals' means are over other seeds.
-    curves = mean_curves(store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
+    curves = mean_curves(work.store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
     remembered = []
-    for cell in cells:
+    for cell in work.cells:
         if cell.cell_id in curves:
-            remembered.append((plan_job(grid, cell, ()), curves[cell.cell_id]))
-    return EarlyStopping(grid.stopping.grace_period, grid.stopping.reduction_factor, tuple(remembered))
+            remembered.append((plan_job(work.grid, cell, ()), curves[cell.cell_id]))
+    rule = work.grid.stopping
+    return EarlyStopping(rule.grace_period, rule.reduction_factor, tuple(remembered))

@@ -57,13 +57,9 @@ def machines_for(
     gpus: float | None,
     price: float | None,
     options: TrainingOptions,
-    alone: bool = False,
+    alone: bool = False,  # as the cells of a search train
 ) -> tuple[Machines, Resources]:
-    """Return the machines that the user has in mind, and what a pack gets of them; raise LaunchError.
-
-    By default each has as many cores and GPUs as this machine. ``alone`` is for the cells
-    of a search.
-    """
+    """Return the machines, each by default as this one is, and what a pack gets of them; raise LaunchError."""
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
@@ -96,11 +92,7 @@ def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) 
 
 
 def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, float]:
-    """Return the least and the most seconds that packs take if so many train at once, in any order.
-
-    These are the bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing
-    anomalies, SIAM J. Appl. Math. 17 (1969).
-    """
+    """Return the least and the most seconds that packs take if so many train at once, in any order."""
     if not packs:
         return 0.0, 0.0
     trainings = list(map(count_trainings, packs))
@@ -108,6 +100,8 @@ def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, fl
     longest_s = rate.slowest_s * max(trainings)
     if len(packs) <= slots:
         return longest_s, longest_s
+    # The bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing anomalies,
+    # SIAM J. Appl. Math. 17 (1969).
     # At best the work divides evenly; at worst the longest pack begins when all others have ended.
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
 

@@ -42,10 +42,11 @@ def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool =
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The jobs of a run, and the trials that it leaves alone, counted by status."""
+    """The jobs of a run, its search after them, and the trials that it leaves alone, counted by status."""
 
     jobs: tuple[Job, ...]
     settled: Mapping[str, int]
+    search: "CellSearch | None"
 
     @property
     def trials(self) -> int:
@@ -58,9 +59,7 @@ def count_trainings(jobs: Iterable[Job]) -> int:
     return sum(len(job.seeds) for job in jobs)
 
 
-def plan_run(
-    grid: Grid, cells: Iterable[CellSettings], seeds: Sequence[int], trials: Sequence[Mapping[str, Any]], scheduler: str
-) -> RunPlan:
+def plan_run(work: Work, trials: Sequence[dict[str, Any]]) -> RunPlan:
     """Compare the cells and seeds that are asked for with the ``trials``, the rows of the store.
 
     Failed trials are trained again. With the scheduler asha, pruned trials are left alone,
@@ -75,10 +74,10 @@ def plan_run(
             pruned_cells.add(row["cell_id"])
     jobs = []
     settled = Counter[str]()
-    for cell in cells:
-        left_alone = scheduler != "none" and cell.cell_id in pruned_cells
+    for cell in work.cells:
+        left_alone = work.scheduler != "none" and cell.cell_id in pruned_cells
         missing = []
-        for seed in seeds:
+        for seed in work.seeds:
             held = status.get(cell.trial_id(seed))
             if held in FINISHED or left_alone:
                 # A new seed of a pruned cell has no row: it counts as pruned like the others.
@@ -86,8 +85,8 @@ def plan_run(
             else:
                 missing.append(seed)
         if missing:
-            jobs.append(plan_job(grid, cell, missing, whole=len(missing) == len(seeds)))
-    return RunPlan(tuple(jobs), settled)
+            jobs.append(plan_job(work.grid, cell, missing, whole=len(missing) == len(work.seeds)))
+    return RunPlan(tuple(jobs), settled, work.search(trials))
 
 
 def study_info(
@@ -122,12 +121,12 @@ def study_info(
     return join_info(earlier, asked)
 
 
-def describe_plan(plan: RunPlan, work: Work, search: "CellSearch | None") -> str:
+def describe_plan(plan: RunPlan, work: Work) -> str:
     """Say in one line what a run trains, what it leaves alone, and what its search does then."""
     cells, seeds = len(work.cells), len(work.seeds)
     asked = f"{work.store.study}: {cells} cells x {seeds} seeds = {cells * seeds} trials"
     settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
     pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
     to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"
-    then = f"; {search.ahead()}" if search else ""
+    then = f"; {plan.search.ahead()}" if plan.search else ""
     return f"{asked}; in the store: {settled}{pruned}; {to_do}{then}"

@@ -127,10 +127,7 @@ class CellSearch:
     def jobs(
         self, first: Iterable[Job], at_once: Callable[[], int], begin: Callable[[Job], None]
     ) -> Iterator[Job | None]:
-        """Yield the first jobs, then a suggested cell whenever fewer than ``at_once()`` train, or else None.
-
-        ``begin`` is called with a suggested job before it is yielded.
-        """
+        """Yield the first jobs, then suggested ones, each after ``begin``, or None while ``at_once()`` train."""
         for job in first:
             self._in_flight.add(job.cell.cell_id)
             yield job

@@ -11,7 +11,6 @@ from trainables.registry import read_cell
 # Trainings in the stack of a GPU: some 20 MB each, counted from shapes, not measured.
 MAX_ROWS = 320
 
-
 Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
 
 
@@ -39,11 +38,9 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
 
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
-    """Return how many cells a pack holds at most: enough for each GPU to have one, or MAX_ROWS trainings.
-
-    The time of a stack grows more slowly than its size, so a GPU should train at once all
-    that it will ever train.
-    """
+    """Return how many cells a pack holds at most: enough for each GPU to have one, or MAX_ROWS trainings."""
+    # The time of a stack grows more slowly than its size, so a GPU should train at once all
+    # that it will ever train.
     seeds = max((len(job.seeds) for job in jobs), default=1)
     return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))
 

@@ -57,15 +57,12 @@ class Resources:
 
 
 def resources_for(options: TrainingOptions) -> Resources:
-    """Return the resources that are asked for; what the user left open, ``placed`` fills in.
-
-    Raises LaunchError for more than this machine has. A cluster may have it, now or when it
-    has grown.
-    """
+    """Return the resources that are asked for; raise LaunchError for more than this machine has."""
     address, data_dir = options.address or os.environ.get("RAY_ADDRESS"), options.data_dir
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     asked = (("cpus", options.cpus_per_trial, cpus), ("gpus", options.gpus_per_trial, gpus))
     for what, wanted, there in asked:
+        # A cluster may have more, now or when it has grown.
         if not address and wanted is not None and wanted > there:
             raise LaunchError(
                 f"--{what}-per-trial {wanted:g}: this machine has {there} {what[:-1].upper()}s; ask "
@@ -86,22 +83,15 @@ def cells_alone(resources: Resources) -> Resources:
 
 
 def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
-    """Return how many packs the nodes train at once; each node is given by the amounts that it has.
-
-    It is 1 if no node has room yet: one that waits makes a cluster grow.
-    """
+    """Return how many packs the nodes, each given by the amounts that it has, train at once: at least 1."""
     fit = 0
     for node in nodes:
         fit += min(int(node.get(what, 0) / need) for what, need in resources.needs.items())
-    return max(1, fit)
+    return max(1, fit)  # a pack that waits for room makes a cluster grow
 
 
 def placed(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> tuple[Resources, bool]:
-    """Fill in what is known only once the nodes are: their GPUs, and what a pack gets of them.
-
-    Each node is given by the amounts that it has. Return also whether a node has room for a
-    pack; if none has, packs wait for one that joins.
-    """
+    """Fill in what depends on the nodes, each given by the amounts that it has; tell if one has room for a pack."""
     options, gpus = resources.options, sum(node.get("GPU", 0) for node in nodes)
     if options.gpus_per_trial is None:
         # A pack of many cells fills a whole GPU, if there is one.

@@ -1,8 +1,4 @@
-"""What the user asks for, as options that check themselves, and the work that follows.
-
-Each option is written once, as a field: its default, its values, and its help. The commands and
-the Python API are built from the fields.
-"""
+"""The options, each written once, as a field from which commands and API are built; and the work that follows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -29,12 +25,9 @@ def option(
     expected: str = "",
     is_valid: Callable[[Any], bool] = lambda value: True,
     allowed: tuple[str, ...] = (),
-    variable_in_help: bool = False,
+    variable_in_help: bool = False,  # that of the environment
 ) -> Any:
-    """Return the field of an option. MISSING as its default makes it required.
-
-    ``expected`` says what ``is_valid`` accepts; ``variable_in_help`` is about the environment variable.
-    """
+    """Return the field of an option, required if its default is MISSING; ``expected`` says what ``is_valid`` takes."""
     if allowed:
         expected = f"one of {', '.join(allowed)}"
         is_valid = allowed.__contains__

@@ -1,6 +1,7 @@
 from study.grid.load import load_grid
 from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import plan_job
+from study.plan.run_options import Work
 from study.store.store import Store
 from tests.study.conftest import made_info, record
 
@@ -17,7 +18,7 @@ def test_cells_that_have_ended_are_remembered_by_their_mean_curves(tmp_path, mak
         store.write(make_result(records, cell))
     # The third cell has ended, but gets more seeds now; the fourth has never begun.
     jobs = [plan_job(grid, third, (2,), whole=False), plan_job(grid, fourth, (0, 1))]
-    stopping = early_stopping(grid, grid.cells(), jobs, store)
+    stopping = early_stopping(Work(grid, grid.cells(), (0, 1), "asha", store, made_info()), jobs)
     assert (stopping.grace_period, stopping.reduction_factor) == (
         grid.stopping.grace_period,
         grid.stopping.reduction_factor,

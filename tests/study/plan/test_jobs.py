@@ -3,11 +3,17 @@ from dataclasses import replace
 import pytest
 
 from study.grid.load import load_grid
-from study.plan.jobs import plan_run, study_info
+from study.plan import jobs
+from study.plan.jobs import study_info
+from study.plan.run_options import Work
 from study.store.files import StoreError
 
 GRID = load_grid("smoke")
 CELLS = GRID.cells()
+
+
+def plan_run(grid, cells, seeds, rows, scheduler):
+    return jobs.plan_run(Work(grid, cells, seeds, scheduler, store=None, info=None), rows)
 
 
 def row(cell, seed, status="completed"):
