@@ -1,1 +1,1 @@
-"""One run, from the lock of the study to the exit code. The only room of ``study`` that imports Ray."""
+"""One run, from the lock of the study to the exit code. The only room that imports Ray."""

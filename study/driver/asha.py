@@ -1,4 +1,4 @@
-"""Early stopping of cells, each alone or in packs: Ray's ASHA, one instance for each stratum."""
+"""Early stopping of cells, each alone or in packs: Ray's ASHA, one for each stratum."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -58,7 +58,7 @@ class StratifiedASHA(FIFOScheduler):
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
-        """Let a cell that an earlier run has ended take part by its stored mean accuracies by epoch."""
+        """Let a cell that an earlier run has ended take part by its mean accuracies by epoch."""
         judge, stub = self._judge(job), _stub(job.cell.cell_id)
         judge.on_trial_add(NO_CONTROLLER, stub)
         for epoch, accuracy in sorted(curve.items()):
@@ -96,7 +96,7 @@ class StratifiedASHA(FIFOScheduler):
         return not ended
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take in the last result of a pack, which Tune shows only here, or here a second time."""
+        """Take in the last result of a pack, which Tune shows only here, or here again."""
         for report in result["cells"]:
             if report["cell_id"] not in self._ended:
                 self._goes_on(report)
@@ -119,7 +119,7 @@ def _stub(cell_id: str) -> Any:
 
 
 def start_verdicts() -> tuple[str, Tell]:
-    """Start the actor that tells packs which of their cells are pruned; return its name and its ``tell``."""
+    """Start the actor that tells packs which cells are pruned; return its name and its ``tell``."""
     name = f"verdicts-{uuid.uuid4().hex}"
     # On the driver's node it is lost only together with the driver, and ends with it.
     place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -8,7 +8,7 @@ from ray.tune.experiment import Trial
 
 
 def failure_reason(trial: Trial) -> str:
-    """Put the last error of a Tune trial into one line; Tune leaves it in a file of this machine."""
+    """Put the last error of a Tune trial into one line; Tune leaves it in a local file."""
     if trial.pickled_error_file is None:
         return _last_error(Path(trial.error_file).read_text())
     error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())

@@ -1,9 +1,8 @@
-"""Observers of a run, and the one that shows it: a live table on a terminal, plain lines elsewhere."""
+"""Observers of a run, and one that shows it: a live table on a terminal, else plain lines."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,19 +13,8 @@ from study.plan.jobs import Job
 from study.run_progress import describe_progress, format_accuracy, running_cells_table
 
 
-@dataclass
-class RunningCell:
-    """Where a running cell is: its last epoch, and the mean validation accuracy over its seeds."""
-
-    label: str
-    seeds: int
-    max_epochs: int
-    epoch: int = 0
-    val_accuracy: float | None = None
-
-
 class Observer:
-    """Follows the cells of a run, which are named by their ids; by itself it ignores what it hears."""
+    """Follows the cells of a run, named by their ids; by itself it ignores what it hears."""
 
     def cell_started(self, job: Job) -> None:
         """Take note that a cell trains."""
@@ -38,17 +26,17 @@ class Observer:
         """Take note that the cells of a pack failed, and continue from their last checkpoint."""
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Take note that a cell is ``finished``, ``pruned`` or ``failed``, and its rows are stored."""
+        """Take note that a cell is ``finished``, ``pruned`` or ``failed``; its rows are stored."""
 
 
 class Progress(Observer):
-    """Shows a run of so many ``cells``, None if time alone ends it; a context manager. ``clock`` returns seconds."""
+    """Shows a run of so many ``cells``, None if time alone ends it. ``clock`` returns seconds."""
 
     def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._cells, self._console, self._clock = cells, console, clock
         # When the first cell began: how long Ray takes to start says nothing about cells.
         self._started: float | None = None
-        self._running: dict[str, RunningCell] = {}
+        self._running: dict[str, dict[str, Any]] = {}
         self._ended: Counter[str] = Counter()
         self._trained, self._epochs_of_ended = 0, 0
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
@@ -66,29 +54,31 @@ class Progress(Observer):
     def cell_started(self, job: Job) -> None:
         """Show the cell, which maybe trains again after it failed."""
         self._started = self._clock() if self._started is None else self._started
-        self._running[job.cell.cell_id] = RunningCell(job.label, len(job.seeds), job.cell.max_epochs)
+        cell = {"label": job.label, "seeds": len(job.seeds), "max_epochs": job.cell.max_epochs}
+        # Where it is: its last epoch, and the mean validation accuracy over its seeds.
+        self._running[job.cell.cell_id] = cell | {"epoch": 0, "val_accuracy": None}
 
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
         """Print the reason."""
         others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
-        line = f"{self._running[cell_ids[0]].label}{others}: {reason}; it continues from its last checkpoint"
+        label = self._running[cell_ids[0]]["label"]
+        line = f"{label}{others}: {reason}; it continues from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
         """Show the epoch."""
-        cell = self._running[cell_id]
-        cell.epoch, cell.val_accuracy = epoch, val_accuracy
+        self._running[cell_id] |= {"epoch": epoch, "val_accuracy": val_accuracy}
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """Count the cell, and print how it ended if there is no live table."""
         cell = self._running.pop(cell_id)
         self._ended[how] += 1
-        self._trained += cell.seeds
-        self._epochs_of_ended += cell.epoch
+        self._trained += cell["seeds"]
+        self._epochs_of_ended += cell["epoch"]
         if not self._console.is_terminal:
-            accuracy = format_accuracy(cell.val_accuracy)
+            accuracy = format_accuracy(cell["val_accuracy"])
             validation = f", validation {accuracy}" if accuracy else ""
-            line = f"{cell.label}: {how} at epoch {cell.epoch}{validation} | {self.summary()}"
+            line = f"{cell['label']}: {how} at epoch {cell['epoch']}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)
 
     def summary(self) -> str:
@@ -101,20 +91,20 @@ class Progress(Observer):
         return {
             "cells": self._cells,
             "ended": dict(self._ended),
-            "running": [asdict(cell) for cell in list(self._running.values())],
+            "running": list(map(dict, list(self._running.values()))),
             "trainings_per_min": self._trained / minutes if self._trained and minutes else None,
             "time_left_s": self.time_left_s(),
         }
 
     def time_left_s(self) -> float | None:
-        """Estimate the seconds left from the share of the cells' epochs done; None while nothing is known."""
+        """Estimate the seconds left from the cells' epochs done; None while nothing is known."""
         ended = sum(self._ended.values())
         done = float(ended)
         # The heartbeat asks from a thread of its own.
         for cell in list(self._running.values()):
             # A cell seldom needs all its epochs: expect of it what the ended ones took.
-            expected = self._epochs_of_ended / ended if ended else cell.max_epochs
-            done += min(cell.epoch / max(expected, 1), 0.95)
+            expected = self._epochs_of_ended / ended if ended else cell["max_epochs"]
+            done += min(cell["epoch"] / max(expected, 1), 0.95)
         if not done or self._cells is None:
             return None
         return self._elapsed_s() * (self._cells - done) / done

@@ -16,7 +16,7 @@ PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarro
 
 
 def describe_run(cell: CellSettings) -> dict[str, Any]:
-    """Describe a run that starts now as plain JSON values; ``cell`` is one of those that it trains."""
+    """Describe a run that starts now as plain JSON values; ``cell`` is one that it trains."""
     packages = [*PACKAGES, *sorted(packages_of(cell).difference(PACKAGES))]
     versions = dict(zip(packages, map(version, packages), strict=True))
     return {
@@ -29,7 +29,7 @@ def describe_run(cell: CellSettings) -> dict[str, Any]:
 
 
 def commit_of(folder: Path) -> str | None:
-    """Return the commit of a git work tree, with ``-dirty`` if it has changes; None if it is no work tree."""
+    """Return the commit of a git work tree, with ``-dirty`` if it has changes; else None."""
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]

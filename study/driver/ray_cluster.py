@@ -1,4 +1,4 @@
-"""Ray on this machine, or a Ray cluster that a run joins: starting, joining, and counting its nodes."""
+"""Ray on this machine, or a cluster that a run joins: starting, joining, counting nodes."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ def live_nodes() -> list[dict[str, float]]:
 
 
 class NodeCount(tune.Callback):
-    """How many nodes are alive; counted in Tune's loop, since the heartbeat's thread may outlive Ray."""
+    """How many nodes live; counted in Tune's loop, as the heartbeat's thread may outlive Ray."""
 
     def __init__(self) -> None:
         self.nodes, self._counted_at = len(live_nodes()), time.monotonic()

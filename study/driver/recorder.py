@@ -1,4 +1,4 @@
-"""Records what a run reports: the rows of a cell are stored as soon as it ends, and observers hear of it."""
+"""Stores the rows of a cell as soon as it ends, and lets observers hear of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from trainables.tune_cell import StorageNotSharedError
 
 @dataclass
 class RunOutcome:
-    """How each cell of a run ended, by its id; ``errors`` are those of the failed ones, by label."""
+    """How each cell of a run ended, by its id, and the ``errors`` of failed ones, by label."""
 
     ended: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class _Running:
 
 
 class Recorder(tune.Callback):
-    """Collects the epoch records of every running cell, and stores the rows of each cell that ends.
+    """Collects the epoch records of running cells, and stores the rows of each that ends.
 
     ``jobs`` has the jobs that were handed out, by cell id. ``pruned`` is the scheduler's, which
     judges a result before it is shown here. After a StoreError, noted in ``stopper``, nothing is stored.
@@ -61,16 +61,13 @@ class Recorder(tune.Callback):
         self.outcome = RunOutcome()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks to resume an experiment; here a run resumes from the store.
-        return {}
+        return {}  # Tune pickles its callbacks to resume; a run resumes from the store
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Begin the cells of a pack."""
         self._begin(trial)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         """Collect the epochs that a pack reports; store the cells that ended by them."""
         for report in result["cells"]:
             cell_id = report["cell_id"]
@@ -104,7 +101,7 @@ class Recorder(tune.Callback):
         return reason
 
     def _begin(self, trial: Trial) -> list[str]:
-        """Note a pack when it is first heard of; return the ids of its cells that have not ended."""
+        """Note a pack when first heard of; return the ids of its cells that have not ended."""
         ids = cell_ids(trial.config)
         # One for all: by it the forecast knows which cells were one pack.
         now = datetime.now(UTC)
@@ -117,7 +114,7 @@ class Recorder(tune.Callback):
         return list(filter(self._running.__contains__, ids))
 
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
-        """Store the rows of a cell; seeds whose records do not say how they ended were pruned or failed."""
+        """Store the rows of a cell; ``otherwise`` is for seeds that do not say how they ended."""
         running = self._running.pop(cell_id)
         job, began = running.job, running.started_at
         records = tuple(running.records.values())

@@ -1,4 +1,4 @@
-"""One run, from the lock of the study to the exit code: lock, repair, plan, connect, train, report."""
+"""One run, from the lock to the exit code: lock, repair, plan, connect, train, report."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +27,7 @@ STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
 
 def run_study(work: Work, resources: Resources, console: Console, command: str) -> int:
-    """Train what is missing; return the exit code: 0 all is well, 1 a cell failed, 130 interrupted."""
+    """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
     store = work.store
     tracked = folder_for(store.study, work.trackers)
     code = train(work, resources, console, command)
@@ -39,7 +39,7 @@ def run_study(work: Work, resources: Resources, console: Console, command: str) 
 
 
 def train(work: Work, resources: Resources, console: Console, command: str) -> int:
-    """Train what is missing, as ``run_study`` does; raise StoreError, LaunchError, ModelError or DataError."""
+    """Train as ``run_study`` does; raise StoreError, LaunchError, ModelError or DataError."""
     check([*work.cells, *work.outermost_cells], resources.options.data_dir)
     resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:

@@ -1,8 +1,7 @@
-"""What TensorBoard, MLflow and Weights & Biases see of a run, by Ray's own integrations, on this machine.
+"""What TensorBoard, MLflow and Weights & Biases see of a run, by Ray's own integrations.
 
-Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its
-settings, its number of seeds, and after each epoch the mean validation accuracy over the
-seeds. Nothing leaves this machine.
+Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings,
+its number of seeds, and after each epoch its mean validation accuracy. All stays on this machine.
 """
 
 import importlib.util
@@ -39,7 +38,7 @@ WANDB_SETTINGS = {
 
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
-    """Return the folder that a study's trackers write to; raise LaunchError for one that cannot be used."""
+    """Return the folder that trackers write to; raise LaunchError for one that cannot be used."""
     for tracker in trackers:
         if tracker not in PACKAGES:
             raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
@@ -50,7 +49,7 @@ def folder_for(study: str, trackers: Iterable[str]) -> Path:
 
 @dataclass(frozen=True)
 class TrackedCell:
-    """A cell as a Tune trial: all that Ray's loggers read of one; TensorBoard writes to ``local_path``."""
+    """A cell as a Tune trial for Ray's loggers; TensorBoard writes to ``local_path``."""
 
     trial_id: str
     cell_id: str
@@ -118,7 +117,7 @@ class WandbRuns:
 
 
 class Tracking(Observer):
-    """Hands the cells of a run to loggers by their trackers' names; ``errors`` says why one was left out."""
+    """Hands cells to loggers by their trackers' names; ``errors`` says why one was left out."""
 
     def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
         self._loggers, self._folder, self._run = dict(loggers), folder, run
@@ -131,10 +130,10 @@ class Tracking(Observer):
         """Begin a cell."""
         cell_id = job.cell.cell_id
         config = {"cell_id": cell_id, **job.cell.model_dump(), "seeds": len(job.seeds)}
-        path = self._folder
-        if "tensorboard" in self._loggers:  # it tells its runs apart by their folders
-            path = self._folder / "tensorboard" / self._run / cell_id
-        tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, str(path), self._run)
+        # TensorBoard tells its runs apart by their folders.
+        own = ("tensorboard", self._run, cell_id) if "tensorboard" in self._loggers else ()
+        path = str(self._folder.joinpath(*own))
+        tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, path, self._run)
         if self._loggers:
             tracked.init_local_path()
         self._open[cell_id] = tracked
@@ -142,7 +141,7 @@ class Tracking(Observer):
         self._tell("log_trial_start", tracked)
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
-        """Log an epoch, but not a second time: a cell that continues from a checkpoint reports some again."""
+        """Log an epoch, but only once: a cell that continues from a checkpoint reports some again."""
         if epoch > self._epochs[cell_id]:
             self._epochs[cell_id] = epoch
             result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
@@ -171,7 +170,7 @@ class Tracking(Observer):
 
 
 def tracking_by(trackers: Collection[str], study: str) -> Tracking:
-    """Return what logs the cells of a run by Ray's own loggers; one that is not asked for is not imported."""
+    """Return what logs cells by Ray's own loggers; imports only those that are asked for."""
     folder = folder_for(study, trackers)
     run = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
     loggers: dict[str, Any] = {}

@@ -31,7 +31,7 @@ CHECKPOINT_EVERY = 10  # epochs
 
 @dataclass(frozen=True)
 class TuneRun:
-    """What a run trains and how: its jobs, then what a search suggests; early stopping, or None."""
+    """What a run trains and how: jobs, then what a search suggests; early stopping or None."""
 
     jobs: Sequence[Job]
     store: Store
@@ -130,10 +130,10 @@ class _Learner(Observer):
 def _suggested(
     run: TuneRun, search: "CellSearch", asha: StratifiedASHA | None, stopper: RunStopper
 ) -> Iterator[Pack | None]:
-    """Yield the jobs and what the search suggests, each as a pack; None while as many train as fit."""
+    """Yield jobs and what the search suggests, as packs; None while as many train as fit."""
 
     def at_once() -> int:
-        """Count the cells that fit; on a cluster one more waits, for which Ray's autoscaler adds nodes."""
+        """Count the cells that fit; for one more that waits, Ray's autoscaler adds nodes."""
         fit = packs_that_fit(run.resources, live_nodes())
         return fit + (run.resources.options.address is not None)
 

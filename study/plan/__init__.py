@@ -1,1 +1,1 @@
-"""What is left to train, on which machines, and how long it takes. Nothing here prints or starts anything."""
+"""What is left to train, on which machines, and how long it takes. It starts nothing."""

@@ -1,4 +1,4 @@
-"""``study confirm``: the cells that selection chose, trained again with seeds that no study has."""
+"""``study confirm``: the cells that selection chose, trained again with fresh seeds."""
 
 from dataclasses import replace
 
@@ -38,6 +38,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         "protocol": dict(data.info.protocol),
     }
     grid = Grid.model_validate(content)
+    # The seeds of studies end at MAX_SEEDS, so these are none that the study has or will have.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
     # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.
@@ -46,7 +47,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
 
 
 def _chosen(data: StudyData) -> list[CellSettings]:
-    """Return the settings of the chosen cells; raise StoreError for one that would be another cell now."""
+    """Return the chosen cells; raise StoreError for one that would be another cell now."""
     ids = chosen_cells(data)
     cells = []
     for stored in data.info.cells:

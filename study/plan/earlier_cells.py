@@ -10,19 +10,17 @@ from study.store.store import mean_curves
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """How ASHA stops cells: from the epoch ``grace_period`` on, one in ``reduction_factor`` goes on.
-
-    ``ended`` has the cells that earlier runs have ended, with their mean validation accuracies by
-    epoch. They take part: a resumed run sets its bar as a run in one go would.
-    """
+    """How ASHA stops cells: from ``grace_period`` on, one in ``reduction_factor`` goes on."""
 
     grace_period: int
     reduction_factor: int
+    # Cells that earlier runs have ended, with their mean validation accuracies by epoch. They
+    # take part: a resumed run sets its bar as a run in one go would.
     ended: tuple[tuple[Job, Mapping[int, float]], ...] = ()
 
 
 def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
-    """Return how a run of these jobs stops cells early; reads the learning curves of the store."""
+    """Return how a run of these jobs stops cells early; reads the stored learning curves."""
     ended = {row["cell_id"] for row in work.store.read_trials()[0] if row["status"] != "failed"}
     # A cell that only gets further seeds takes no part: its rivals' means are over other seeds.
     curves = mean_curves(work.store.read_epochs(), ended - {job.cell.cell_id for job in jobs})

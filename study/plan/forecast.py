@@ -1,4 +1,4 @@
-"""How long a run takes, and what it costs, on machines that may be elsewhere, by a rate that was measured."""
+"""How long a run takes on machines of any kind, and its cost, by a rate that was measured."""
 
 import os
 from collections import defaultdict
@@ -40,7 +40,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds of one training, its pack's time over the trainings in it: their mean, and the slowest pack's."""
+    """Seconds per training of a pack: the mean over trainings, and the slowest pack's."""
 
     mean_s: float
     slowest_s: float
@@ -59,7 +59,7 @@ def machines_for(
     options: TrainingOptions,
     alone: bool = False,  # as the cells of a search train
 ) -> tuple[Machines, Resources]:
-    """Return the machines, each by default as this one is, and what a pack gets of them; raise LaunchError."""
+    """Return the machines, by default like this one, and what a pack gets; raise LaunchError."""
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
@@ -77,7 +77,7 @@ def machines_for(
 
 
 def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
-    """Return the rate of a study's finished trials on a kind of device, or None if it has none."""
+    """Return the rate of a study's finished trials on a kind of device, None without any."""
     # The seeds of a pack of cells train together: they begin at one moment, to the microsecond.
     packs: dict[datetime, list[float]] = defaultdict(list)
     for row in trials:
@@ -92,7 +92,7 @@ def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) 
 
 
 def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, float]:
-    """Return the least and the most seconds that packs take if so many train at once, in any order."""
+    """Return the least and the most seconds of packs if so many train at once, in any order."""
     if not packs:
         return 0.0, 0.0
     trainings = list(map(count_trainings, packs))
@@ -108,7 +108,7 @@ def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class Forecast:
-    """Least and most ``time_s`` and price of a run; None if no rate is known for it, or no price."""
+    """Least and most ``time_s`` and price of a run; None without a rate or a price."""
 
     cells_at_once: int
     cells_in_a_pack: int
@@ -120,7 +120,7 @@ class Forecast:
 def forecast(
     study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
 ) -> Forecast:
-    """Foresee a run of jobs from the trials that the study has, or from the rate that is shipped."""
+    """Foresee a run of jobs by the trials that the study has, or by the shipped rate."""
     slots, cells = packs_that_fit(resources, machines.amounts), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device)
     # The shipped rate says nothing about other networks, or about longer trainings.

@@ -42,7 +42,7 @@ def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool =
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The jobs of a run, its search after them, and the trials that it leaves alone, counted by status."""
+    """The jobs of a run, its search, and how many trials it leaves alone, by status."""
 
     jobs: tuple[Job, ...]
     settled: Mapping[str, int]
@@ -98,7 +98,6 @@ def study_info(
     name the value that they had. Raises StoreError if the study was run with another value
     of a setting that is no factor: the rows of both could not be compared.
     """
-    first = cells[0].model_dump()
     asked = StudyInfo(
         study=study,
         grid=grid.name,
@@ -107,7 +106,7 @@ def study_info(
         contrasts=tuple(contrast.model_dump() for contrast in grid.contrasts),
         cells=tuple({"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells),
         seeds=tuple(seeds),
-        protocol={name: value for name, value in first.items() if name not in grid.roles},
+        protocol={name: value for name, value in cells[0].model_dump().items() if name not in grid.roles},
         runs=(),
         search=None if grid.search is None else grid.search.model_dump(exclude_none=True),
     )
@@ -122,7 +121,7 @@ def study_info(
 
 
 def describe_plan(plan: RunPlan, work: Work) -> str:
-    """Say in one line what a run trains, what it leaves alone, and what its search does then."""
+    """Say in one line what a run trains, what it leaves alone, and what its search does."""
     cells, seeds = len(work.cells), len(work.seeds)
     asked = f"{work.store.study}: {cells} cells x {seeds} seeds = {cells * seeds} trials"
     settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"

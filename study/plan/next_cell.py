@@ -34,7 +34,7 @@ TrialRow = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CellScore:
-    """How good a cell is: its mean validation accuracy at its last epoch; ``pruned`` if it was stopped there."""
+    """How good a cell is: its mean validation accuracy at its last epoch, and if it was stopped there."""
 
     accuracy: float
     epoch: int
@@ -42,7 +42,7 @@ class CellScore:
 
 
 def score_of(trials: Sequence[TrialRow], seeds: int) -> CellScore | None:
-    """Return the score of a cell by its rows, or None if one of its seeds has failed or is missing."""
+    """Return the score of a cell by its rows, or None if a seed has failed or is missing."""
     statuses = {row["status"] for row in trials}
     if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
         return None
@@ -52,7 +52,7 @@ def score_of(trials: Sequence[TrialRow], seeds: int) -> CellScore | None:
 
 
 def trained_for(trials: Iterable[TrialRow]) -> timedelta:
-    """Return for how long at least one cell was training; time in which several trained counts once."""
+    """Return for how long at least one cell was training; shared time counts once."""
     spans = sorted({(row["started_at"], row["finished_at"]) for row in trials})
     total = timedelta(0)
     until: datetime | None = None
@@ -64,7 +64,7 @@ def trained_for(trials: Iterable[TrialRow]) -> timedelta:
 
 
 class CellSearch:
-    """The state of a search: ``cells`` in the order of their suggestion, and what the store has of them."""
+    """The state of a search: ``cells`` as they were suggested, and what the store has."""
 
     def __init__(
         self, grid: Grid, seeds: Sequence[int], cells: Iterable[CellSettings], trials: Iterable[TrialRow]
@@ -90,12 +90,12 @@ class CellSearch:
 
     @property
     def is_over(self) -> bool:
-        """Whether a run has nothing more to suggest, and all cells that it handed out have ended."""
+        """Whether there is nothing more to suggest, and all cells handed out have ended."""
         return self._has_suggested_all and not self._in_flight
 
     @property
     def cells_left(self) -> int | None:
-        """How many more cells the budget of trainings allows; None if only time ends the search."""
+        """How many more cells the budget of trainings allows; None if only time ends it."""
         most = self._asked.budget.cells(len(self._seeds))
         return None if most is None else max(0, most - len(self.cells))
 
@@ -108,12 +108,12 @@ class CellSearch:
         return self.cells_left == 0 or too_late
 
     def jobs_left(self) -> list[Job]:
-        """Return as many jobs as the budget of trainings allows, of cells not yet known: for forecasts."""
+        """Return as many jobs as the budget of trainings allows, for forecasts."""
         left = 0 if self.budget_is_spent else self.cells_left
         return [plan_job(self._grid, self.cells[0], self._seeds)] * (left or 0)
 
     def cells_of_a_run(self, first: Sequence[Job]) -> int | None:
-        """Return how many cells a run that begins with some jobs trains at most; None if time decides it."""
+        """Return the most cells of a run that begins with some jobs; None if time decides it."""
         return None if self.cells_left is None else len(first) + len(self.jobs_left())
 
     def ahead(self) -> str:
@@ -127,7 +127,7 @@ class CellSearch:
     def jobs(
         self, first: Iterable[Job], at_once: Callable[[], int], begin: Callable[[Job], None]
     ) -> Iterator[Job | None]:
-        """Yield the first jobs, then suggested ones, each after ``begin``, or None while ``at_once()`` train."""
+        """Yield the first jobs, then others after ``begin``; None while ``at_once()`` train."""
         for job in first:
             self._in_flight.add(job.cell.cell_id)
             yield job
@@ -146,7 +146,7 @@ class CellSearch:
         self._has_suggested_all = True
 
     def suggest(self) -> CellSettings | None:
-        """Return a cell that the study does not have, or None if TRIES suggestions were all known."""
+        """Return a cell that the study lacks, or None if TRIES suggestions were all known."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study
         there = {cell.cell_id for cell in self.cells}
         known = list(filter(None, map(self._as_optuna_trial, self.cells)))
@@ -166,7 +166,7 @@ class CellSearch:
         return None
 
     def _as_optuna_trial(self, cell: CellSettings) -> FrozenTrial | None:
-        """Return what Optuna learns from a cell: None for one that failed or is outside of the ranges."""
+        """Return what Optuna learns of a cell: None if it failed or is outside of the ranges."""
         point = point_of(self._grid, cell)
         score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds))
         if point is None or (score is None and cell.cell_id not in self._in_flight):
@@ -181,7 +181,7 @@ class CellSearch:
 
 
 def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
-    """Return the cell's values of the searched settings, or None if the search would not suggest the cell."""
+    """Return the cell's values of the searched settings, None if it would not be suggested."""
     assert grid.search is not None
     point = {}
     for name, given in grid.search.ranges.items():
@@ -193,7 +193,7 @@ def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
 
 
 def searched_cells(grid: Grid, given: Sequence[CellSettings], info: StudyInfo | None) -> list[CellSettings]:
-    """Return the cells with which a search begins: its own among those of study.json, and the grid's."""
+    """Return the cells with which a search begins: its own of study.json, and the grid's."""
     own = []
     for cell in map(config_of, () if info is None else info.cells):
         if _data(cell) == _data(given[0]) and point_of(grid, cell) is not None:

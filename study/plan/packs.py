@@ -38,7 +38,7 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
 
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
-    """Return how many cells a pack holds at most: enough for each GPU to have one, or MAX_ROWS trainings."""
+    """Return the most cells of a pack: enough for each GPU to have one, or MAX_ROWS trainings."""
     # The time of a stack grows more slowly than its size, so a GPU should train at once all
     # that it will ever train.
     seeds = max((len(job.seeds) for job in jobs), default=1)

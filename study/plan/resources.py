@@ -1,4 +1,4 @@
-"""What a pack of cells, one Tune trial, gets of a machine or a cluster. It needs no Ray to say so."""
+"""What a pack of cells, one Tune trial, gets of its machines. It needs no Ray to say so."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ class Resources:
 
 
 def resources_for(options: TrainingOptions) -> Resources:
-    """Return the resources that are asked for; raise LaunchError for more than this machine has."""
+    """Return the resources asked for; raise LaunchError for more than this machine has."""
     address, data_dir = options.address or os.environ.get("RAY_ADDRESS"), options.data_dir
     cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     asked = (("cpus", options.cpus_per_trial, cpus), ("gpus", options.gpus_per_trial, gpus))
@@ -75,7 +75,7 @@ def resources_for(options: TrainingOptions) -> Resources:
 
 
 def cells_alone(resources: Resources) -> Resources:
-    """Give each cell of a search a stack of its own: the next one is suggested when one has ended."""
+    """Give each cell of a search its own stack: the next is suggested when one has ended."""
     cells = resources.cells_per_trial
     if cells is not None and cells > 1:
         raise LaunchError(f"--cells-per-trial {cells}: a search trains one cell in a stack; leave it out")
@@ -83,7 +83,7 @@ def cells_alone(resources: Resources) -> Resources:
 
 
 def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
-    """Return how many packs the nodes, each given by the amounts that it has, train at once: at least 1."""
+    """Return how many packs nodes, given by the amounts of each, train at once: at least 1."""
     fit = 0
     for node in nodes:
         fit += min(int(node.get(what, 0) / need) for what, need in resources.needs.items())
@@ -91,7 +91,7 @@ def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -
 
 
 def placed(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> tuple[Resources, bool]:
-    """Fill in what depends on the nodes, each given by the amounts that it has; tell if one has room for a pack."""
+    """Fill in what depends on the amounts of the nodes; tell if one has room for a pack."""
     options, gpus = resources.options, sum(node.get("GPU", 0) for node in nodes)
     if options.gpus_per_trial is None:
         # A pack of many cells fills a whole GPU, if there is one.

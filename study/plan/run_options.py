@@ -1,4 +1,4 @@
-"""The options, each written once, as a field from which commands and API are built; and the work that follows."""
+"""Each option once, as a field of which commands and API are made; and the work asked for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -22,12 +22,12 @@ class LaunchError(StudyError):
 def option(
     default: Any,
     help: str,
-    expected: str = "",
+    expected: str = "",  # what is_valid accepts
     is_valid: Callable[[Any], bool] = lambda value: True,
     allowed: tuple[str, ...] = (),
     variable_in_help: bool = False,  # that of the environment
 ) -> Any:
-    """Return the field of an option, required if its default is MISSING; ``expected`` says what ``is_valid`` takes."""
+    """Return the field of an option, which is required if its default is MISSING."""
     if allowed:
         expected = f"one of {', '.join(allowed)}"
         is_valid = allowed.__contains__
@@ -136,7 +136,7 @@ class RunOptions(TrainingOptions):
     )
 
     def resolve(self) -> "Work":
-        """Return the work; raise GridError, or StoreError if the storage or the study's settings do not fit."""
+        """Return the work; raise GridError, or StoreError for a storage or study that does not fit."""
         from study.grid.load import load_grid
         from study.plan.jobs import study_info
         from study.store.store import Store
@@ -170,7 +170,7 @@ class Work:
 
     @property
     def outermost_cells(self) -> "list[CellSettings]":
-        """The cells at the ends of a search's ranges: if they can be trained, so can the others."""
+        """The cells at the ends of a search's ranges: if these can be trained, so can the others."""
         return self.grid.ends(getattr(self.cells[0], "data", None))
 
     def search(self, rows: "Sequence[dict[str, Any]]") -> "CellSearch | None":
