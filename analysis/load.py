@@ -15,47 +15,18 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.stored import (
-    CONFIRMATION,
-    FINISHED,
-    RANK,
-    SETTING_COLUMNS,
-    AnalysisError,
-    OtherSchemaError,
-    StudyInfo,
-)
+from analysis.stored import CONFIRMATION, FINISHED, RANK, SETTING_COLUMNS, AnalysisError, OtherSchemaError, StudyInfo
 
 # A part without these columns cannot be analysed.
 REQUIRED_COLUMNS = {
-    "trials": {
-        "cell_id",
-        "trial_id",
-        "seed",
-        "status",
-        "epochs",
-        "val_accuracy",
-        "test_accuracy",
-        "error",
-    },
+    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "error", "val_accuracy", "test_accuracy"},
     "epochs": {"trial_id", "epoch"},
 }
-CURVE_COLUMNS = (
-    "cell_id",
-    "trial_id",
-    "seed",
-    "epoch",
-    "val_accuracy",
-)  # what a report reads of epochs
+# What a report reads of epochs.
+CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")
 # What no report reads of trials: settings are read from study.json. All other columns are read, also those that
 # other versions wrote. Leaving some out pays: parts have few rows, so a column costs as much as opening a file.
-UNREAD_COLUMNS = (
-    "study",
-    *SETTING_COLUMNS,
-    "best_epoch",
-    "val_loss",
-    "best_test_digit_accuracy",
-    "device",
-)
+UNREAD_COLUMNS = ("study", *SETTING_COLUMNS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
 # Parts are small files. Reading them is waiting for an object store, but work for a disk.
 REMOTE_READERS = 16
 
@@ -64,9 +35,8 @@ REMOTE_READERS = 16
 class StudyData:
     """What a study has: ``info`` is study.json, ``trials`` has one row per trial, ``epochs`` one per trial and epoch.
 
-    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the
-    Parquet files, relative to the study's folder, that could not be read; they are left
-    out.
+    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the Parquet
+    files, relative to the study's folder, that could not be read; they are left out.
     """
 
     name: str
@@ -113,11 +83,10 @@ def no_cell(data: StudyData) -> Collection[str]:
 def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_report: bool = False) -> StudyData:
     """Read a study from a storage: a path, or a URI such as ``s3://bucket/studies``.
 
-    ``curves_of`` gets the study without epochs and returns the ids of the cells whose
-    epochs are read: a large study has a thousand epochs for each one that a report can
-    show. ``for_report`` reads only the columns that a report shows. Raises AnalysisError
-    for a storage that cannot be read, an unknown study, a study.json that is not one of
-    this schema, and a study without a finished trial.
+    ``curves_of`` gets the study without epochs and returns the ids of the cells whose epochs are
+    read: a large study has a thousand epochs for each one that a report can show. ``for_report``
+    reads only the columns that a report shows. Raises AnalysisError for a storage that cannot be
+    read, an unknown study, a study.json of another schema, and a study without a finished trial.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
@@ -129,11 +98,9 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
         data = _read_study(filesystem, f"{root}/{name}", curves_of, for_report)
     if not data.has_finished:
         damaged = f", and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
-        raise AnalysisError(
-            f"study {name!r} in {storage} has no finished trial of {data.info.planned}{damaged}; "
-            f"continue it with the study run command that began it (grid {data.info.grid}), "
-            f"or see its failures with study status {name}"
-        )
+        problem = f"study {name!r} in {storage} has no finished trial of {data.info.planned}{damaged}"
+        again = f"continue it with the study run command that began it (grid {data.info.grid})"
+        raise AnalysisError(f"{problem}; {again}, or see its failures with study status {name}")
     return data
 
 
@@ -153,9 +120,9 @@ def confirmation_study(storage: str, data: StudyData) -> StudyData | None:
 
 
 def latest_study(storage: str) -> str:
-    """Return the name of the study whose study.json changed last; raise AnalysisError for none.
+    """Return the study whose study.json changed last, a confirmation only if there is nothing else.
 
-    It is a confirmation only if there is nothing else.
+    Raises AnalysisError if there is none.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):
@@ -177,9 +144,8 @@ def _explained(storage: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
-        raise AnalysisError(
-            f"cannot read the storage {storage}: {error}; expected a folder, or a URI such as s3://bucket/studies"
-        ) from None
+        expected = "expected a folder, or a URI such as s3://bucket/studies"
+        raise AnalysisError(f"cannot read the storage {storage}: {error}; {expected}") from None
 
 
 def _studies(filesystem: pafs.FileSystem, root: str, storage: str) -> dict[str, int]:
@@ -191,10 +157,8 @@ def _studies(filesystem: pafs.FileSystem, root: str, storage: str) -> dict[str, 
         if file.type == pafs.FileType.File:
             changed[folder.base_name] = file.mtime_ns or 0
     if not changed:
-        raise AnalysisError(
-            f"no study in {storage}: a run leaves its results there; "
-            f"run one: study run --grid table1 --storage {storage}"
-        )
+        fix = f"run one: study run --grid table1 --storage {storage}"
+        raise AnalysisError(f"no study in {storage}: a run leaves its results there; {fix}")
     return dict(sorted(changed.items()))
 
 
@@ -206,10 +170,8 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
     except OtherSchemaError as error:
         raise AnalysisError(f"{path} has {error}; analyse it with the version of this program that wrote it") from None
     except ValueError as error:
-        raise AnalysisError(
-            f"{path} is not a study.json as a run writes it ({error}); "
-            "restore it, or run the study under another --name"
-        ) from None
+        problem = f"{path} is not a study.json as a run writes it ({error})"
+        raise AnalysisError(f"{problem}; restore it, or run the study under another --name") from None
 
 
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
@@ -247,10 +209,7 @@ class _Parts:
         return [name for name in listed if name.endswith(".parquet") and not name.startswith(".")]
 
     def read(self, kind: str, names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Return the wanted columns of all files of a kind, and which of them are unreadable.
-
-        ``kind`` is ``trials`` or ``epochs``. The column ``part`` has the file's name.
-        """
+        """Return the wanted columns of all files of a kind, with the file's name as ``part``; and the unreadable."""
         local = isinstance(self.filesystem, pafs.LocalFileSystem)
         with ThreadPoolExecutor(os.cpu_count() if local else REMOTE_READERS) as pool:
             tables = dict(zip(names, pool.map(partial(self._read_file, kind), names), strict=True))

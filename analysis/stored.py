@@ -43,10 +43,7 @@ TRIAL_COLUMNS = (
     *END_METRICS,
     *("train_time_s", "device", "error", "started_at", "finished_at"),
 )
-EPOCH_COLUMNS = (
-    *("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss"),
-    *EPOCH_METRICS,
-)
+EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *EPOCH_METRICS)
 
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
 
@@ -64,11 +61,7 @@ class AnalysisError(Exception):
 
 
 class OtherSchemaError(ValueError):
-    """The study.json of another version of this program; ``found`` is its schema."""
-
-    def __init__(self, found: object) -> None:
-        super().__init__(f"schema {found!r}, expected {SCHEMA_VERSION}")
-        self.found = found
+    """The study.json of another version of this program."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +69,11 @@ class StudyInfo:
     """The content of study.json: what a study is about, and where its results come from.
 
     ``study`` and ``grid`` are names, and ``description`` is the grid's. ``roles`` has the role of each
-    factor. ``cells`` has each cell's settings and its ``cell_id``, and ``protocol`` the settings that are
-    the same for all cells. ``seeds`` are those of every cell. ``runs`` says of each run when and where it
-    was, and of which code. ``contrasts`` are the comparisons that the grid names, and ``networks`` the
-    layers of each network. ``search`` has the ranges and the budget of a search, None without one.
-    ``confirms`` is the name of the study whose chosen cells this one trains again, or None. ``others``
-    keeps the keys that this version does not know.
+    factor. ``cells`` has each cell's settings and its ``cell_id``, ``protocol`` the settings that all cells
+    share. ``seeds`` are those of every cell. ``runs`` says when, where and with which code each run was.
+    ``contrasts`` are the comparisons that the grid names, ``networks`` the layers of each network,
+    ``search`` the ranges and the budget of a search. ``confirms`` is the study whose chosen cells this
+    one trains again. ``others`` keeps the keys that this version does not know.
     """
 
     study: str
@@ -110,10 +102,7 @@ class StudyInfo:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Read the text of study.json.
-
-        Raises OtherSchemaError, or ValueError with what is wrong in one line.
-        """
+        """Read study.json's text; raise OtherSchemaError, or ValueError with the problem in one line."""
         content = json.loads(text)
         _check(content)
         values: dict[str, Any] = {"others": {}}
@@ -141,9 +130,8 @@ def _check(content: Any) -> None:
     if not isinstance(content, dict):
         raise ValueError(f"expected an object, not a {type(content).__name__}")
     if content.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise OtherSchemaError(content["schema"])
-    missing = sorted(REQUIRED.keys() - content.keys())
-    if missing:
+        raise OtherSchemaError(f"schema {content['schema']!r}, expected {SCHEMA_VERSION}")
+    if missing := sorted(REQUIRED.keys() - content.keys()):
         raise ValueError(f"{', '.join(missing)} missing")
     for key, kind in (REQUIRED | OPTIONAL).items():
         value = content.get(key)

@@ -10,10 +10,7 @@ import pyarrow.parquet as pq
 from analysis.load import StudyData
 from analysis.output.whole_file import whole_file
 
-COUNTS = {
-    "epochs": "Int32",
-    "best_epoch": "Int32",
-}  # pandas would make them fractions if one is unknown
+COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions if one is unknown
 IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 
 

@@ -154,10 +154,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
 
 
 def _row(
-    cell: Mapping[Any, Any],
-    settings: Sequence[str],
-    metrics: Sequence[str],
-    found: Estimate | None,
+    cell: Mapping[Any, Any], settings: Sequence[str], metrics: Sequence[str], found: Estimate | None
 ) -> dict[str, Any]:
     """Return the raw values of a cell, a row of ``summarise_cells``; None if they are unknown."""
     row = {name: cell[name] for name in ("cell_id", *settings)}
@@ -197,9 +194,7 @@ def _columns(settings: Sequence[str], metrics: Sequence[str]) -> tuple[Column, .
         Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
         Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
         Column(
-            "95 % interval",
-            lambda row: interval(row["test_accuracy_low"], row["test_accuracy_high"]),
-            numeric=True,
+            "95 % interval", lambda row: interval(row["test_accuracy_low"], row["test_accuracy_high"]), numeric=True
         ),
         *(Column(MEAN_COLUMNS[name], partial(_mean_text, name), numeric=True) for name in metrics),
     )

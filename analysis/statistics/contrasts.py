@@ -10,12 +10,7 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
-from analysis.statistics.cells import (
-    by_seed,
-    describe_settings,
-    describe_states,
-    summarise_cells,
-)
+from analysis.statistics.cells import by_seed, describe_settings, describe_states, summarise_cells
 from analysis.statistics.inference import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
@@ -56,10 +51,7 @@ def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[Estimated
 
 
 def _estimated(
-    contrast: Mapping[str, Any],
-    cells: pd.DataFrame,
-    accuracy: pd.DataFrame,
-    rng: np.random.Generator,
+    contrast: Mapping[str, Any], cells: pd.DataFrame, accuracy: pd.DataFrame, rng: np.random.Generator
 ) -> EstimatedContrast:
     name = contrast["name"]
     sides: dict[str, tuple[Cell, ...]] = {}

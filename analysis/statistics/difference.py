@@ -191,11 +191,7 @@ def _equal_rows(one: pd.DataFrame, other: pd.DataFrame, ignored: set[str]) -> An
 
 
 def _compare_cell(
-    place: int,
-    key: Key,
-    settings: Settings,
-    sides: tuple[_Side, _Side],
-    identical: set[tuple[int, int]],
+    place: int, key: Key, settings: Settings, sides: tuple[_Side, _Side], identical: set[tuple[int, int]]
 ) -> CellDifference:
     a, b = sides
     trials_a = a.by_place.get(place, pd.DataFrame())

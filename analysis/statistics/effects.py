@@ -171,10 +171,7 @@ def _effects_of_terms(values: Values, factors: Sequence[str]) -> Iterator[tuple[
     mains = [_margin(values, (axis,)) - values.mean() for axis in range(values.ndim)]
     yield from zip(words, mains, strict=True)
     for a, b in combinations(range(len(factors)), 2):
-        yield (
-            f"{words[a]} x {words[b]}",
-            _margin(values, (a, b)) - values.mean() - mains[a] - mains[b],
-        )
+        yield f"{words[a]} x {words[b]}", _margin(values, (a, b)) - values.mean() - mains[a] - mains[b]
 
 
 def _margin(values: Values, axes: tuple[int, ...]) -> Values:

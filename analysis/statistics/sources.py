@@ -36,16 +36,10 @@ def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     yield "trials", f"{counted}; {data.info.planned} planned"
     if "train_time_s" in trials and trials["train_time_s"].notna().any():
-        yield (
-            "training time",
-            f"{_duration(trials['train_time_s'].sum())}, summed over the trials",
-        )
+        yield "training time", f"{_duration(trials['train_time_s'].sum())}, summed over the trials"
     if "started_at" in trials and trials["started_at"].notna().any():
         span = trials["finished_at"].max() - trials["started_at"].min()
-        yield (
-            "wall time",
-            f"{_duration(span.total_seconds())}, from the first start to the last end",
-        )
+        yield "wall time", f"{_duration(span.total_seconds())}, from the first start to the last end"
     for setting, value in data.info.protocol.items():
         yield setting.replace("_", " "), str(value)
     for run in data.info.runs[-1:]:
