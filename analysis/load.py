@@ -86,7 +86,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
     ``curves_of`` gets the study without epochs and returns the ids of the cells whose epochs are
     read: a large study has a thousand epochs for each one that a report can show. ``for_report``
     reads only the columns that a report shows. Raises AnalysisError for a storage that cannot be
-    read, an unknown study, a study.json of another schema, and a study without a finished trial.
+    read, an unknown study, a study.json not of this schema, a study without a finished trial.
     """
     filesystem, root = _filesystem(storage)
     with _explained(storage):

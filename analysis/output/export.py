@@ -15,19 +15,17 @@ IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 
 
 def trials_table(data: StudyData) -> pa.Table:
-    """Return one row per trial of a planned cell.
+    """Return one row per trial of a planned cell, in the order of study.json's cells, then of seeds.
 
     Columns are study, cell, settings, seed, status, and what the store has of the trial.
-    Rows are in the order of study.json's cells, then of seeds.
     """
     return _table(_trials(data))
 
 
 def epochs_table(data: StudyData) -> pa.Table:
-    """Return one row per trial and epoch, with the columns of ``trials_table`` up to the status.
+    """Return one row per trial and epoch: what ``trials_table`` has up to the status, then the epoch's.
 
-    What the store has of the epoch follows. The rate of an epoch is
-    ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
+    The rate of an epoch is ``epoch_learning_rate``, since ``learning_rate`` is the cell's.
     """
     trials = _trials(data).loc[:, :"status"]
     epochs = data.epochs[_filled(data.epochs)].drop(columns=["cell_id", "seed"], errors="ignore")

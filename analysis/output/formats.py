@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 
 from rich import box
@@ -51,8 +52,7 @@ def sheet_rich(sheet: Sheet) -> Table:
 
     # Numbers that are short enough are never broken into lines.
     for place, column in enumerate(sheet.visible_columns[joined:], joined):
-        longest = _longest(sheet.texts, place)
-        whole = column.numeric and longest <= SCREEN_NUMBER
+        whole = column.numeric and _longest(sheet.texts, place) <= SCREEN_NUMBER
         drawn.add_column(column.heading, justify="right" if column.numeric else "left", no_wrap=whole)
     for row in sheet.texts:
         texts = row[joined:]
@@ -65,18 +65,14 @@ def sheet_rich(sheet: Sheet) -> Table:
 def sheet_markdown(sheet: Sheet) -> str:
     """Write the sheet as GitHub Markdown, its notes below."""
     rows = [list(map(markdown, row)) for row in sheet.texts]
-    align = []
-    headers = []
-    for column in sheet.visible_columns:
-        align.append("right" if column.numeric else "left")
-        headers.append(markdown(column.heading))
+    headers = [markdown(column.heading) for column in sheet.visible_columns]
+    align = ["right" if column.numeric else "left" for column in sheet.visible_columns]
     # Texts are written as they are: tabulate would align numbers by their points.
     table = tabulate(rows, headers, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
     lines = [f"## {markdown(sheet.title)}", "", table, "", markdown(sheet.caption)]
-    if sheet.notes:
-        lines.append("")
+    lines += [""] if sheet.notes else []
     lines += [f"- {markdown(note)}" for note in sheet.notes]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, ""])
 
 
 def markdown(text: str) -> str:
@@ -88,9 +84,7 @@ def markdown(text: str) -> str:
 def sheet_csv(sheet: Sheet) -> str:
     """Write the raw values for programs: at full precision, empty if unknown."""
     stream = io.StringIO()
-    names: dict[str, None] = {}  # in the order in which the rows bring them
-    for row in sheet.rows:
-        names |= dict.fromkeys(row)
+    names = dict.fromkeys(chain.from_iterable(sheet.rows))  # in the order in which the rows bring them
     writer = csv.DictWriter(stream, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(sheet.rows)

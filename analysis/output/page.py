@@ -6,7 +6,9 @@ import io
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,7 @@ SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 class Picture:
     """A picture: ``draw`` fills an empty figure of ``size``, width and height in inches.
 
-    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see
-    it.
+    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see it.
     """
 
     name: str
@@ -54,10 +55,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A report. All texts are plain.
-
-    ``facts`` are names and values that say where the numbers come from.
-    """
+    """A report in plain texts; ``facts`` are names and values that say where its numbers come from."""
 
     title: str
     question: str
@@ -69,12 +67,12 @@ class Page:
     @property
     def sheets(self) -> list[Sheet]:
         """All tables of the page, in order."""
-        return [sheet for section in self.sections for sheet in section.sheets]
+        return list(chain.from_iterable(map(attrgetter("sheets"), self.sections)))
 
     @property
     def pictures(self) -> list[Picture]:
         """All pictures of the page, in order."""
-        return [picture for section in self.sections for picture in section.pictures]
+        return list(chain.from_iterable(map(attrgetter("pictures"), self.sections)))
 
 
 @dataclass(frozen=True)
@@ -106,12 +104,11 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
     """Write tables, pictures and, last, ``report.html`` into a folder; return their paths.
 
     The folder is made if it is missing. The same page gives the same bytes. Raises
-    AnalysisError for a format not in FORMATS, and if the folder cannot be written;
+    AnalysisError for a format not in FORMATS and a folder that cannot be written,
     ValueError if two tables or two pictures have the same name.
     """
-    if unknown := sorted(set(formats) - set(FORMATS)):
-        listed = ", ".join(unknown)
-        raise AnalysisError(f"no report format {listed}; the formats are {', '.join(FORMATS)}")
+    if unknown := ", ".join(sorted(set(formats) - set(FORMATS))):
+        raise AnalysisError(f"no report format {unknown}; the formats are {', '.join(FORMATS)}")
     contents = _contents(page, formats)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -120,7 +117,7 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
     except OSError as error:
         problem = f"cannot write the report to {out}: {error}"
         raise AnalysisError(f"{problem}; give another folder with --out") from None
-    return [out / name for name in contents]
+    return list(map(out.joinpath, contents))
 
 
 def _contents(page: Page, formats: Collection[str]) -> dict[str, bytes]:
@@ -147,7 +144,7 @@ def _contents(page: Page, formats: Collection[str]) -> dict[str, bytes]:
 
 
 def _check_names(items: Sequence[Sheet] | Sequence[Picture]) -> None:
-    names = [item.name for item in items]
+    names = list(map(attrgetter("name"), items))
     if len(set(names)) < len(names):
         raise ValueError(f"names of files occur twice: {names}")
 
@@ -166,8 +163,7 @@ def _draw(picture: Picture, png: bool) -> dict[str, bytes]:
     # The canvases draw once; savefig would lay out and draw everything twice.
     with matplotlib.rc_context({"svg.hashsalt": "study"}):
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        svg = FigureCanvasSVG(figure)
-        svg.print_svg(files["svg"], metadata=metadata)  # type: ignore[no-untyped-call]
+        FigureCanvasSVG(figure).print_svg(files["svg"], metadata=metadata)  # type: ignore[no-untyped-call]
     if png:
         files["png"] = io.BytesIO()
         figure.set_layout_engine("none")  # it stays as it is laid out
@@ -188,14 +184,9 @@ def _inline(picture: Picture, svg: str) -> Markup:
 
 
 def _html(page: Page, inline: dict[str, Markup]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis.output", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    loader = jinja2.PackageLoader("analysis.output", "")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = environment.keep_trailing_newline = True
     environment.filters["sha256"] = _sha256
     return environment.get_template("page.html.j2").render(page=page, inline=inline)
 

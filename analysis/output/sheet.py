@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from typing import Any
 
 NONE = "–"  # what people read if a value is unknown
@@ -10,10 +11,7 @@ NONE = "–"  # what people read if a value is unknown
 
 @dataclass(frozen=True)
 class Column:
-    """A column of what people read: its heading, and how a row of raw values becomes its text.
-
-    Columns that are a ``setting`` of a cell come before all others.
-    """
+    """A heading, and how a row of raw values becomes a text; columns of a ``setting`` come first."""
 
     heading: str
     text: Callable[[Mapping[str, Any]], str]
@@ -46,7 +44,10 @@ class Sheet:
     def texts(self) -> list[list[str]]:
         """What people read, row by row."""
         # Once, since every format and the widths of its columns ask for them.
-        return list(map(self._texts_of, self._listed_rows))
+        texts = []
+        for row in self._listed_rows:
+            texts.append([column.text(row) or NONE for column in self.visible_columns])
+        return texts
 
     @cached_property
     def visible_columns(self) -> tuple[Column, ...]:
@@ -54,21 +55,14 @@ class Sheet:
         rows = self._listed_rows
         return tuple(column for column in self.columns if column.numeric or not rows or not column.is_empty_in(rows))
 
-    def _texts_of(self, row: Mapping[str, Any]) -> list[str]:
-        return [column.text(row) or NONE for column in self.visible_columns]
-
     @property
     def _listed_rows(self) -> Sequence[Mapping[str, Any]]:
         return self.rows if self.listed is None else [self.rows[place] for place in self.listed]
 
 
-def _is_unknown(value: float | None) -> bool:
-    return value is None or value != value  # NaN is the only number that differs from itself
-
-
 def percent(value: float | None, sign: bool = False) -> str:
     """Write a fraction in percent, a difference in percentage points; a dash for None and NaN."""
-    if value is None or _is_unknown(value):
+    if value is None or isnan(value):
         return NONE
     # Rounded first: means of the same accuracies, added up in another order, are written alike.
     rounded = round(100 * value, 9)
@@ -77,14 +71,13 @@ def percent(value: float | None, sign: bool = False) -> str:
 
 def interval(low: float | None, high: float | None, sign: bool = False) -> str:
     """Write the ends of an interval as ``percent`` does; a dash for None and NaN."""
-    if _is_unknown(low) or _is_unknown(high):
-        return NONE
-    return f"{percent(low, sign)} to {percent(high, sign)}"
+    ends = (percent(low, sign), percent(high, sign))
+    return NONE if NONE in ends else " to ".join(ends)
 
 
 def probability(value: float | None) -> str:
     """Write a p value; a dash for None and NaN."""
-    if value is None or _is_unknown(value):
+    if value is None or isnan(value):
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 

@@ -58,8 +58,7 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
       seeds is not the cell's;
     - ``tie_order``: the cell's place if cells are equally good (see ``selection.best_cell``).
 
-    It is computed once for a study, whose cells, seeds and trials must not change
-    afterwards.
+    It is computed once for a study, whose cells, seeds and trials must not change afterwards.
     """
     if data not in _summaries:
         _summaries[data] = _summarise(data)
@@ -127,6 +126,11 @@ def format_setting(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
+def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -> Column:
+    """Return the column of a setting by its name."""
+    return Column(name.replace("_", " "), lambda row: format_setting(row[name]), numeric, setting)
+
+
 def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     """List every planned cell with its test accuracy; ``rng`` draws the bootstrap intervals."""
     cells = summarise_cells(data)
@@ -139,18 +143,12 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     rows = tuple(_row(cell, data.settings, metrics, found.get(cell["cell_id"])) for cell in records)
     listed = _listed(cells)
     note = f"Listed are the {LISTED} of {len(cells)} cells with the highest mean validation accuracy; the CSV has all."
-    return Sheet(
-        name="cells",
-        title="All cells",
-        caption=(
-            "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. The CSV also has BCa bootstrap "
-            "intervals."
-        ),
-        columns=_columns(_setting_names(data, cells), metrics),
-        rows=rows,
-        notes=() if listed is None else (note,),
-        listed=listed,
+    caption = (
+        "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. "
+        "The CSV also has BCa bootstrap intervals."
     )
+    columns = _columns(_setting_names(data, cells), metrics)
+    return Sheet("cells", "All cells", caption, columns, rows, () if listed is None else (note,), listed)
 
 
 def _row(
@@ -189,7 +187,7 @@ def _listed(cells: pd.DataFrame) -> tuple[int, ...] | None:
 
 def _columns(settings: Sequence[str], metrics: Sequence[str]) -> tuple[Column, ...]:
     return (
-        *(Column(name.replace("_", " "), partial(_setting_text, name), setting=True) for name in settings),
+        *(setting_column(name, setting=True) for name in settings),
         Column("seeds", lambda row: row["words"]),
         Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
         Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
@@ -202,7 +200,3 @@ def _columns(settings: Sequence[str], metrics: Sequence[str]) -> tuple[Column, .
 
 def _mean_text(metric: str, row: Mapping[str, Any]) -> str:
     return percent(row[f"{metric}_mean"])
-
-
-def _setting_text(name: str, row: Mapping[str, Any]) -> str:
-    return describe_settings(row, [name]).removeprefix(f"{name.replace('_', ' ')} ")

@@ -1,6 +1,6 @@
 """Selection and confirmation side by side: the chosen cells, and the same with fresh seeds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,7 @@ from analysis.statistics.inference import Estimate, Measure, compare, estimate, 
 from analysis.statistics.selection import fixed_contrasts
 
 # What the rows are about, in words.
-CONFIRMED_METRICS = {
-    "val_accuracy": "validation",
-    "test_accuracy": "test",
-    "difference": "test, paired",
-}
+CONFIRMED_METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "difference": "test, paired"}
 
 
 @dataclass(frozen=True)
@@ -26,17 +22,17 @@ class Confirmed:
     """The same value in a study and in its confirmation, as fractions.
 
     ``metric`` is one of CONFIRMED_METRICS. ``difference``, ``low`` and ``high`` are
-    confirmation minus selection with its 95 % Welch interval; ``confirmed`` and they are
-    None if the confirmation has no such value yet.
+    confirmation minus selection with its 95 % Welch interval; ``confirmed`` and they
+    are None if the confirmation has no such value yet.
     """
 
     what: str
     metric: str
     selected: Estimate
     confirmed: Estimate | None
-    difference: float | None
-    low: float | None
-    high: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
@@ -76,7 +72,7 @@ def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random
 
 def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate | None) -> Confirmed:
     if confirmed is None or min(selected.n, confirmed.n) < 2:
-        return Confirmed(what, metric, selected, confirmed, None, None, None)
+        return Confirmed(what, metric, selected, confirmed)
     # Fresh seeds are other seeds, so the two means are independent and there is nothing to pair.
     second = Measure.of(confirmed.mean, confirmed.std, confirmed.n)
     first = Measure.of(selected.mean, selected.std, selected.n)
@@ -85,37 +81,30 @@ def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate |
 
 def confirmation_sheet(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> Sheet:
     """Put contrasts and cells into a table; ``rng`` draws the bootstrap intervals."""
-    found = [
-        *confirmed_contrasts(data, confirmation, rng),
-        *confirmed_cells(data, confirmation, rng),
-    ]
-    return Sheet(
-        name="confirmation",
-        title="Selection and confirmation",
-        caption=(
-            f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds. "
-            "Values are in percent, of contrasts in percentage points, with 95 % t intervals. The last column is "
-            "confirmation minus selection."
-        ),
-        columns=(
-            Column("cell or contrast", lambda row: row["what"]),
-            Column("accuracy", lambda row: CONFIRMED_METRICS[row["metric"]]),
-            _side_column("selection", "selected"),
-            _side_column("confirmation", "confirmed"),
-            Column("difference", _difference_text, numeric=True),
-        ),
-        rows=tuple(dict(_values(row)) for row in found),
+    contrasts = confirmed_contrasts(data, confirmation, rng)
+    rows = tuple(map(_values, (*contrasts, *confirmed_cells(data, confirmation, rng))))
+    caption = (
+        f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds. Values "
+        "are in percent, of contrasts in percentage points, with 95 % t intervals. The last column is confirmation "
+        "minus selection."
     )
+    columns = (
+        Column("cell or contrast", lambda row: row["what"]),
+        Column("accuracy", lambda row: CONFIRMED_METRICS[row["metric"]]),
+        _side_column("selection", "selected"),
+        _side_column("confirmation", "confirmed"),
+        Column("difference", _difference_text, numeric=True),
+    )
+    return Sheet("confirmation", "Selection and confirmation", caption, columns, rows)
 
 
-def _values(row: Confirmed) -> Iterator[tuple[str, Any]]:
-    """Yield the raw values of a row by name."""
-    yield from (("what", row.what), ("metric", row.metric))
+def _values(row: Confirmed) -> dict[str, Any]:
+    values: dict[str, Any] = {"what": row.what, "metric": row.metric}
     for side, found in (("selected", row.selected), ("confirmed", row.confirmed)):
         for field, value in estimate_as_row(found).items():
             if not field.startswith("bca"):  # the contrasts and cells have them in their own tables
-                yield f"{side}_{field}", value
-    yield from (("difference", row.difference), ("low", row.low), ("high", row.high))
+                values[f"{side}_{field}"] = value
+    return values | {"difference": row.difference, "low": row.low, "high": row.high}
 
 
 def _side_column(heading: str, side: str) -> Column:

@@ -14,7 +14,6 @@ from analysis.statistics.cells import by_seed, describe_settings, describe_state
 from analysis.statistics.inference import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
 
-Condition = Mapping[str, Any]
 Cell = Mapping[str, Any]
 
 
@@ -24,17 +23,16 @@ class EstimatedContrast:
 
     ``plus`` and ``minus`` are the cells that its conditions stood for. ``state`` is
     ``complete``, or says why there is no estimate. ``p`` is of the two-sided paired t test,
-    NaN for one seed; ``p_holm`` is corrected for the number of the study's complete
-    contrasts.
+    NaN for one seed; ``p_holm`` is corrected for the number of the study's complete contrasts.
     """
 
     name: str
     plus: tuple[Cell, ...]
     minus: tuple[Cell, ...]
     state: str
-    estimate: Estimate | None
-    p: float | None
-    p_holm: float | None
+    estimate: Estimate | None = None
+    p: float | None = None
+    p_holm: float | None = None
 
 
 def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[EstimatedContrast, ...]:
@@ -62,14 +60,15 @@ def _estimated(
             # A condition that several cells match stands for the one that validation chose.
             cell = best_cell(candidates)
             if cell is None:
-                return EstimatedContrast(name, (), (), _why_absent(condition, candidates), None, None, None)
+                settings = describe_settings(condition, condition)
+                return EstimatedContrast(name, (), (), f"{settings}: {describe_states(candidates)}")
             chosen.append(cell)
         sides[side] = tuple(chosen)
 
     # The same seed trained every cell on the same data, so the differences are taken seed by seed.
     differences = _sum_by_seed(sides["plus"], accuracy) - _sum_by_seed(sides["minus"], accuracy)
-    p = paired_p(differences)
-    return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", estimate(differences, rng), p, None)
+    found = estimate(differences, rng)
+    return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", found, paired_p(differences))
 
 
 def _sum_by_seed(cells: Sequence[Cell], accuracy: pd.DataFrame) -> Any:
@@ -77,38 +76,25 @@ def _sum_by_seed(cells: Sequence[Cell], accuracy: pd.DataFrame) -> Any:
     return sum(accuracy.loc[cell["cell_id"]].to_numpy(float) for cell in cells)
 
 
-def _why_absent(condition: Condition, candidates: pd.DataFrame) -> str:
-    return f"{describe_settings(condition, condition)}: {describe_states(candidates)}"
-
-
 def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
     """List the comparisons that the grid named in advance."""
     rows = []
     for contrast in contrasts:
-        found = contrast.estimate
         row: dict[str, Any] = {"name": contrast.name, "state": contrast.state}
-        row |= estimate_as_row(found)
+        row |= estimate_as_row(contrast.estimate)
         row |= {"p": contrast.p, "p_holm": contrast.p_holm}
         row["plus"] = " ".join(cell["cell_id"] for cell in contrast.plus)
         row["minus"] = " ".join(cell["cell_id"] for cell in contrast.minus)
         rows.append(row)
-    return Sheet(
-        name="contrasts",
-        title="Contrasts named in advance",
-        caption=(
-            "Differences of test accuracy in percentage points, paired by seed, with 95 % t intervals. The p values "
-            "are of the paired t test: uncorrected, and corrected for the number of contrasts (Holm)."
-        ),
-        columns=(
-            Column("contrast", lambda row: row["name"]),
-            *GAIN_COLUMNS,
-            Column("p", lambda row: probability(row["p"]), numeric=True),
-            Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
-            Column("n", _number_of_seeds, numeric=True),
-        ),
-        rows=tuple(rows),
+    caption = (
+        "Differences of test accuracy in percentage points, paired by seed, with 95 % t intervals. The p values "
+        "are of the paired t test: uncorrected, and corrected for the number of contrasts (Holm)."
     )
-
-
-def _number_of_seeds(row: Mapping[str, Any]) -> str:
-    return row["state"] if row["n"] is None else str(row["n"])
+    columns = (
+        Column("contrast", lambda row: row["name"]),
+        *GAIN_COLUMNS,
+        Column("p", lambda row: probability(row["p"]), numeric=True),
+        Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
+        Column("n", lambda row: str(row["n"] or row["state"]), numeric=True),
+    )
+    return Sheet("contrasts", "Contrasts named in advance", caption, columns, tuple(rows))

@@ -1,6 +1,6 @@
 """Two studies compared cell by cell: the second minus the first, paired if their seeds match."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from analysis.statistics.inference import Measure, holm, paired_p
 from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError
 
 COMPARED_METRICS = ("test_accuracy", "val_accuracy", "epochs")
+ABSENT = "not in this study"
 Settings = Mapping[str, Any]
 Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 
@@ -21,18 +22,17 @@ Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 class Change:
     """B minus A in one metric of a cell, in its unit, over seeds that have finished.
 
-    ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared
-    unpaired. ``low`` and ``high`` are the ends of the 95 % t interval, of the paired
-    differences or by Welch; ``p`` is of the same t test, ``p_holm`` corrected for the
-    number of cells. All four are None if there is only one value, which says nothing about
-    the spread.
+    ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared unpaired.
+    ``low`` and ``high`` are the ends of the 95 % t interval, of the paired differences or by Welch;
+    ``p`` is of the same t test, ``p_holm`` corrected for the number of cells. All four are None if
+    there is only one value, which says nothing about the spread.
     """
 
     mean: float
     pairs: int
-    low: float | None
-    high: float | None
-    p: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     p_holm: float | None = None
 
 
@@ -40,9 +40,8 @@ class Change:
 class CellDifference:
     """A cell of A, of B or of both: its factors, and how far it is in each study.
 
-    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those
-    in both that have the same bits. ``changes`` has one entry for each of COMPARED_METRICS,
-    None if a study has no value.
+    ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both that
+    have the same bits. ``changes`` has each of COMPARED_METRICS, None if a study has no value.
     """
 
     settings: Settings
@@ -62,8 +61,7 @@ class Difference:
     """The comparison of the studies ``a`` and ``b``.
 
     ``protocol`` has the settings outside the factors in which they differ, with both values;
-    ``provenance`` the facts about their runs that differ. ``cells`` are those of A, then those
-    that only B has.
+    ``provenance`` the facts about their runs that differ. ``cells`` are A's, then those only in B.
     """
 
     a: str
@@ -75,31 +73,25 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two studies: its cells by key, and the state of each cell by id.
+    """One of the two studies: the id and the state of each cell by its key.
 
     ``trials`` are the finished ones of planned cells and seeds, by the cell's place among all
     cells and the seed; ``by_place`` has the same rows cell by cell, by seed.
     """
 
     data: StudyData
-    cells: Mapping[Key, Settings]
-    states: Mapping[str, str]
+    ids: Mapping[Key, str]
+    states: Mapping[Key, str]
     trials: pd.DataFrame
     by_place: Mapping[int, pd.DataFrame]
-
-    def cell_id(self, key: Key) -> str | None:
-        return str(self.cells[key]["cell_id"]) if key in self.cells else None
-
-    def state(self, key: Key) -> str:
-        return self.states.get(self.cell_id(key) or "", "not in this study")
 
 
 def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Difference:
     """Compare two studies; ``names`` are what they are called.
 
-    Cells match if all their settings do. If the studies differ on purpose in settings that
-    are a factor of neither, cells match by the other settings. Raises AnalysisError if
-    those do not tell the cells of a study apart.
+    Cells match if all their settings do. If the studies differ on purpose in settings
+    that are a factor of neither, cells match by the other settings. Raises
+    AnalysisError if those do not tell the cells of a study apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
     # A factor of one study that is the same for all cells of the other is matched by its value.
@@ -135,21 +127,20 @@ def _different(one: Settings, other: Settings, absent: Any = None) -> dict[str, 
 
 
 def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key, Settings]:
-    cells = {}
-    for cell in data.info.cells:
-        cells[tuple(map(cell.get, matched))] = cell
+    cells = {tuple(map(cell.get, matched)): cell for cell in data.info.cells}
     if len(cells) < len(data.info.cells):
-        raise AnalysisError(
-            f"{name} has cells that differ only in settings that the other study does not have; "
-            "run the other one again: that trains nothing, and writes down all of its settings"
-        )
+        problem = f"{name} has cells that differ only in settings that the other study does not have"
+        fix = "run the other one again: that trains nothing, and writes down all of its settings"
+        raise AnalysisError(f"{problem}; {fix}")
     return cells
 
 
 def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> _Side:
+    # Cells by key and their summaries are both in the order of study.json.
     summary = summarise_cells(data)
-    states = dict(zip(summary["cell_id"], map(describe_state, summary.to_dict("records")), strict=True))
-    places = {cells[key]["cell_id"]: place for place, key in enumerate(keys) if key in cells}
+    ids = dict(zip(cells, summary["cell_id"], strict=True))
+    states = dict(zip(cells, map(describe_state, summary.to_dict("records")), strict=True))
+    places = {ids[key]: place for place, key in enumerate(keys) if key in ids}
     trials = data.trials.assign(place=data.trials["cell_id"].map(places))
     planned = trials["place"].notna() & trials["seed"].isin(data.info.seeds)
     trials = trials[trials["status"].isin(FINISHED) & planned].astype({"place": int})
@@ -158,7 +149,7 @@ def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -
     by_place = {}
     for place, rows in trials.groupby(level="place"):
         by_place[int(str(place))] = rows.droplevel("place")
-    return _Side(data, cells, states, trials, by_place)
+    return _Side(data, ids, states, trials, by_place)
 
 
 def _identical(a: _Side, b: _Side) -> set[tuple[int, int]]:
@@ -202,14 +193,14 @@ def _compare_cell(
         changes[metric] = _change(_values(trials_a, metric), _values(trials_b, metric))
     return CellDifference(
         settings=settings,
-        cell_id_a=a.cell_id(key),
-        cell_id_b=b.cell_id(key),
+        cell_id_a=a.ids.get(key),
+        cell_id_b=b.ids.get(key),
         both=len(both),
         identical=sum((place, seed) in identical for seed in both),
         only_a=len(trials_a) - len(both),
         only_b=len(trials_b) - len(both),
-        state_a=a.state(key),
-        state_b=b.state(key),
+        state_a=a.states.get(key, ABSENT),
+        state_b=b.states.get(key, ABSENT),
         changes=changes,
     )
 
@@ -229,10 +220,10 @@ def _change(first: "pd.Series[float]", second: "pd.Series[float]") -> Change | N
         unpaired = _measure(second) - _measure(first)
         return Change(unpaired.mean, 0, *unpaired.ends, unpaired.p)
     if seeds.empty:
-        return Change(float(second.mean() - first.mean()), 0, None, None, None)
+        return Change(float(second.mean() - first.mean()), 0)
     gains = second[seeds] - first[seeds]
     if len(gains) < 2:
-        return Change(float(gains.iloc[0]), 1, None, None, None)
+        return Change(float(gains.iloc[0]), 1)
     paired = _measure(gains)
     return Change(paired.mean, len(gains), *paired.ends, paired_p(np.asarray(gains, np.float64)))
 
@@ -262,17 +253,10 @@ def _facts(runs: Sequence[Settings]) -> dict[str, str]:
     """Return every fact about the runs, except when they started, with all values that it had."""
     values: dict[str, set[str]] = {}
     for run in runs:
-        for name, value in _flat(run):
-            values.setdefault(name.replace("_", " "), set()).add(value)
+        for name, value in run.items():
+            # Facts in a mapping, such as the versions of packages, are compared one by one.
+            inner = value.items() if isinstance(value, Mapping) else [("", value)]
+            for part, fact in inner:
+                values.setdefault(f"{name} {part}".strip().replace("_", " "), set()).add(str(fact))
     values.pop("started at", None)
     return {name: ", ".join(sorted(found)) for name, found in values.items()}
-
-
-def _flat(run: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the facts of a run with their names; those of a mapping, such as packages, singly."""
-    for name, value in run.items():
-        if isinstance(value, Mapping):
-            for inner, fact in value.items():
-                yield f"{name} {inner}", str(fact)
-        else:
-            yield name, str(value)

@@ -57,27 +57,23 @@ def _counts_in_words(cells: Sequence[CellDifference]) -> Iterator[str]:
 def difference_sheet(found: Difference) -> Sheet:
     """Put the comparison into a table, one row per cell that both studies have."""
     cells = [cell for cell in found.cells if cell.cell_id_a and cell.cell_id_b]
-    return Sheet(
-        name="difference",
-        title="B minus A",
-        caption=(
-            "Accuracies in percentage points, with 95 % t intervals. If both studies finished two or "
-            "more of the same seeds, the intervals are of the differences by seed, otherwise of the "
-            "difference between the means of all seeds (Welch). p is of the same t test of test "
-            "accuracy, corrected for the number of cells (Holm)."
-        ),
-        columns=(
-            Column("cell", partial(_cell, _varied(cells))),
-            Column("A", itemgetter("state_a")),
-            Column("B", itemgetter("state_b")),
-            Column("pairs", _pairs, numeric=True),
-            Column("test", partial(_change_text, "test_accuracy", 100), numeric=True),
-            Column("p, Holm", _p_holm, numeric=True),
-            Column("validation", partial(_change_text, "val_accuracy", 100), numeric=True),
-            Column("epochs", partial(_change_text, "epochs", 1), numeric=True),
-        ),
-        rows=tuple(map(asdict, cells)),
+    varied = _varied(cells)
+    caption = (
+        "Accuracies in percentage points, with 95 % t intervals. If both studies finished two or more of the same "
+        "seeds, the intervals are of the differences by seed, otherwise of the difference between the means of all "
+        "seeds (Welch). p is of the same t test of test accuracy, corrected for the number of cells (Holm)."
     )
+    columns = (
+        Column("cell", lambda row: describe_settings(row["settings"], varied)),
+        Column("A", itemgetter("state_a")),
+        Column("B", itemgetter("state_b")),
+        Column("pairs", _pairs, numeric=True),
+        Column("test", partial(_change_text, "test_accuracy", 100), numeric=True),
+        Column("p, Holm", _p_holm, numeric=True),
+        Column("validation", partial(_change_text, "val_accuracy", 100), numeric=True),
+        Column("epochs", partial(_change_text, "epochs", 1), numeric=True),
+    )
+    return Sheet("difference", "B minus A", caption, columns, tuple(map(asdict, cells)))
 
 
 def _varied(cells: Sequence[CellDifference]) -> list[str]:
@@ -86,10 +82,6 @@ def _varied(cells: Sequence[CellDifference]) -> list[str]:
     table = pd.DataFrame(map(attrgetter("settings"), cells))
     varied = [str(name) for name in table if table[name].nunique(dropna=False) > 1]
     return varied or list(map(str, table))
-
-
-def _cell(varied: Sequence[str], row: SheetRow) -> str:
-    return describe_settings(row["settings"], varied)
 
 
 def _pairs(row: SheetRow) -> str:
@@ -121,10 +113,6 @@ def _change_text(metric: str, scale: int, row: SheetRow) -> str:
 def provenance_sheet(found: Difference) -> Sheet:
     """List what differs between the runs of the two studies."""
     rows = [{"what": name, "A": one, "B": other} for name, (one, other) in found.provenance.items()]
-    return Sheet(
-        name="provenance",
-        title="Where they come from",
-        caption="What differs between the runs of the two studies: code, packages, data and machines.",
-        columns=tuple(Column(name, itemgetter(name)) for name in ("what", "A", "B")),
-        rows=tuple(rows),
-    )
+    caption = "What differs between the runs of the two studies: code, packages, data and machines."
+    columns = tuple(Column(name, itemgetter(name)) for name in ("what", "A", "B"))
+    return Sheet("provenance", "Where they come from", caption, columns, tuple(rows))

@@ -1,6 +1,6 @@
 """What the factors do: their main effects, an analysis of variance, and the tables of both."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -20,9 +20,9 @@ from analysis.statistics.selection import matching
 class Effect:
     """What a value of a factor adds to test accuracy compared with its first value.
 
-    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete cells
-    that differ in this factor and in ``along``, settings that are no factors and change with
-    it, such as a learning rate that a rule ties to dropout.
+    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete
+    cells that differ in this factor and in ``along``, settings that are no factors and
+    change with it, such as a learning rate that a rule ties to dropout.
     """
 
     factor: str
@@ -90,17 +90,14 @@ def _changed_along(data: StudyData, cells: pd.DataFrame, one: pd.DataFrame, othe
 
 @dataclass(frozen=True)
 class AnovaRow:
-    """A term of the analysis of variance, with sums of squares of fractions.
-
-    The residual has no F, p and eta.
-    """
+    """A term of the analysis of variance, in squares of fractions; the residual has no F, p and eta."""
 
     term: str
     df: int
     sum_sq: float
-    f: float | None
-    p: float | None
-    partial_eta_sq: float | None
+    f: float | None = None
+    p: float | None = None
+    partial_eta_sq: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,26 +123,22 @@ def anova_data(data: StudyData) -> Anova:
     levels = [cells[name].nunique() for name in factors]
     crossings = int(np.prod(levels))
     if crossings != len(cells):
-        note = (
-            f"There is no analysis of variance: of {crossings} combinations of {', '.join(factors)}, {len(cells)} are "
-            "complete, and it needs all of them. To get one, cross the factors in the grid and run it with "
-            "--scheduler none."
-        )
-        return Anova((), 0, note)
+        why = f"of {crossings} combinations of {', '.join(factors)}, {len(cells)} are complete"
+        fix = "To get one, cross the factors in the grid and run it with --scheduler none."
+        return Anova((), 0, f"There is no analysis of variance: {why}, and it needs all of them. {fix}")
 
     # The cells in the order of their factors make an array with one axis per factor.
-    ordered = cells.sort_values(factors)["cell_id"]
-    accuracy = by_seed(data, "test_accuracy").loc[ordered].to_numpy(float)
-    values = accuracy.reshape(*levels, seeds)
+    accuracy = by_seed(data, "test_accuracy").loc[cells.sort_values(factors)["cell_id"]]
+    values = accuracy.to_numpy(float).reshape(*levels, seeds)
     return Anova(_anova_rows(values, factors), values.size, "")
 
 
 def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
     """Divide the sum of squares of ``values`` ``[levels of each factor, seeds]``.
 
-    In a complete crossing the terms are orthogonal, so that each one's sum of squares is
-    that of its own effects, whatever else is fitted (Scheffe, The Analysis of Variance,
-    1959, chapter 4), and no design matrix is needed.
+    In a complete crossing the terms are orthogonal, so that each one's sum of squares
+    is that of its own effects, whatever else is fitted (Scheffe, The Analysis of
+    Variance, 1959, chapter 4), and no design matrix is needed.
     """
     effects = dict(_effects_of_terms(values, factors))
     df = {term: _degrees_of_freedom(effect) for term, effect in effects.items()}
@@ -162,7 +155,7 @@ def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
             share = sum_sq / (sum_sq + residual_sq)
         p = float(stats.f.sf(f, df[term], residual_df))
         rows.append(AnovaRow(term, df[term], float(sum_sq), float(f), p, float(share)))
-    return (*rows, AnovaRow("residual", residual_df, float(residual_sq), None, None, None))
+    return (*rows, AnovaRow("residual", residual_df, float(residual_sq)))
 
 
 def _effects_of_terms(values: Values, factors: Sequence[str]) -> Iterator[tuple[str, Values]]:
@@ -191,53 +184,41 @@ def effects_sheet(effects: Sequence[Effect]) -> Sheet:
         row = {"factor": effect.factor, "value": effect.value, "baseline": effect.baseline}
         row |= {"along": " ".join(effect.along), "pairs": effect.pairs}
         rows.append(row | estimate_as_row(effect.estimate))
-    return Sheet(
-        name="effects",
-        title="Main effects",
-        caption=(
-            "What a value of a factor adds compared with its first value, in percentage points of test accuracy: the "
-            "mean over all pairs of complete cells that differ only in this factor and in what changes along with it. "
-            "Only cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals that "
-            "are not corrected for their number."
-        ),
-        columns=(
-            Column("factor", lambda row: row["factor"].replace("_", " ")),
-            Column("value", lambda row: format_setting(row["value"])),
-            Column("compared with", lambda row: format_setting(row["baseline"])),
-            Column("changes along", lambda row: row["along"].replace("_", " ")),
-            *GAIN_COLUMNS,
-            Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
-            Column("n", lambda row: str(row["n"]), numeric=True),
-        ),
-        rows=tuple(rows),
+    caption = (
+        "What a value of a factor adds compared with its first value, in percentage points of test accuracy: the mean "
+        "over all pairs of complete cells that differ only in this factor and in what changes along with it. Only "
+        "cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals that are not "
+        "corrected for their number."
     )
+    columns = (
+        Column("factor", lambda row: row["factor"].replace("_", " ")),
+        Column("value", lambda row: format_setting(row["value"])),
+        Column("compared with", lambda row: format_setting(row["baseline"])),
+        Column("changes along", lambda row: row["along"].replace("_", " ")),
+        *GAIN_COLUMNS,
+        Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
+        Column("n", lambda row: str(row["n"]), numeric=True),
+    )
+    return Sheet("effects", "Main effects", caption, columns, tuple(rows))
 
 
 def anova_sheet(anova: Anova) -> Sheet:
     """Show the analysis of variance."""
-    return Sheet(
-        name="anova",
-        title="Analysis of variance",
-        caption=(
-            f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the seed as a "
-            "block. The sums of squares are of type II, in squared percentage points."
-        ),
-        columns=(
-            Column("term", lambda row: row["term"]),
-            Column("df", lambda row: str(row["df"]), numeric=True),
-            # Fractions become percentage points, so their squares grow by 100 squared.
-            Column("sum of squares", lambda row: f"{10_000 * row['sum_sq']:.1f}", numeric=True),
-            Column("F", _f_text, numeric=True),
-            Column("p", lambda row: probability(row["p"]), numeric=True),
-            Column("partial η²", _eta_text, numeric=True),
-        ),
-        rows=tuple(asdict(row) for row in anova.rows),
+    caption = (
+        f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the seed as a "
+        "block. The sums of squares are of type II, in squared percentage points."
     )
+    columns = (
+        Column("term", lambda row: row["term"]),
+        Column("df", lambda row: str(row["df"]), numeric=True),
+        # Fractions become percentage points, so their squares grow by 100 squared.
+        Column("sum of squares", lambda row: f"{10_000 * row['sum_sq']:.1f}", numeric=True),
+        Column("F", lambda row: _rounded(row["f"], 1), numeric=True),
+        Column("p", lambda row: probability(row["p"]), numeric=True),
+        Column("partial η²", lambda row: _rounded(row["partial_eta_sq"], 2), numeric=True),
+    )
+    return Sheet("anova", "Analysis of variance", caption, columns, tuple(map(asdict, anova.rows)))
 
 
-def _f_text(row: Mapping[str, Any]) -> str:
-    return "" if row["f"] is None else f"{row['f']:.1f}"
-
-
-def _eta_text(row: Mapping[str, Any]) -> str:
-    return "" if row["partial_eta_sq"] is None else f"{row['partial_eta_sq']:.2f}"
+def _rounded(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"

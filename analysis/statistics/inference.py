@@ -24,11 +24,10 @@ Values = NDArray[np.float64]
 class Estimate:
     """The mean of n values, in their unit, and how well it is known.
 
-    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is
-    the one that is shown; ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval
-    (Efron, "Better bootstrap confidence intervals", JASA 1987), which at n = 10 is too
-    narrow: docs/LOG.md has its measured coverage. All four and ``std`` are NaN for one
-    value.
+    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is the
+    one that is shown; ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval (Efron,
+    "Better bootstrap confidence intervals", JASA 1987), which at n = 10 is too narrow:
+    docs/LOG.md has its measured coverage. All four and ``std`` are NaN for one value.
     """
 
     n: int
@@ -80,16 +79,9 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
         # Each thread has its own copy, so the resamples do not depend on which thread is first.
         own = copy.deepcopy(rng)
         rows = places[first : first + AT_ONCE]
+        drawn = {"n_resamples": RESAMPLES, "batch": 1_000, "rng": own}
         found = stats.bootstrap(
-            (values[rows],),
-            np.mean,
-            axis=1,
-            vectorized=True,
-            batch=1_000,
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="BCa",
-            rng=own,
+            (values[rows],), np.mean, axis=1, confidence_level=CONFIDENCE, method="BCa", **drawn
         ).confidence_interval
         low[rows], high[rows] = found.low, found.high
         return own
@@ -160,5 +152,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p, kind="stable")
     # The smallest is multiplied by n, the next by n - 1, and none may be smaller than the one before.
     corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    back = np.argsort(order, kind="stable")
-    return list(map(float, corrected[back]))
+    return list(map(float, corrected[np.argsort(order)]))

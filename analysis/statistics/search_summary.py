@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from scipy import stats
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
-from analysis.statistics.cells import by_seed, describe_settings, format_setting, summarise_cells
+from analysis.statistics.cells import by_seed, describe_settings, format_setting, setting_column, summarise_cells
 from analysis.statistics.inference import CONFIDENCE, Values
 
 if TYPE_CHECKING:  # only studies with a search need Optuna
@@ -24,9 +25,9 @@ FEWEST = 8  # complete cells that an estimate of importance needs
 class TriedCell:
     """A cell of the search that has ended; ``place`` counts from 1 in the order in which cells ended.
 
-    ``settings`` are those that were searched. ``accuracy`` is the cell's mean validation
-    accuracy over seeds at its last epoch, as a fraction, and ``best`` the highest of the
-    complete cells so far, None before the first.
+    ``settings`` are those that were searched. ``accuracy`` is the cell's mean
+    validation accuracy over seeds at its last epoch, as a fraction, and ``best`` the
+    highest of the complete cells so far, None before the first.
     """
 
     place: int
@@ -46,8 +47,8 @@ class TriedCell:
 class Importance:
     """How much of the variance of validation accuracy over the ranges a setting explains by itself.
 
-    ``share`` is a fraction; those of all settings add up to 1. ``low`` and ``high`` are the ends
-    of its 95 % interval, None for one seed.
+    ``share`` is a fraction; those of all settings add up to 1. ``low`` and ``high`` are
+    the ends of its 95 % interval, None for one seed.
     """
 
     setting: str
@@ -65,8 +66,8 @@ def distribution(given: Mapping[str, Any]) -> "BaseDistribution":
     low, high, log, step = given["low"], given["high"], given["log"], given.get("step")
     # Whole ends make a range of whole numbers.
     if isinstance(low, int):
-        return distributions.IntDistribution(low, high, log=log, step=step or 1)
-    return distributions.FloatDistribution(low, high, log=log, step=step)
+        return distributions.IntDistribution(low, high, log, step or 1)
+    return distributions.FloatDistribution(low, high, log, step)
 
 
 def searched_cells(data: StudyData) -> pd.DataFrame:
@@ -162,11 +163,10 @@ def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[st
     # Optuna learns from trials of its own, so each cell becomes one.
     points = cells[list(space)].to_dict("records")
     for point, value in zip(points, accuracies.tolist(), strict=True):
-        params = {str(name): setting for name, setting in point.items()}
+        params = dict(zip(space, point.values(), strict=True))
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(space))
-    return {name: float(share) for name, share in found.items()}
+    return optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(space))
 
 
 def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
@@ -177,46 +177,34 @@ def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
         settings = row.pop("settings")
         rows.append(row | settings)
     pruned = sum(cell.pruned for cell in tried)
-    return Sheet(
-        name="search",
-        title="Best cells of the search",
-        caption=(
-            f"Of {len(tried)} cells, those that were the best so far when they ended, by mean validation accuracy in "
-            f"percent. {pruned} cells were pruned and cannot be the best. The CSV has all cells."
-        ),
-        columns=(
-            Column("cell", lambda row: str(row["place"]), numeric=True),
-            *(_setting_column(name) for name in data.info.ranges),
-            Column("validation", lambda row: percent(row["accuracy"]), numeric=True),
-        ),
-        rows=tuple(rows),
-        listed=tuple(place for place, cell in enumerate(tried) if cell.is_best),
+    caption = (
+        f"Of {len(tried)} cells, those that were the best so far when they ended, by mean validation accuracy in "
+        f"percent. {pruned} cells were pruned and cannot be the best. The CSV has all cells."
     )
-
-
-def _setting_column(name: str) -> Column:
-    return Column(name.replace("_", " "), lambda row: format_setting(row[name]), numeric=True)
+    columns = (
+        Column("cell", lambda row: str(row["place"]), numeric=True),
+        *map(partial(setting_column, numeric=True), data.info.ranges),
+        Column("validation", lambda row: percent(row["accuracy"]), numeric=True),
+    )
+    listed = tuple(place for place, cell in enumerate(tried) if cell.is_best)
+    return Sheet("search", "Best cells of the search", caption, columns, tuple(rows), listed=listed)
 
 
 def importance_sheet(data: StudyData, importances: tuple[Importance, ...]) -> Sheet:
     """List the settings with their importance."""
     ranges = data.info.ranges
     rows = [asdict(found) | {"range": _range_in_words(ranges[found.setting])} for found in importances]
-    return Sheet(
-        name="importance",
-        title="Importance of the settings",
-        caption=(
-            "The part of the variance of mean validation accuracy over the ranges that each setting accounts for "
-            "(fANOVA), in percent, with 95 % jackknife intervals over seeds."
-        ),
-        columns=(
-            Column("setting", lambda row: row["setting"].replace("_", " ")),
-            Column("searched", lambda row: row["range"]),
-            Column("percent of variance", lambda row: percent(row["share"]), numeric=True),
-            Column("95 % interval", lambda row: interval(row["low"], row["high"]), numeric=True),
-        ),
-        rows=tuple(rows),
+    caption = (
+        "The part of the variance of mean validation accuracy over the ranges that each setting accounts for "
+        "(fANOVA), in percent, with 95 % jackknife intervals over seeds."
     )
+    columns = (
+        Column("setting", lambda row: row["setting"].replace("_", " ")),
+        Column("searched", lambda row: row["range"]),
+        Column("percent of variance", lambda row: percent(row["share"]), numeric=True),
+        Column("95 % interval", lambda row: interval(row["low"], row["high"]), numeric=True),
+    )
+    return Sheet("importance", "Importance of the settings", caption, columns, tuple(rows))
 
 
 def _range_in_words(given: Mapping[str, Any]) -> str:

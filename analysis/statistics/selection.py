@@ -8,8 +8,7 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.statistics.cells import summarise_cells
 
-# Accuracies are compared to so many decimals: the mean of the same ones in another order of seeds
-# may differ in its last bit.
+# Accuracies are compared to so many decimals: another order of seeds may change a mean's last bit.
 DECIMALS = 12
 
 
@@ -23,10 +22,10 @@ def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
 def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
     """Return the chosen one of some rows of ``summarise_cells``, None if none is complete.
 
-    It has the highest mean validation accuracy; test accuracy has no part in the choice. Of
-    equally good cells, the one with the smaller value of the first tuned factor is chosen,
-    then of the second, and so on, in the grid's order of factors; if no tuned number tells
-    them apart, the one that study.json lists first.
+    It has the highest mean validation accuracy; test accuracy has no part in the
+    choice. Of equally good cells, the one with the smaller value of the first tuned
+    factor is chosen, then of the second, and so on, in the grid's order; if no tuned
+    number tells them apart, the one that study.json lists first.
     """
     complete = cells[cells["state"] == "complete"]
     if complete.empty:
@@ -40,8 +39,7 @@ def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
 def chosen_cells(data: StudyData) -> list[str]:
     """Return the ids of the cells that a confirmation trains again, in the order of study.json.
 
-    They are the best of each stratum (of the cells with the same scientific factors), and
-    those that the study's contrasts compare.
+    They are the best cell of each stratum, and those that the study's contrasts compare.
     """
     cells = summarise_cells(data)
     strata = [stratum for _, stratum in cells.groupby(data.scientific)] if data.scientific else [cells]
