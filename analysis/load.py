@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -203,10 +204,10 @@ class _Parts:
     for_report: bool
 
     def names(self) -> list[str]:
-        """Name the parts, sorted. A part counts only if its trials file is there: a crash may leave epochs alone."""
+        # A part counts only if its trials file is there: a crash may leave epochs alone.
         selector = pafs.FileSelector(f"{self.folder}/trials", allow_not_found=True)
-        listed = sorted(info.base_name for info in self.filesystem.get_file_info(selector))
-        return [name for name in listed if name.endswith(".parquet") and not name.startswith(".")]
+        listed = map(attrgetter("base_name"), self.filesystem.get_file_info(selector))
+        return sorted(name for name in listed if name.endswith(".parquet") and not name.startswith("."))
 
     def read(self, kind: str, names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
         """Return the wanted columns of all files of a kind, with the file's name as ``part``; and the unreadable."""
@@ -233,7 +234,7 @@ class _Parts:
     def _read_file(self, kind: str, name: str) -> pa.Table | None:
         try:
             with pq.ParquetFile(f"{self.folder}/{kind}/{name}", filesystem=self.filesystem) as file:
-                columns = [column for column in file.schema.names if self._is_wanted(kind, column)]
+                columns = list(filter(partial(self._is_wanted, kind), file.schema.names))
                 table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError):
             return None

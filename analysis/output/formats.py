@@ -112,7 +112,6 @@ def sheet_latex(sheet: Sheet) -> str:
 
 
 def _longest(texts: Sequence[Sequence[str]], place: int) -> int:
-    """Return the number of characters of the longest text of a column."""
     return max((len(row[place]) for row in texts), default=0)
 
 

@@ -1,11 +1,11 @@
 """A report as plain data; its tables and pictures as files, and all of it as one HTML page."""
 
-import base64
-import hashlib
 import io
 import re
+from base64 import b64encode
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain
 from math import ceil
 from operator import attrgetter
@@ -121,7 +121,6 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
 
 
 def _contents(page: Page, formats: Collection[str]) -> dict[str, bytes]:
-    """Return the content of each file of the report by its name."""
     _check_names(page.sheets)
     _check_names(page.pictures)
     contents: dict[str, bytes] = {}
@@ -187,10 +186,6 @@ def _html(page: Page, inline: dict[str, Markup]) -> str:
     loader = jinja2.PackageLoader("analysis.output", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = environment.keep_trailing_newline = True
-    environment.filters["sha256"] = _sha256
+    # The page's security policy knows its script by this hash.
+    environment.filters["sha256"] = lambda text: b64encode(sha256(text.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(page=page, inline=inline)
-
-
-def _sha256(text: str) -> str:
-    """Return the hash by which the page's security policy knows its script."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

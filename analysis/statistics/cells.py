@@ -1,7 +1,6 @@
 """One row per planned cell: its means over seeds, or why it has none; in words and as a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -147,7 +146,14 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
         "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. "
         "The CSV also has BCa bootstrap intervals."
     )
-    columns = _columns(_setting_names(data, cells), metrics)
+    columns = (
+        *(setting_column(name, setting=True) for name in _setting_names(data, cells)),
+        Column("seeds", lambda row: row["words"]),
+        Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
+        Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
+        Column("95 % interval", _interval_text, numeric=True),
+        *map(_mean_column, metrics),
+    )
     return Sheet("cells", "All cells", caption, columns, rows, () if listed is None else (note,), listed)
 
 
@@ -185,18 +191,9 @@ def _listed(cells: pd.DataFrame) -> tuple[int, ...] | None:
     return tuple(sorted(best))
 
 
-def _columns(settings: Sequence[str], metrics: Sequence[str]) -> tuple[Column, ...]:
-    return (
-        *(setting_column(name, setting=True) for name in settings),
-        Column("seeds", lambda row: row["words"]),
-        Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
-        Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
-        Column(
-            "95 % interval", lambda row: interval(row["test_accuracy_low"], row["test_accuracy_high"]), numeric=True
-        ),
-        *(Column(MEAN_COLUMNS[name], partial(_mean_text, name), numeric=True) for name in metrics),
-    )
+def _interval_text(row: Mapping[str, Any]) -> str:
+    return interval(row["test_accuracy_low"], row["test_accuracy_high"])
 
 
-def _mean_text(metric: str, row: Mapping[str, Any]) -> str:
-    return percent(row[f"{metric}_mean"])
+def _mean_column(metric: str) -> Column:
+    return Column(MEAN_COLUMNS[metric], lambda row: percent(row[f"{metric}_mean"]), numeric=True)

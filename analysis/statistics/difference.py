@@ -146,9 +146,7 @@ def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -
     trials = trials[trials["status"].isin(FINISHED) & planned].astype({"place": int})
     trials = trials.set_index(["place", "seed"]).sort_index()
     # Grouped once, since looking a cell up among all trials takes time for each cell.
-    by_place = {}
-    for place, rows in trials.groupby(level="place"):
-        by_place[int(str(place))] = rows.droplevel("place")
+    by_place = {int(str(place)): rows.droplevel("place") for place, rows in trials.groupby("place")}
     return _Side(data, ids, states, trials, by_place)
 
 
@@ -168,7 +166,6 @@ def _identical(a: _Side, b: _Side) -> set[tuple[int, int]]:
 
 
 def _curves(side: _Side, trials: pd.Index) -> pd.DataFrame:
-    """Return the epochs of some trials by place, seed and epoch."""
     epochs = side.data.epochs.drop(columns=["cell_id", "seed"], errors="ignore")
     ids = side.trials.loc[trials, "trial_id"].reset_index()
     return epochs.merge(ids, on="trial_id").set_index(["place", "seed", "epoch"])
@@ -206,7 +203,6 @@ def _compare_cell(
 
 
 def _values(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    """Return a metric of a cell's trials by seed."""
     return trials[metric].dropna().astype(float) if metric in trials else pd.Series(dtype=float)
 
 

@@ -64,7 +64,6 @@ def _compared(data: StudyData) -> pd.DataFrame:
 
 
 def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
-    """Return the factors that vary among the cells and are not fixed."""
     return [name for name, role in data.info.roles.items() if role != "fixed" and cells[name].nunique() > 1]
 
 
@@ -120,7 +119,7 @@ def anova_data(data: StudyData) -> Anova:
     seeds = len(data.info.seeds)
     if not factors or seeds < 2:
         return Anova((), 0, "An analysis of variance needs a factor with two values and two seeds.")
-    levels = [cells[name].nunique() for name in factors]
+    levels = cells[factors].nunique()
     crossings = int(np.prod(levels))
     if crossings != len(cells):
         why = f"of {crossings} combinations of {', '.join(factors)}, {len(cells)} are complete"

@@ -58,10 +58,9 @@ def fixed_contrasts(data: StudyData) -> list[dict[str, Any]]:
     cells = summarise_cells(data)
     fixed = []
     for contrast in data.info.contrasts:
-        plus = _cells_of(contrast["plus"], cells)
-        minus = _cells_of(contrast["minus"], cells)
-        if plus is not None and minus is not None:
-            fixed.append({"name": contrast["name"], "plus": plus, "minus": minus})
+        sides = {side: _cells_of(contrast[side], cells) for side in ("plus", "minus")}
+        if None not in sides.values():
+            fixed.append({"name": contrast["name"], **sides})
     return fixed
 
 
