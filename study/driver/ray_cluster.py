@@ -28,7 +28,7 @@ def live_nodes() -> list[dict[str, float]]:
 
 
 class NodeCount(tune.Callback):
-    """How many nodes live; counted in Tune's loop, as the heartbeat's thread may outlive Ray."""
+    """How many nodes are alive; counted in Tune's loop, as the heartbeat's thread may outlive Ray."""
 
     def __init__(self) -> None:
         self.nodes, self._counted_at = len(live_nodes()), time.monotonic()

@@ -28,13 +28,12 @@ STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
 def run_study(work: Work, resources: Resources, console: Console, command: str) -> int:
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
-    store = work.store
-    tracked = folder_for(store.study, work.trackers)
+    tracked = folder_for(work.store.study, work.trackers)
     code = train(work, resources, console, command)
     if work.trackers:
         console.print(f"Tracked in {tracked}", soft_wrap=True)
     if code != INTERRUPTED:
-        console.print(f"Next: study analyze {store.study} --storage {store.storage}", soft_wrap=True)
+        console.print(f"Next: study analyze {work.store.study} --storage {work.store.storage}", soft_wrap=True)
     return code
 
 

@@ -16,12 +16,7 @@ from trainables.config import CellSettings
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
-    """Return what the confirmation of a study has to train: its chosen cells, with ``seeds`` fresh seeds.
-
-    The seeds count from MAX_SEEDS, where the seeds of studies end, so that they never overlap
-    with any that the study has or will have. No cell is stopped early. Raises GridError for an
-    impossible number of seeds, and StoreError for a study that cannot be confirmed.
-    """
+    """Return what a study's confirmation trains; raise GridError for ``seeds``, or StoreError."""
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
     if confirmed := data.info.confirms:
@@ -39,6 +34,8 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     }
     grid = Grid.model_validate(content)
     # The seeds of studies end at MAX_SEEDS, so these are none that the study has or will have.
+    # The chosen cells get fresh seeds: those of studies end at MAX_SEEDS, so these never overlap
+    # with any that the study has or will have. No cell is stopped early.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
     # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.

@@ -10,7 +10,7 @@ from study.store.store import mean_curves
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """How ASHA stops cells: from ``grace_period`` on, one in ``reduction_factor`` goes on."""
+    """How ASHA stops cells: from epoch ``grace_period`` on, one in ``reduction_factor`` goes on."""
 
     grace_period: int
     reduction_factor: int

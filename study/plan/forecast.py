@@ -68,10 +68,9 @@ def machines_for(
     asked = cells_alone(asked) if alone else asked
     resources, room = placed(asked, machines.amounts)
     if not room:
-        needs = resources.needs
         raise LaunchError(
-            f"a cell of {needs['CPU']:g} cores and {needs.get('GPU', 0):g} GPUs has no room on a machine "
-            f"of {cpus:g} cores and {gpus:g} GPUs; set --cpus and --gpus, or what a cell gets"
+            f"a cell of {resources.needs['CPU']:g} cores and {resources.needs.get('GPU', 0):g} GPUs "
+            f"has no room on a machine of {cpus:g} cores and {gpus:g} GPUs; set --cpus and --gpus, or what a cell gets"
         )
     return machines, resources
 

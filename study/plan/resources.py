@@ -19,9 +19,9 @@ GPU_SHARE = 0.25
 class Resources:
     """What a pack of cells gets, and where.
 
-    ``options`` are the user's, with the environment's address if they have none: None is this
-    machine. Their ``gpus_per_trial`` is None until it is known whether the cluster has GPUs, and
-    ``gpus`` are all that it has.
+    ``options`` are the user's; their ``address`` may come from the environment, and is None for
+    this machine. Their ``gpus_per_trial`` is None until it is known whether the cluster has GPUs,
+    and ``gpus`` are all that it has.
     """
 
     options: TrainingOptions
@@ -30,8 +30,7 @@ class Resources:
     @property
     def cells_per_trial(self) -> int | None:
         """The most cells that a pack holds, or None for a number that suits the machines."""
-        cells = self.options.cells_per_trial
-        return None if cells == "auto" else int(cells)
+        return None if self.options.cells_per_trial == "auto" else int(self.options.cells_per_trial)
 
     def cells_in_a_pack(self, jobs: Sequence[Job]) -> int:
         """Return how many cells a pack of these jobs holds at most."""
