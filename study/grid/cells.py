@@ -2,22 +2,19 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from study.grid.fields import GridFields
 from study.grid.values import matches, matches_any
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, describe_settings
 from trainables.config import CellSettings
 
-if TYPE_CHECKING:
-    from study.grid.grid import Grid
-
 Factors = dict[str, Value]
 
 
-def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]:
+def build_cells(grid: GridFields, chosen: Mapping[str, Value]) -> list[CellSettings]:
     """Return the cells in the file's order; ``chosen`` overrides settings of the protocol."""
     cells: dict[CellSettings, None] = {}
     for factors, at in _combinations(grid):
@@ -30,13 +27,13 @@ def build_cells(grid: "Grid", chosen: Mapping[str, Value]) -> list[CellSettings]
     return list(cells)
 
 
-def build_suggested(grid: "Grid", point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
+def build_suggested(grid: GridFields, point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
     """Return the cell at a point of a search's ranges; ``chosen`` is as for ``build_cells``."""
     settings = {**grid.protocol, **chosen, **_not_searched(grid), **point}
     return _build_cell(grid, settings, ("search", "ranges"))
 
 
-def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
+def _combinations(grid: GridFields) -> Iterator[tuple[Factors, At]]:
     """Yield the factors of each cell, and where in the file it comes from."""
     if grid.search:
         usual = _not_searched(grid)
@@ -56,12 +53,12 @@ def _combinations(grid: "Grid") -> Iterator[tuple[Factors, At]]:
         yield usual | cell, ("cells", index)
 
 
-def _not_searched(grid: "Grid") -> Factors:
+def _not_searched(grid: GridFields) -> Factors:
     """Return the factors of a search that are not searched: each has one value."""
     return {name: factor.values[0] for name, factor in grid.factors.items() if factor.values}
 
 
-def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
+def _build_cell(grid: GridFields, settings: Factors, at: At) -> CellSettings:
     factors = {name: settings[name] for name in grid.factors}
     for rule in grid.rules:
         if matches(settings, rule.when):
@@ -75,7 +72,7 @@ def _build_cell(grid: "Grid", settings: Factors, at: At) -> CellSettings:
         raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None
 
 
-def _origin(grid: "Grid", setting: str, at: At) -> At:
+def _origin(grid: GridFields, setting: str, at: At) -> At:
     """Return where a setting of a cell from ``at`` has its value from."""
     for index, rule in reversed(list(enumerate(grid.rules))):  # the later rule counts
         if setting in rule.set:

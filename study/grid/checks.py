@@ -1,19 +1,17 @@
 """What must fit together in a grid file, beyond the type of each value. All raise PlacedError."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.grid.cells import build_cells, build_suggested
+from study.grid.fields import GridFields
 from study.grid.ranges import Search
 from study.grid.values import Condition, Settings, matches
 from study.grid.yaml_text import PlacedError
 from study.words import describe_settings, format_value, suggest
 
-if TYPE_CHECKING:
-    from study.grid.grid import Grid
 
-
-def check_grid(grid: "Grid") -> None:
+def check_grid(grid: GridFields) -> None:
     """Check a grid whose single values are valid; raise PlacedError for the first problem."""
     if grid.search is not None:
         _check_search(grid, grid.search)
@@ -41,7 +39,7 @@ def check_grid(grid: "Grid") -> None:
             _check_compared(grid, cells, condition, "contrasts", index, "minus", number)
 
 
-def _check_search(grid: "Grid", search: Search) -> None:
+def _check_search(grid: GridFields, search: Search) -> None:
     """Refuse what has no meaning beside a search, and ranges whose ends do not go together."""
     if "data" in search.ranges:
         problem = "a search uses one data source; give it by --data or in protocol"
@@ -63,7 +61,7 @@ def _check_search(grid: "Grid", search: Search) -> None:
         build_suggested(grid, point, {})
 
 
-def _check_no_factor(grid: "Grid", settings: Settings, *at: str | int) -> None:
+def _check_no_factor(grid: GridFields, settings: Settings, *at: str | int) -> None:
     for name in settings:
         if name in grid.factors:
             problem = "a factor has its values in factors and cells; remove it here or there"
@@ -76,7 +74,7 @@ def _check_names(names: Iterable[str], known: Iterable[str], *at: str | int) -> 
             raise PlacedError(f"not a factor of this grid; {suggest(name, known)}", *at, name)
 
 
-def _check_condition(grid: "Grid", condition: Condition, *at: str | int) -> None:
+def _check_condition(grid: GridFields, condition: Condition, *at: str | int) -> None:
     """Check that the condition names factors, and values that some cell may have."""
     _check_names(condition, grid.factors, *at)
     for name, value in condition.items():
@@ -94,7 +92,7 @@ def _check_condition(grid: "Grid", condition: Condition, *at: str | int) -> None
             raise PlacedError(f"no cell has {format_value(value)}; expected {expected}", *at, name)
 
 
-def _check_compared(grid: "Grid", cells: list[dict[str, Any]], condition: Condition, *at: str | int) -> None:
+def _check_compared(grid: GridFields, cells: list[dict[str, Any]], condition: Condition, *at: str | int) -> None:
     _check_names(condition, grid.roles, *at)
     if grid.search:
         # Most cells of a search are not known yet. What rules set follows from the factors.

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, model_validator
+from pydantic import ModelWrapValidatorHandler, ValidationInfo, model_validator
 
 from study.errors import StudyError
-from study.grid import MAX_SEEDS
 from study.grid.cells import build_cells, build_suggested
 from study.grid.checks import check_grid
-from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
-from study.grid.ranges import Range, Search, add_searched_factors
-from study.grid.values import Condition, Count, Settings, Strict, context_class, find_settings_class, matches_any, typed
+from study.grid.fields import GridFields
+from study.grid.ranges import add_searched_factors
+from study.grid.values import context_class, find_settings_class, matches_any, typed
 from study.grid.yaml_text import PlacedError
-from study.words import Value, describe_settings
+from study.words import Value
 from trainables.config import CellSettings
 
 
@@ -22,34 +21,12 @@ class GridError(StudyError):
     """A grid that cannot be used: the message names the value, what is expected and the fix."""
 
 
-class Grid(Strict):
+class Grid(GridFields):
     """A grid file, validated by ``Grid.model_validate(content)``.
 
     The cells are the product of all factors' values without those that match a condition of
     ``skip``, and after them those of ``cells``. A factor without a value has its default.
     """
-
-    name: str = Field(description="The study's name without --name: letters, digits, '.', '_' and '-'.")
-    description: str = Field(description="The question of the study, in a sentence or two.")
-    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="Seeds of each cell; --seeds overrides it.")
-    factors: Annotated[dict[str, Factor], AfterValidator(typed_factors), Field(min_length=1)] = Field(
-        description="The settings that vary from cell to cell, each with its role and its values."
-    )
-    rules: list[Rule] = Field([], description="Settings that follow from factors. Later rules override earlier ones.")
-    skip: list[Condition] = Field([], description="Cells of the product that match one of these are left out.")
-    explicit_cells: list[Condition] = Field(
-        [], alias="cells", description="Further cells, by their factors. A factor not named has its default."
-    )
-    protocol: Settings = Field({}, description="Settings that are the same for all cells, if not the defaults.")
-    stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
-    contrasts: list[Contrast] = Field([], description="Comparisons named before the run; p is Holm-corrected.")
-    search: Search | None = Field(
-        None,
-        description="Let Optuna suggest cells, one after another, for the highest mean validation "
-        "accuracy. It begins with the cells under cells, or without those with the middle of all "
-        "ranges. What is searched is a tuned factor.",
-    )
-    _settings_class: type[CellSettings] = PrivateAttr()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -63,15 +40,6 @@ class Grid(Strict):
         grid._settings_class = settings
         check_grid(grid)
         return grid
-
-    @property
-    def settings_class(self) -> type[CellSettings]:
-        """The class of the cells."""
-        return self._settings_class
-
-    def range_of(self, name: str) -> Range | None:
-        """Return the range in which a setting is searched, or None if it is not."""
-        return self.search.ranges.get(name) if self.search else None
 
     def cells(self, data: str | None = None) -> list[CellSettings]:
         """Return the cells in the order of the file, of the source ``data`` if given; raise GridError."""
@@ -104,10 +72,6 @@ class Grid(Strict):
         budgeted = self.search.budget.cells(self.seeds)
         return None if budgeted is None else max(most, budgeted)
 
-    def describe(self, cell: CellSettings) -> str:
-        """Return a cell's label: its factors in one line."""
-        return describe_settings({name: getattr(cell, name) for name in self.factors})
-
     def protects(self, cell: CellSettings) -> bool:
         """Tell whether early stopping must leave the cell alone."""
         return matches_any(cell.model_dump(), self.stopping.protect)
@@ -115,11 +79,3 @@ class Grid(Strict):
     def stratum(self, cell: CellSettings) -> tuple[Value, ...]:
         """Return the values of the scientific factors; cells with the same values compete."""
         return tuple(getattr(cell, name) for name, of in self.factors.items() if of.role == "scientific")
-
-    @property
-    def roles(self) -> dict[str, Role]:
-        """The role of each factor; what only rules set is fixed."""
-        roles: dict[str, Role] = {name: factor.role for name, factor in self.factors.items()}
-        for rule in self.rules:
-            roles |= dict.fromkeys(rule.set, "fixed")
-        return roles

@@ -1,0 +1,59 @@
+"""What a grid file says: its keys, each with its type and what editors show of it."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PrivateAttr
+
+from study.grid import MAX_SEEDS
+from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
+from study.grid.ranges import Range, Search
+from study.grid.values import Condition, Count, Settings, Strict
+from study.words import describe_settings
+from trainables.config import CellSettings
+
+
+class GridFields(Strict):
+    """The content of a grid file, of which ``Grid`` makes cells."""
+
+    name: str = Field(description="The study's name without --name: letters, digits, '.', '_' and '-'.")
+    description: str = Field(description="The question of the study, in a sentence or two.")
+    seeds: Count = Field(10, ge=1, le=MAX_SEEDS, description="Seeds of each cell; --seeds overrides it.")
+    factors: Annotated[dict[str, Factor], AfterValidator(typed_factors), Field(min_length=1)] = Field(
+        description="The settings that vary from cell to cell, each with its role and its values."
+    )
+    rules: list[Rule] = Field([], description="Settings that follow from factors. Later rules override earlier ones.")
+    skip: list[Condition] = Field([], description="Cells of the product that match one of these are left out.")
+    explicit_cells: list[Condition] = Field(
+        [], alias="cells", description="Further cells, by their factors. A factor not named has its default."
+    )
+    protocol: Settings = Field({}, description="Settings that are the same for all cells, if not the defaults.")
+    stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
+    contrasts: list[Contrast] = Field([], description="Comparisons named before the run; p is Holm-corrected.")
+    search: Search | None = Field(
+        None,
+        description="Let Optuna suggest cells, one after another, for the highest mean validation "
+        "accuracy. It begins with the cells under cells, or without those with the middle of all "
+        "ranges. What is searched is a tuned factor.",
+    )
+    _settings_class: type[CellSettings] = PrivateAttr()
+
+    @property
+    def settings_class(self) -> type[CellSettings]:
+        """The class of the cells."""
+        return self._settings_class
+
+    def range_of(self, name: str) -> Range | None:
+        """Return the range in which a setting is searched, or None if it is not."""
+        return self.search.ranges.get(name) if self.search else None
+
+    def describe(self, cell: CellSettings) -> str:
+        """Return a cell's label: its factors in one line."""
+        return describe_settings({name: getattr(cell, name) for name in self.factors})
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The role of each factor; what only rules set is fixed."""
+        roles: dict[str, Role] = {name: factor.role for name, factor in self.factors.items()}
+        for rule in self.rules:
+            roles |= dict.fromkeys(rule.set, "fixed")
+        return roles
