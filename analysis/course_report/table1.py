@@ -1,7 +1,7 @@
 """Table I of the course report from a study's rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -53,14 +53,14 @@ class Table1Entry:
 
     row: str
     sharing: bool
-    state: str
-    mean: float | None
-    std: float | None
-    n: int
-    chosen: Mapping[str, Any]
-    competed: int
-    weights: int
     reported: Reported
+    state: str
+    mean: float | None = None
+    std: float | None = None
+    n: int = 0
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    competed: int = 0
+    weights: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,19 @@ def _listed(cells: pd.DataFrame, names: Sequence[str]) -> str:
 
 
 def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
+    reported = TABLE1[row, sharing]
     best = best_cell(candidates)
     if best is None:
-        state = describe_states(candidates)
-        return Table1Entry(row, sharing, state, None, None, 0, {}, 0, 0, TABLE1[row, sharing])
+        return Table1Entry(row, sharing, reported, describe_states(candidates))
     complete = candidates[candidates["state"] == "complete"]
     return Table1Entry(
-        row=row,
-        sharing=sharing,
-        state="complete",
+        *(row, sharing, reported, "complete"),
         mean=best["test_accuracy_mean"],
         std=None if pd.isna(best["test_accuracy_std"]) else best["test_accuracy_std"],
         n=best["n"],
         chosen={name: best[name] for name in ("cell_id", *SETTINGS, *differ)},
         competed=len(complete),
         weights=complete["aux_weight"].nunique(),
-        reported=TABLE1[row, sharing],
     )
 
 
@@ -155,16 +152,19 @@ def _settings(entry: Table1Entry) -> str:
 
 def table1_rich(table: Table1) -> Table:
     """Draw the table for the screen; it fits 80 columns."""
+    title = Text(f"Table I of {table.study}")
     caption = Text("\n".join([CAPTION, *table.notes]))
-    drawn = Table(title=Text(f"Table I of {table.study}"), caption=caption, caption_justify="left", show_lines=True)
-    for heading in ("", "sharing off", "sharing on"):
-        drawn.add_column(heading)
+    headings = ("", "sharing off", "sharing on")
+    drawn = Table(*headings, title=title, caption=caption, caption_justify="left", show_lines=True)
     # The entries come in pairs, sharing off and on, which are the two columns.
-    lines = [(_numbers(entry), f"report {_reported(entry)}", _settings(entry)) for entry in table.entries]
-    texts = [Text("\n".join(filter(None, each))) for each in lines]
-    for row, off, on in zip(ROWS, texts[::2], texts[1::2], strict=True):
-        drawn.add_row(row, off, on)
+    for row, off, on in zip(ROWS, table.entries[::2], table.entries[1::2], strict=True):
+        drawn.add_row(row, _on_screen(off), _on_screen(on))
     return drawn
+
+
+def _on_screen(entry: Table1Entry) -> Text:
+    lines = (_numbers(entry), f"report {_reported(entry)}", _settings(entry))
+    return Text("\n".join(filter(None, lines)))
 
 
 def table1_sheet(table: Table1) -> Sheet:

@@ -102,14 +102,9 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
 def _curve(cell: Mapping[Any, Any], label: str, by_seed: pd.DataFrame) -> Curve:
     """Summarise the seeds of a cell, whose accuracies are in columns."""
     values = 100 * by_seed.dropna(how="all").ffill()
-    return Curve(
-        label,
-        tuple(values.index.tolist()),
-        tuple(values.mean(axis=1).tolist()),
-        tuple(values.quantile(0.25, axis=1).tolist()),
-        tuple(values.quantile(0.75, axis=1).tolist()),
-        cell["state"] == "pruned",
-    )
+    mean = values.mean(axis=1)
+    low, high = values.quantile([0.25, 0.75], axis=1).to_numpy()
+    return Curve(label, tuple(values.index), tuple(mean), tuple(low), tuple(high), cell["state"] == "pruned")
 
 
 def curves_picture(data: StudyData) -> Picture | None:

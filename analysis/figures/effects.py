@@ -48,7 +48,7 @@ def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContras
 
 def _row(label: str, found: Estimate | None, named: bool) -> EffectRow:
     if found is None:
-        return EffectRow(label, 0, float("nan"), float("nan"), float("nan"), named)
+        return EffectRow(label, 0, *[float("nan")] * 3, named)
     return EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, named)
 
 
@@ -70,8 +70,7 @@ def effects_picture(effects: Sequence[Effect], contrasts: Sequence[EstimatedCont
     """Return the picture of a study's contrasts and main effects."""
     rows = effects_data(effects, contrasts)
     caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
-    if len(effects) > MAIN_ROWS:
-        left_out = len(effects) - MAIN_ROWS
+    if (left_out := len(effects) - MAIN_ROWS) > 0:
         caption += f" The {MAIN_ROWS} largest main effects are shown; {left_out} are left out."
     return make_picture(
         "effects",
@@ -86,8 +85,7 @@ def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
     _draw_kind(rows, True, STYLES[1], "named in advance", ax)
     _draw_kind(rows, False, STYLES[0], "main effect", ax)
     ax.axvline(0, color=GREY, linewidth=1, zorder=1)
-    labels = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
-    ax.set_yticks(range(len(rows)), labels, fontsize=8)
+    ax.set_yticks(range(len(rows)), [textwrap.fill(row.label, LABEL_WIDTH) for row in rows], fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("points of test accuracy, 95 % t interval")
     ax.grid(axis="x", **GRID)

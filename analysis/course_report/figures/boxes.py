@@ -13,6 +13,7 @@ from analysis.statistics.cells import by_seed, describe_settings, summarise_cell
 from analysis.statistics.selection import best_cell
 
 COLOUR = STYLES[0].colour
+MEDIAN = {"color": COLOUR, "linewidth": 2}
 # By dropout: the figure's number in the report, and among which cells its cell was chosen.
 FIGURES = {False: (4, "without dropout"), True: (5, "with dropout")}
 # By metric, in the order of BOX_MEDIANS.
@@ -77,16 +78,10 @@ def draw_boxes(info: BoxesFigure, ax: Axes) -> None:
     ax.set_title(f"Figure {number}: {among}\n{info.cell}, n = {info.n}")
     ax.title.set_fontsize(10)
     known = [(place, box) for place, box in enumerate(info.boxes) if box.values]
-    if known:
-        ax.boxplot(
-            [box.values for _, box in known],
-            positions=[place for place, _ in known],
-            widths=0.5,
-            showfliers=False,  # the points show them
-            medianprops={"color": COLOUR, "linewidth": 2},
-        )
     # The first of each kind carries its label, so that the legend names it once.
     for place, box in known:
+        ax.boxplot([box.values], positions=[place], widths=0.5, showfliers=False, medianprops=MEDIAN)
+        # The points of the seeds show the outliers too.
         label = "a seed" if place == known[0][0] else None
         aside = 0.16 * np.linspace(-1, 1, len(box.values)) if len(box.values) > 1 else np.zeros(1)
         ax.plot(place + aside, box.values, "o", color=COLOUR, markersize=3.5, alpha=0.7, label=label)

@@ -112,8 +112,9 @@ def draw_network(info: NetworkFigure, ax: Axes) -> None:
     """Draw the boxes by column, from the images on the left to the outputs on the right."""
     for source, target in info.arrows:
         start, end = info.boxes[source], info.boxes[target]
-        left, right = (start.column + WIDTH / 2, start.row), (end.column - WIDTH / 2, end.row)
-        ax.annotate("", right, left, arrowprops=ARROW, zorder=1)
+        tail = (start.column + WIDTH / 2, start.row)
+        head = (end.column - WIDTH / 2, end.row)
+        ax.annotate("", head, tail, arrowprops=ARROW, zorder=1)
     for box in info.boxes:
         _draw_box(box, ax)
     reach = max(1.0, *(abs(box.row) for box in info.boxes)) + HEIGHT / 2 + 0.1
