@@ -112,9 +112,7 @@ def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
 
 
 def _search(data: StudyData) -> Section | None:
-    if data.info.search is None:
-        return None
-    tried = history_data(data)
+    tried = None if data.info.search is None else history_data(data)
     if not tried:
         return None
     importances = importance_data(data)

@@ -1,4 +1,1 @@
-"""The course report: its numbers, claims, Table I and figures. Only this room knows digits.
-
-``analysis.report`` takes all of it from ``chapters``.
-"""
+"""The course report: its numbers, claims, Table I and figures. Only this room knows digits."""

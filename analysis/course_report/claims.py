@@ -87,8 +87,9 @@ def _accuracy(entry: tuple[str, bool]) -> Claim:
     row, sharing = entry
     reported = TABLE1[entry]
     place = f"{row}, sharing {format_setting(sharing)}"
-    text = f"Table I, {place}: {reported.mean} ± {reported.std} %."
-    return Claim(place, text, "accuracy", reported.mean, _cell_of(entry), spread=(reported,))
+    return Claim(
+        place, f"Table I, {place}: {reported} %.", "accuracy", reported.mean, _cell_of(entry), spread=(reported,)
+    )
 
 
 def _gain(key: str, text: str, value: float, better: tuple[str, bool], worse: tuple[str, bool]) -> Claim:

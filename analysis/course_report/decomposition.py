@@ -52,19 +52,17 @@ def _crossing(data: StudyData, sharing: bool, aux_weight: float) -> Crossing | N
     return dict(zip(pairs.itertuples(index=False, name=None), accuracies, strict=True))
 
 
-def _differences(values: Crossing) -> dict[str, Values]:
-    """Return the parts by seed ``[n]``."""
+def _decomposition(
+    place: tuple[bool, float | None], values: Crossing, rng: np.random.Generator, weight: Values | None = None
+) -> Decomposition:
+    """Estimate the parts; ``place`` is sharing and weight, ``weight`` what a change of the weight brings ``[n]``."""
     (off, low), (on, high) = min(values), max(values)
     plain = values[off, low]
     parts = {"rate": values[off, high] - plain, "dropout": values[on, low] - plain, "both": values[on, high] - plain}
-    return parts | {"interaction": parts["both"] - parts["rate"] - parts["dropout"]}
-
-
-def _decomposition(
-    place: tuple[bool, float | None], values: Crossing, parts: Mapping[str, Values], rng: np.random.Generator
-) -> Decomposition:
-    """Estimate the parts; ``place`` is sharing and weight."""
-    (off, low), (on, high) = min(values), max(values)
+    parts["interaction"] = parts["both"] - parts["rate"] - parts["dropout"]
+    if weight is not None:
+        parts["weight"] = weight
+        parts["both"] = parts["both"] + weight
     return Decomposition(*place, (low, high), (off, on), {name: estimate(part, rng) for name, part in parts.items()})
 
 
@@ -76,7 +74,7 @@ def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decom
     for sharing, weight in product((False, True), weights):
         values = _crossing(data, sharing, weight)
         if values is not None:
-            rows.append(_decomposition((sharing, weight), values, _differences(values), rng))
+            rows.append(_decomposition((sharing, weight), values, rng))
     return rows
 
 
@@ -87,10 +85,7 @@ def step_data(data: StudyData, rng: np.random.Generator) -> Decomposition | None
     if before is None or after is None or before.keys() != after.keys():
         return None
     # First the weight changes in the plain cell, then rate and dropout.
-    parts = _differences(after)
-    parts["weight"] = after[min(after)] - before[min(before)]
-    parts["both"] = parts["both"] + parts["weight"]
-    return _decomposition((True, None), after, parts, rng)
+    return _decomposition((True, None), after, rng, after[min(after)] - before[min(before)])
 
 
 def step_in_words(step: Decomposition) -> str:

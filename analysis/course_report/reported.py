@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from analysis.statistics.inference import Measure
+
 ROUNDS = 10
 
 
@@ -12,6 +14,14 @@ class Reported:
     mean: float
     std: float
     n: int = ROUNDS
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.std:.1f}"
+
+    @property
+    def measure(self) -> Measure:
+        """The accuracy as a fraction."""
+        return Measure.of(self.mean / 100, self.std / 100, self.n)
 
 
 AUXILIARY_OFF = "auxiliary off"

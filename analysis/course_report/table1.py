@@ -46,9 +46,8 @@ class Table1Entry:
     """One of the six entries. Accuracies are fractions in [0, 1].
 
     ``chosen`` has the chosen cell's ``cell_id``, SETTINGS, and other factors in which the candidates
-    differ. If no candidate is complete, ``state`` says why, ``chosen`` is empty, ``mean`` and ``std``
-    are None and ``n`` is 0. ``std`` is None for one seed too. ``competed`` and ``weights`` count the
-    complete candidates and their different auxiliary weights.
+    differ; it is empty if no candidate is complete, and ``state`` says why. ``std`` is None for one seed
+    too. ``competed`` and ``weights`` count the complete candidates and their different auxiliary weights.
     """
 
     row: str
@@ -135,10 +134,6 @@ def _numbers(entry: Table1Entry) -> str:
     return f"{percent(entry.mean)}{spread} (n = {entry.n})"
 
 
-def _reported(entry: Table1Entry) -> str:
-    return f"{entry.reported.mean:.1f} ± {entry.reported.std:.1f}"
-
-
 def _settings(entry: Table1Entry) -> str:
     """Name what is not off in the chosen cell, and how many it was the best of."""
     unsaid = {"cell_id"}
@@ -163,7 +158,7 @@ def table1_rich(table: Table1) -> Table:
 
 
 def _on_screen(entry: Table1Entry) -> Text:
-    lines = (_numbers(entry), f"report {_reported(entry)}", _settings(entry))
+    lines = (_numbers(entry), f"report {entry.reported}", _settings(entry))
     return Text("\n".join(filter(None, lines)))
 
 
@@ -182,7 +177,7 @@ def table1_sheet(table: Table1) -> Sheet:
             Column("", lambda row: row["row"]),
             Column("sharing", lambda row: format_setting(row["sharing"])),
             Column("test accuracy, %", lambda row: _numbers(entry_of(row)), numeric=True),
-            Column("report", lambda row: _reported(entry_of(row)), numeric=True),
+            Column("report", lambda row: str(entry_of(row).reported), numeric=True),
             Column("chosen cell", lambda row: _settings(entry_of(row))),
         ),
         rows=tuple(map(_row, table.entries)),

@@ -10,7 +10,6 @@ import pandas as pd
 from scipy import stats
 
 from analysis.course_report.claims import CLAIMS, Claim
-from analysis.course_report.reported import Reported
 from analysis.load import StudyData
 from analysis.output.sheet import percent
 from analysis.statistics.cells import by_seed, describe_states, summarise_cells
@@ -115,19 +114,14 @@ def _finding(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
     return replace(finding, confounded_with=confounded_with)
 
 
-def _measure(entry: Reported) -> Measure:
-    """Return an entry of the report as fractions."""
-    return Measure.of(entry.mean / 100, entry.std / 100, entry.n)
-
-
 def _less_reported(claim: Claim, measured: Estimate) -> tuple[float, float]:
     """Return the ends of the interval of an accuracy or a gain minus what is reported."""
     mine = Measure.of(measured.mean, measured.std, measured.n)
     if claim.spread:
-        reported, *worse = map(_measure, claim.spread)
+        reported, *worse = [entry.measure for entry in claim.spread]
         # The report's gain is a difference of two independent means; the study's is paired.
-        for entry in worse:
-            reported = replace(reported - entry, mean=claim.reported)
+        for other in worse:
+            reported = replace(reported - other, mean=claim.reported)
         return (mine - reported).ends
     if claim.kind == "gain":
         return measured.low, measured.high

@@ -74,10 +74,7 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
     if "val_accuracy" not in data.epochs:
         return ()
     cells = summarise_cells(data)
-    cells = cells[cells["cell_id"].isin(shown_cells(data))]
-    tuned = list(data.tuned)
-    if tuned:
-        cells = cells.sort_values(tuned, kind="stable")
+    cells = cells[cells["cell_id"].isin(shown_cells(data))].sort_values([*data.tuned, "tie_order"])
     planned = data.epochs["seed"].isin(data.info.seeds)
     epochs = data.epochs[planned & data.epochs["cell_id"].isin(cells["cell_id"])]
     by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values="val_accuracy")
@@ -87,7 +84,7 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
     strata: dict[str, list[Curve]] = {}
     for cell in cells[cells["cell_id"].isin(known)].to_dict("records"):
         title = describe_settings(cell, data.scientific) or "all cells"
-        label = describe_settings(cell, tuned) or ONLY_CELL
+        label = describe_settings(cell, data.tuned) or ONLY_CELL
         strata.setdefault(title, []).append(_curve(cell, label, by_epoch[cell["cell_id"]]))
 
     ends: list[float] = []

@@ -48,7 +48,7 @@ def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContras
 
 def _row(label: str, found: Estimate | None, named: bool) -> EffectRow:
     if found is None:
-        return EffectRow(label, 0, *[float("nan")] * 3, named)
+        return EffectRow(label, 0, float("nan"), float("nan"), float("nan"), named)
     return EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, named)
 
 

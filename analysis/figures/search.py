@@ -36,7 +36,7 @@ def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any
     choices = given.get("choices", [])
     # What is chosen need not be a number, so it stands at its place in the list.
     if choices:
-        places = [choices.index(value) for value in places]
+        places = list(map(choices.index, places))
     return Slice(setting, tried, tuple(map(float, places)), given["log"], tuple(map(format_setting, choices)))
 
 

@@ -45,7 +45,6 @@ LEGEND_ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.
 LEGEND_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 LEGEND_TEXT: dict[str, Any] = {"ncols": 2, "fontsize": 8, "frameon": False}
 
-
 # Mean, and low and high end of an interval, in the unit of the axis.
 Triple = tuple[float, float, float]
 

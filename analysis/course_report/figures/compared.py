@@ -11,11 +11,9 @@ from analysis.course_report.reported import ROUNDS
 from analysis.course_report.verdicts import Finding
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
 from analysis.output.page import Panels, Picture, make_picture
-from analysis.statistics.inference import Measure
 
 ASIDE = 0.13  # of a row, from its middle to the marks of the report and of the study
 REPORT = Style(GREY, "s", "none")
-STUDY = STYLES[0]
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ def compared_data(findings: Sequence[Finding]) -> tuple[ComparedRow, ...]:
 
 
 def _reported(claim: Claim) -> Triple:
-    low = high = float("nan")
-    if claim.reported_std is not None and claim.reported_n is not None:
-        low, high = Measure.of(claim.reported, claim.reported_std, claim.reported_n).ends
+    low, high = claim.spread[0].measure.ends if claim.spread else (float("nan"), float("nan"))
     return 100 * claim.reported, 100 * low, 100 * high
 
 
@@ -67,7 +63,7 @@ def draw_compared(rows: Sequence[ComparedRow], ax: Axes) -> None:
     reported = f"report, n = {ROUNDS}; without a bar it gives no spread"
     draw_estimates([row.reported for row in rows], places - ASIDE, REPORT, reported, ax)
     seeds = ", ".join(map(str, sorted({row.n for row in rows})))
-    draw_estimates([row.measured for row in rows], places + ASIDE, STUDY, f"this study, n = {seeds}", ax)
+    draw_estimates([row.measured for row in rows], places + ASIDE, STYLES[0], f"this study, n = {seeds}", ax)
     ax.set_yticks(places, [row.label for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("accuracy, %, with 95 % t interval")
