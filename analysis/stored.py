@@ -11,7 +11,7 @@ SCHEMA_VERSION = 1
 # the one with the lowest rank counts. Rank 0 is finished: nothing replaces such a row.
 RANK = {"completed": 0, "converged": 0, "pruned": 1, "failed": 2}
 FINISHED = tuple(status for status, rank in RANK.items() if rank == 0)
-UNFINISHED = tuple(status for status, rank in RANK.items() if rank > 0)
+UNFINISHED = tuple(status for status in RANK if status not in FINISHED)
 # People read these counts of trials: how a training finished makes no difference to them.
 COUNTED = ("finished", *UNFINISHED)
 

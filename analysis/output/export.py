@@ -42,7 +42,7 @@ def _trials(data: StudyData) -> pd.DataFrame:
     measured = [name for name in _filled(data.trials) if name not in IDENTITY and name not in settings]
     rows = data.trials[["cell_id", "trial_id", "seed", "status", *measured]]
     rows = cells.reset_index(names="order").merge(rows, on="cell_id").sort_values(["order", "seed"])
-    rows["order"] = range(len(rows))  # merges of the epochs do not keep the order by themselves
+    rows["order"] = range(len(rows))  # merges of the epochs do not keep the order
     rows = rows.assign(study=data.name)
     rows = rows.astype({name: kind for name, kind in COUNTS.items() if name in rows})
     return rows[["order", "study", "cell_id", "trial_id", *settings, "seed", "status", *measured]]

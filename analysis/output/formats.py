@@ -95,15 +95,10 @@ def sheet_latex(sheet: Sheet) -> str:
     """Write the sheet as LaTeX; it needs the package booktabs."""
     columns = sheet.visible_columns
     align = "".join(_latex_alignment(column, _longest(sheet.texts, at)) for at, column in enumerate(columns))
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        _latex_row(list(map(attrgetter("heading"), columns))),
-        r"\midrule",
-    ]
+    headings = _latex_row(list(map(attrgetter("heading"), columns)))
+    caption = rf"\caption{{{latex(sheet.title)}. {latex(sheet.caption)}}}"
+    lines = [r"\begin{table}", r"\centering", caption]
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", headings, r"\midrule"]
     lines += map(_latex_row, sheet.texts)
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize {latex(note)}" for note in sheet.notes]

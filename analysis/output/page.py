@@ -33,7 +33,7 @@ SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 class Picture:
     """A picture: ``draw`` fills an empty figure of ``size``, width and height in inches.
 
-    ``name`` is the stem of its files; ``alt`` says what it shows for readers who cannot see it.
+    ``name`` is the stem of its files; ``alt`` says what it shows to readers who cannot see it.
     """
 
     name: str
@@ -174,7 +174,7 @@ def _draw(picture: Picture, png: bool) -> dict[str, bytes]:
 
 
 def _inline(picture: Picture, svg: str) -> Markup:
-    """Return only the svg element, with its alt text and with ids that no other picture has."""
+    """Return only the svg element, with its alt text and ids that no other picture has."""
     svg = re.sub("<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'((?<=\sid=")|(?<=href="#)|(?<=url\(#))', f"{picture.name}-", svg)
     # A style element in an SVG is the whole page's.

@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: ``rows`` hold raw values for programs, ``columns`` say what people read of them.
+    """A table: ``rows`` are raw values for programs, ``columns`` say what people read of them.
 
     ``name`` is the stem of its files. Accuracies and their differences are fractions in
     ``rows``, percent and percentage points in the texts. An unknown value is None. If
@@ -64,7 +64,7 @@ def percent(value: float | None, sign: bool = False) -> str:
     """Write a fraction in percent, a difference in percentage points; a dash for None and NaN."""
     if value is None or isnan(value):
         return NONE
-    # Rounded first: means of the same accuracies, added up in another order, are written alike.
+    # Rounded first, so that means of values added up in another order are written alike.
     rounded = round(100 * value, 9)
     return f"{rounded:+.1f}" if sign else f"{rounded:.1f}"
 

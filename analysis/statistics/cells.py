@@ -1,4 +1,4 @@
-"""One row per planned cell: its means over seeds, or why it has none; in words and as a table."""
+"""One row per planned cell: its means over seeds or why it has none; in words and as a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -108,7 +108,7 @@ def describe_state(cell: Mapping[Any, Any]) -> str:
 
 
 def describe_states(cells: pd.DataFrame) -> str:
-    """Say in words how far some cells (rows of ``summarise_cells``) have come, each state once."""
+    """Say how far some cells (rows of ``summarise_cells``) have come, each state once."""
     states = dict.fromkeys(map(describe_state, cells.to_dict("records")))
     return "; ".join(states) or "not in this study"
 
@@ -160,7 +160,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
 def _row(
     cell: Mapping[Any, Any], settings: Sequence[str], metrics: Sequence[str], found: Estimate | None
 ) -> dict[str, Any]:
-    """Return the raw values of a cell, a row of ``summarise_cells``; None if they are unknown."""
+    """Return the raw values of a cell, a row of ``summarise_cells``; None if unknown."""
     row = {name: cell[name] for name in ("cell_id", *settings)}
     row |= {"state": cell["state"], "n": cell["n"], "epochs": None, "error": None}
     if cell["state"] == "pruned":

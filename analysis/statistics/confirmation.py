@@ -73,7 +73,7 @@ def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random
 def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate | None) -> Confirmed:
     if confirmed is None or min(selected.n, confirmed.n) < 2:
         return Confirmed(what, metric, selected, confirmed)
-    # Fresh seeds are other seeds, so the two means are independent and there is nothing to pair.
+    # Fresh seeds are other seeds, so the means are independent and there is nothing to pair.
     second = Measure.of(confirmed.mean, confirmed.std, confirmed.n)
     first = Measure.of(selected.mean, selected.std, selected.n)
     return Confirmed(what, metric, selected, confirmed, *compare(second, first))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def _estimated(
             chosen.append(cell)
         sides[side] = tuple(chosen)
 
-    # The same seed trained every cell on the same data, so the differences are taken seed by seed.
+    # A seed trained every cell on the same data, so differences are taken seed by seed.
     differences = _sum_by_seed(sides["plus"], accuracy) - _sum_by_seed(sides["minus"], accuracy)
     found = estimate(differences, rng)
     return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", found, paired_p(differences))
@@ -83,8 +84,8 @@ def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
         row: dict[str, Any] = {"name": contrast.name, "state": contrast.state}
         row |= estimate_as_row(contrast.estimate)
         row |= {"p": contrast.p, "p_holm": contrast.p_holm}
-        row["plus"] = " ".join(cell["cell_id"] for cell in contrast.plus)
-        row["minus"] = " ".join(cell["cell_id"] for cell in contrast.minus)
+        row["plus"] = " ".join(map(itemgetter("cell_id"), contrast.plus))
+        row["minus"] = " ".join(map(itemgetter("cell_id"), contrast.minus))
         rows.append(row)
     caption = (
         "Differences of test accuracy in percentage points, paired by seed, with 95 % t intervals. The p values "

@@ -1,4 +1,4 @@
-"""Two studies compared cell by cell: the second minus the first, paired if their seeds match."""
+"""Two studies compared cell by cell: second minus first, paired if their seeds match."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +94,7 @@ def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Diffe
     AnalysisError if those do not tell the cells of a study apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
-    # A factor of one study that is the same for all cells of the other is matched by its value.
+    # A factor of one study that all cells of the other share is matched by its value.
     protocol = _different(a.info.protocol, b.info.protocol)
     for name in factors:
         protocol.pop(name, None)
@@ -246,7 +246,7 @@ def _corrected(cells: Sequence[CellDifference]) -> tuple[CellDifference, ...]:
 
 
 def _facts(runs: Sequence[Settings]) -> dict[str, str]:
-    """Return every fact about the runs, except when they started, with all values that it had."""
+    """Return every fact about the runs, except their start, with all values that it had."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for name, value in run.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, compress
 from typing import Any
 
 import numpy as np
@@ -37,18 +37,21 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
     """Estimate the effect of every value of every factor; ``rng`` draws the bootstrap intervals."""
     cells = _compared(data)
     accuracy = by_seed(data, "test_accuracy")
+    factors = _factors(data, cells)
+    tied = [name for name in data.settings if name not in factors]
     effects = []
-    for factor in _factors(data, cells):
+    for factor in factors:
         baseline, *values = sorted(cells[factor].unique())
         for value in values:
-            with_value, with_baseline = _pairs(data, cells, factor, baseline, value)
+            with_value, with_baseline = _pairs(cells, factors, factor, baseline, value)
             if with_value.empty:
                 continue
             gains = accuracy.loc[with_value["cell_id"]].to_numpy(float)
             gains = gains - accuracy.loc[with_baseline["cell_id"]].to_numpy(float)
             # The last bit of a mean depends on the layout in memory: here, that of the cells.
             mean = np.ascontiguousarray(gains).mean(axis=0)
-            along = _changed_along(data, cells, with_value, with_baseline)
+            changed = (with_value[tied].to_numpy() != with_baseline[tied].to_numpy()).any(axis=0)
+            along = tuple(compress(tied, changed))
             effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean, rng)))
     return tuple(effects)
 
@@ -68,23 +71,15 @@ def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
 
 
 def _pairs(
-    data: StudyData, cells: pd.DataFrame, factor: str, baseline: Any, value: Any
+    cells: pd.DataFrame, factors: Sequence[str], factor: str, baseline: Any, value: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells with the value and, row by row, those that have the baseline instead."""
-    others = [name for name in _factors(data, cells) if name != factor]
+    """Return the cells with the value and, row by row, those with the baseline instead."""
     # All have the same number of planned seeds: without other factors, all have the same key.
-    key = [*others, "n_planned"]
+    key = [*(name for name in factors if name != factor), "n_planned"]
     keys = cells[[factor, *key]].assign(at=cells.index)
     bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
     found = matching(keys, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
     return cells.loc[found["at"]], cells.loc[found["at_base"]]
-
-
-def _changed_along(data: StudyData, cells: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[str, ...]:
-    """Name the settings that are not factors and differ in any of the pairs."""
-    factors = _factors(data, cells)
-    tied = [name for name in data.settings if name not in factors]
-    return tuple(name for name in tied if (one[name].to_numpy() != other[name].to_numpy()).any())
 
 
 @dataclass(frozen=True)

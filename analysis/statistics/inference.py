@@ -76,7 +76,7 @@ def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
 
     def find(first: int) -> np.random.Generator:
         """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
-        # Each thread has its own copy, so the resamples do not depend on which thread is first.
+        # Each thread has its own copy, so resamples do not depend on which thread is first.
         own = copy.deepcopy(rng)
         rows = places[first : first + AT_ONCE]
         drawn = {"n_resamples": RESAMPLES, "batch": 1_000, "rng": own}

@@ -1,4 +1,4 @@
-"""What a search found: its cells in the order in which they ended, and which settings mattered."""
+"""What a search found: its cells in the order of their ends, and which settings mattered."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -71,7 +71,7 @@ def distribution(given: Mapping[str, Any]) -> "BaseDistribution":
 
 
 def searched_cells(data: StudyData) -> pd.DataFrame:
-    """Return the rows of ``summarise_cells`` whose values are within the ranges of the search."""
+    """Return the rows of ``summarise_cells`` with values within the ranges of the search."""
     cells = summarise_cells(data)
     for name, given in data.info.ranges.items():
         if "choices" in given:

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.statistics.cells import summarise_cells
 
-# Accuracies are compared to so many decimals: another order of seeds may change a mean's last bit.
+# Decimals that are compared: another order of seeds may change the last bit of a mean.
 DECIMALS = 12
 
 
