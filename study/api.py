@@ -7,8 +7,8 @@
 
 Accuracies and their differences are fractions in [0, 1].
 
-An error that the user can mend has a message of one line, and one of three bases, one per package:
-study.errors.StudyError, analysis.stored.AnalysisError and trainables.config.TrainableError.
+An error that the user can mend has a message of one line and one of three bases:
+study.errors.StudyError, analysis.stored.AnalysisError or trainables.config.TrainableError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -82,8 +82,7 @@ class Study:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of the report with its raw values; raise AnalysisError if there is none.
 
-        ``sheets`` has the names. A study of the course report's networks, for example, has
-        ``table("table1")`` and ``table("claims")``.
+        ``sheets`` has the names; "table1" and "claims" are those of the course report.
         """
         if name not in self.sheets:
             raise AnalysisError(f"no table {name!r} in study {self.name}: expected one of {', '.join(self.sheets)}")
@@ -103,10 +102,7 @@ class Study:
         return self.table("cells")
 
     def contrasts(self) -> pd.DataFrame:
-        """Return the grid's contrasts, paired by seed, with p values corrected by Holm.
-
-        Raises AnalysisError if the grid names none.
-        """
+        """Return the grid's contrasts, paired by seed, p values corrected by Holm; raise AnalysisError if none."""
         return self.table("contrasts")
 
     @property
@@ -155,7 +151,7 @@ def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, f
 def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
     """Return one row per study in a storage: its grid, and numbers of cells, seeds and trials.
 
-    ``missing`` trials are planned and have no row; ``unreadable`` names damaged files. Raises StoreError.
+    ``missing`` trials are planned but have no row; ``unreadable`` names files. Raises StoreError.
     """
     columns = ("study", "grid", "cells", "seeds", *COUNTED, "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)

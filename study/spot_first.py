@@ -16,7 +16,7 @@ def score(
 ) -> tuple[bool, bool] | None:
     """Return the rank of a type of machine, greater first, or None if it must not be started.
 
-    The summary (Ray's NodeAvailabilitySummary) keeps the cloud's last answer for each type for half an hour.
+    Ray's NodeAvailabilitySummary keeps the cloud's last answer for each type for half an hour.
     """
     fits = any(_fits(demand, machine) for demand in demands)
     answers = node_availability_summary.node_availabilities

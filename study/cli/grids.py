@@ -32,7 +32,8 @@ def grids(context: typer.Context, as_json: AsJson = False) -> None:
         return
     table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
     for grid in shipped:
-        sizes = ("by time" if grid[each] is None else str(grid[each]) for each in ("cells", "seeds", "trials"))
+        counts = (grid["cells"], grid["seeds"], grid["trials"])
+        sizes = ("by time" if count is None else str(count) for count in counts)
         table.add_row(grid["name"], *sizes, grid["description"])
     Console().print(table)
 

@@ -93,9 +93,10 @@ def export(
     data = load_study(storage, name)
     table = epochs_table(data) if epochs else trials_table(data)
     write_table(table, out, force)
+    size = f"{table.num_rows} rows, {table.num_columns} columns"
     missing = data.info.planned - len(data.trials)
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
-    Console().print(f"Wrote {out}: {table.num_rows} rows, {table.num_columns} columns{absent}", soft_wrap=True)
+    Console().print(f"Wrote {out}: {size}{absent}", soft_wrap=True)
     tell_unreadable(data.unreadable, "left out: ")
 
 

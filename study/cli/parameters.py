@@ -1,4 +1,4 @@
-"""The options of commands: fields of RunOptions, from the command line, then the environment, then study.toml."""
+"""The options of commands, from the command line, then the environment, then study.toml."""
 
 import inspect
 import os
@@ -121,7 +121,7 @@ def file_options(command: Any) -> dict[str, Any]:
 
 def _check_keys(command: Any, table: Mapping[str, Any], where: str = "") -> None:
     below = getattr(command, "commands", {})
-    # What is said for several commands must be an option of one at least, or it is a misspelt word.
+    # A key that is an option of no command here is a misspelt word.
     known = dict(_all_options(command))
     for key, value in table.items():
         if key in below and not isinstance(value, dict):

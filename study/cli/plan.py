@@ -109,7 +109,7 @@ def describe_forecast(ahead: "Forecast", plan: "RunPlan", machines: "Machines", 
     if not plan.jobs:
         return text
     least, most = map(format_duration, ahead.time_s)
-    price = "" if ahead.price is None else ", at a price of {:.2f} to {:.2f}".format(*ahead.price)
+    price = ", at a price of {:.2f} to {:.2f}".format(*ahead.price) if ahead.price else ""
     rate = f"{ahead.rate.mean_s:.2f} s per training (measured: {ahead.rate.source})"
     return f"{text}; about {least} to {most}{price}, plus the start of the machines, at {rate}"
 

@@ -46,7 +46,8 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
         counted = (*COUNTED, "missing")
         table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
         for study in studies:
-            table.add_row(study["study"], study["grid"], _cell_count(study), *(str(study[how]) for how in counted))
+            counts = [str(study[how]) for how in counted]
+            table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
         console.print(table)
     else:
         console.print(f"No study in {storage}. To start one, run: study run --grid smoke", soft_wrap=True)
@@ -88,8 +89,7 @@ def analyze(
     from analysis.report import tables_on_screen
 
     written = study.report(out, [format.value for format in formats])
-    for table in tables_on_screen(study.data, study.page):
-        console.print(table)
+    console.print(*tables_on_screen(study.data, study.page))
     tell_unreadable(study.data.unreadable, "left out: ")
     console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
 
@@ -153,7 +153,7 @@ def render_status(status: "StudyStatus") -> RenderableType:
     if status.search:
         lines.append(Text(f"{status.study}: {_describe_search(status)}"))
     for cell, error in status.failures:
-        lines.append(Text(f"failed: {cell}: {error}", style="red"))
+        lines.append(Text(f"failed: {cell}: {error}", "red"))
     for file in status.unreadable:
         lines.append(Text(f"{file} cannot be read; run the study again to restore it", "red"))
     return Group(*lines, *_run_in_progress(status))
