@@ -69,6 +69,7 @@ _ROWS = {
     AUXILIARY_ON: _PLAIN | {"aux_weight": 10},
     AUXILIARY_AND_DROPOUT: _DROPOUT | {"aux_weight": 1},
 }
+_CELLS = {(row, sharing): _ROWS[row] | {"sharing": sharing} for row, sharing in TABLE1}
 # Entries of Table I, by row and weight sharing.
 _NOTHING = (AUXILIARY_OFF, False)
 _SHARING = (AUXILIARY_OFF, True)
@@ -77,24 +78,20 @@ _BOTH = (AUXILIARY_ON, True)
 _BEST = (AUXILIARY_AND_DROPOUT, True)
 
 
-def _cell_of(entry: tuple[str, bool]) -> dict[str, Any]:
-    row, sharing = entry
-    return _ROWS[row] | {"sharing": sharing}
-
-
 def _accuracy(entry: tuple[str, bool]) -> Claim:
     """Make the claim that an entry of Table I is."""
     row, sharing = entry
     reported = TABLE1[entry]
     place = f"{row}, sharing {format_setting(sharing)}"
     return Claim(
-        place, f"Table I, {place}: {reported} %.", "accuracy", reported.mean, _cell_of(entry), spread=(reported,)
+        place, f"Table I, {place}: {reported} %.", "accuracy", reported.mean, _CELLS[entry], spread=(reported,)
     )
 
 
 def _gain(key: str, text: str, value: float, better: tuple[str, bool], worse: tuple[str, bool]) -> Claim:
     """Make a claim of what one entry of Table I gains over another."""
-    cell, than = _cell_of(better), _cell_of(worse)
+    cell = _CELLS[better]
+    than = _CELLS[worse]
     # The claim names what both conditions name. With dropout it includes the weight: the report
     # compares its best cell with dropout with its best cell without.
     varies = tuple(name for name in cell if name in than and cell[name] != than[name])
@@ -125,7 +122,7 @@ CLAIMS = (
         text="Sharing and the auxiliary loss at weight 10 reach the goal of 85 %.",
         kind="above",
         value=85,
-        cell=_cell_of(_BOTH),
+        cell=_CELLS[_BOTH],
     ),
     Claim(
         key="classifier, digits",
@@ -148,7 +145,7 @@ CLAIMS = (
         kind="gain",
         value=11,
         cell=_CLASSIFIER,
-        than=_cell_of(_BOTH),
+        than=_CELLS[_BOTH],
         varies=("model", "aux_weight"),
     ),
     *map(_accuracy, TABLE1),

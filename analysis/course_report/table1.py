@@ -1,7 +1,7 @@
 """Table I of the course report from a study's rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -72,11 +72,7 @@ class Table1:
 
 
 def table1_data(data: StudyData) -> Table1:
-    """Choose a cell for each entry and return its estimates.
-
-    The complete cells of an entry, which differ in auxiliary weight and perhaps more, compete by mean
-    validation accuracy; of equals, the smaller weight wins. Test accuracy is not used.
-    """
+    """Choose the best cell of each entry by mean validation accuracy (see ``best_cell``) and return its estimates."""
     cells = summarise_cells(data)
     cells = cells[cells["model"] == "comparator"]
     conditions = {
@@ -110,13 +106,14 @@ def _listed(cells: pd.DataFrame, names: Sequence[str]) -> str:
 
 
 def _entry(row: str, sharing: bool, candidates: pd.DataFrame, differ: list[str]) -> Table1Entry:
-    reported = TABLE1[row, sharing]
     best = best_cell(candidates)
+    entry = Table1Entry(row, sharing, TABLE1[row, sharing], describe_states(candidates))
     if best is None:
-        return Table1Entry(row, sharing, reported, describe_states(candidates))
+        return entry
     complete = candidates[candidates["state"] == "complete"]
-    return Table1Entry(
-        *(row, sharing, reported, "complete"),
+    return replace(
+        entry,
+        state="complete",
         mean=best["test_accuracy_mean"],
         std=None if pd.isna(best["test_accuracy_std"]) else best["test_accuracy_std"],
         n=best["n"],
