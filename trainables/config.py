@@ -8,12 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-
-def _no_negative_zero(value: float) -> float:
-    return value + 0.0  # -0.0 + 0.0 is 0.0
-
-
-Number = Annotated[float, AfterValidator(_no_negative_zero), Field(allow_inf_nan=False)]
+# A number, without a negative zero: -0.0 + 0.0 is 0.0.
+Number = Annotated[float, AfterValidator(lambda value: value + 0.0), Field(allow_inf_nan=False)]
 
 
 class TrainableError(Exception):
@@ -23,8 +19,7 @@ class TrainableError(Exception):
 class CellSettings(BaseModel):
     """One combination of all factors, with the protocol by which it is trained.
 
-    The defaults are the report's. Your own model adds settings in a subclass. The seed is
-    not a setting of a cell: seeds are its replicates.
+    Your own model adds settings in a subclass. Seeds are replicates of a cell, not a setting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -77,18 +77,14 @@ def default_settings() -> type[CellSettings]:
 
 def read_cell(settings: Mapping[str, Any]) -> CellSettings:
     """Return a cell by its settings, as ``model_dump`` of it gives them; raise ModelError."""
-    return _class_of(settings).model_validate(settings)
-
-
-def _class_of(settings: Mapping[str, Any]) -> type[CellSettings]:
-    return settings_class(settings["model"]) if "model" in settings else default_settings()
+    found = settings_class(settings["model"]) if "model" in settings else default_settings()
+    return found.model_validate(settings)
 
 
 def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
     """Build every cell's model and draw one seed's examples; raise ModelError or DataError.
 
-    A user's model also takes a step. So an error in a model, or too little data, is found
-    here and not by a worker.
+    A user's model also takes a step, so that its errors are found here and not by a worker.
     """
     pools: dict[str, Any] = {}  # of each model once: loading may be slow
     for cell in cells:
@@ -133,9 +129,10 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
 
 def _place(error: Exception, model: str) -> str:
     """Return where in the model's own file an error occurred, in brackets, if it was there."""
-    source = inspect.getfile(model_class(model))
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
-    return f" ({Path(source).name}, line {lines[-1]})" if lines else ""
+    source = _source_file(model)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(source)]
+    return f" ({source.name}, line {lines[-1]})" if lines else ""
 
 
 def _in_words(error: Exception) -> str:
@@ -158,11 +155,7 @@ def describe_network(cell: CellSettings) -> dict[str, Any] | None:
 
 
 def data_identity(cell: CellSettings) -> dict[str, str]:
-    """Return what identifies the data of a cell: a SHA-256 (hex) by its name.
-
-    The data of a built-in network have one of their own (``data_sha256``). The data of a
-    user's model are known only by the code that loads them (``model_sha256``).
-    """
+    """Return the SHA-256 (hex) of a cell's data by its name; for a user's model, of the code that loads them."""
     if not isinstance(cell, CellConfig):
         return {"model_sha256": source_sha256(cell.model)}
     from trainables.digits.mnist import data_sha256
@@ -174,13 +167,8 @@ def packages_of(cell: CellSettings) -> set[str]:
     """Return the packages, by installed name, that a cell's model needs beside the project's own."""
     if isinstance(cell, CellConfig):
         return {"mlxtend"}
-    return _imported_by(source_file(cell.model))
-
-
-def _imported_by(file: Path) -> set[str]:
-    """Return the packages, by installed name, that a Python file imports."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(_source_file(cell.model).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -190,14 +178,13 @@ def _imported_by(file: Path) -> set[str]:
     return {package for module in modules for package in installed.get(module.partition(".")[0], ())}
 
 
-def source_file(model: str) -> Path:
-    """Return the file that has a model's class."""
+def _source_file(model: str) -> Path:
     return Path(inspect.getfile(model_class(model)))
 
 
 def source_sha256(model: str) -> str:
     """Return the SHA-256 (hex) of the file that has a model's class."""
-    return hashlib.sha256(source_file(model).read_bytes()).hexdigest()
+    return hashlib.sha256(_source_file(model).read_bytes()).hexdigest()
 
 
 def package_of(model: str) -> str:

@@ -1,11 +1,11 @@
 """The Tune Trainable around ``Training``: one Tune trial trains all seeds of a pack of cells."""
 
-import dataclasses
 import faulthandler
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
@@ -20,11 +20,9 @@ from trainables.engine.evaluation import EpochRecord
 from trainables.engine.memory import keep_freed_memory
 from trainables.registry import model_class, read_cell, start_training
 
-# On a GPU, the share of a stack's rows that may have ended: dropping them means capturing
-# the CUDA graph again.
+# On a GPU, the share of ended rows in a stack: dropping them means capturing the CUDA graph again.
 IDLE_SHARE = 0.25
-# A signal's handler runs only between two steps of Python, not within native code, so the
-# process gets this long.
+# A signal's handler waits for native code to return, so the process gets this long.
 GRACE_S = 10.0
 
 
@@ -35,9 +33,8 @@ class StorageNotSharedError(Exception):
 class Verdicts:
     """A Ray actor that driver and packs share: which cells inside packs were pruned, and when.
 
-    A pack asks at the beginning of each step. The epoch matters to a pack that is restored
-    from a checkpoint: it ends the cell where it ended before, so all its cells get the bits
-    of a pack that was never interrupted.
+    A pack asks before each step. One that is restored from a checkpoint ends a cell at the same
+    epoch as before, so all its cells get the bits of a pack that was never interrupted.
     """
 
     def __init__(self) -> None:
@@ -93,17 +90,12 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; ``done`` when the last seed of the last cell has ended.
-
-        Raises TimeoutError if the epoch takes longer than its limit, and
-        StorageNotSharedError.
-        """
+        """Train one epoch; raise TimeoutError if it takes longer than its limit, and StorageNotSharedError."""
         if self._marker is not None:
             _check_shared(*self._marker)
             self._marker = None
         if self._verdicts is not None:
-            # The actor knows the cells of all packs, and may know later epochs than a
-            # checkpoint's.
+            # The actor knows the cells of all packs, and perhaps later epochs than a checkpoint's.
             for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
                 if cell_id in self._val_accuracy and epoch <= self._training.epoch:
                     self._training.drop(cell_id)
@@ -123,7 +115,7 @@ class PackTrainable(tune.Trainable):
             "epoch": self._training.epoch,
             "val_accuracy": sum(last.values()) / len(last),
             "ended": all(record.status != "running" for record in records),
-            "records": [_as_dict(record) for record in records],
+            "records": [{**asdict(record), "error": record.error} for record in records],
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -162,7 +154,3 @@ def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
-
-
-def _as_dict(record: EpochRecord) -> dict[str, Any]:
-    return {**dataclasses.asdict(record), "error": record.error}

@@ -15,20 +15,14 @@ from trainables.engine.streams import fold, permutations, random_bits, stream_ke
 
 
 class Augmentation:
-    """The order, pairing, distortions and shifts that a cell asks for, for the seeds of a stack.
-
-    It is a ``trainables.engine.examples.Presentation``.
-    """
+    """A ``Presentation`` with the pairing, distortions and shifts that a cell asks for."""
 
     def __init__(self, settings: CellConfig, seeds: Sequence[int], device: torch.device) -> None:
         self._pairing = settings.pairing
         self._shift = settings.shift
         self._distort = settings.distort
-        self._order_keys = stream_keys(seeds, "order", device)
-        self._swap_keys = stream_keys(seeds, "swap", device)
-        self._pairing_keys = stream_keys(seeds, "pairing", device)
-        self._shift_keys = stream_keys(seeds, "shift", device)
-        self._distort_keys = stream_keys(seeds, "distort", device)
+        purposes = ("order", "swap", "pairing", "shift", "distort")
+        self._keys = {purpose: stream_keys(seeds, purpose, device) for purpose in purposes}
 
     def order(self, epoch: int, count: int) -> Tensor:
         """Return an epoch's order of pairs, ``[K, count]``, or of images, ``[K, count, 2]``.
@@ -36,12 +30,12 @@ class Augmentation:
         The images of pair i are 2i and 2i + 1.
         """
         if self._pairing == "renewed":
-            return permutations(fold(self._pairing_keys, epoch), 2 * count).view(-1, count, 2)
-        order = permutations(fold(self._order_keys, epoch), count)
+            return permutations(fold(self._keys["pairing"], epoch), 2 * count).view(-1, count, 2)
+        order = permutations(fold(self._keys["order"], epoch), count)
         if self._pairing == "drawn":
             return order
         # Every second bit pattern is negative, so half of the pairs are swapped.
-        swapped = (random_bits(fold(self._swap_keys, epoch), count) < 0).long().unsqueeze(2)
+        swapped = (random_bits(fold(self._keys["swap"], epoch), count) < 0).long().unsqueeze(2)
         return 2 * order.unsqueeze(2) + torch.cat([swapped, 1 - swapped], dim=2)
 
     def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,13 +55,13 @@ class Augmentation:
 
     def distortions(self, step: Tensor, count: int) -> Tensor:
         """Draw ``[K, count, 3]`` for ``distorted``, uniformly between minus and plus ``distort``."""
-        values = uniform(fold(self._distort_keys, step), 3 * count).view(-1, count, 3)
+        values = uniform(fold(self._keys["distort"], step), 3 * count).view(-1, count, 3)
         return (2 * values - 1) * self._distort
 
     def _moved(self, images: Tensor, step: Tensor) -> Tensor:
         """Move each image by whole pixels in both axes; what comes in from outside is 0."""
         *each, height, width = images.shape
-        values = uniform(fold(self._shift_keys, step), images[0, ..., 0, 0].numel() * 2)
+        values = uniform(fold(self._keys["shift"], step), images[0, ..., 0, 0].numel() * 2)
         # From 0 to 2 * shift: where in the padded image the moved one begins.
         corner = (values * (2 * self._shift + 1)).long().view(*each, 2)
         rows = corner[..., 0, None] + torch.arange(height, device=images.device)

@@ -4,8 +4,7 @@
     | 128->64 | 10 digit logits
 
 Leaky ReLU (0.01) follows each pooling and the 64-unit layer. Dropout drops channels after
-the second convolution, and units after the 64-unit layer. The comparator reads its digits
-in the same way, with the functions of this module.
+the second convolution, and units after the 64-unit layer. The comparator reads digits alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +35,7 @@ class Classifier(PairsNetwork):
     ) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are
-        Normalisation's.
+        ``masks`` are ``[K, B * mask_units]``, or None for no dropout; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
@@ -49,14 +47,12 @@ class Classifier(PairsNetwork):
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:
         """Count right answers in two ways; digits ``[K, B, 2]``.
 
-        The rule compares the likeliest digits. By probability, the first digit is not the
-        larger if P(first <= second) is at least one half.
+        The rule compares the likeliest digits; the other way asks if P(first <= second) >= 0.5.
         """
         target = first_not_larger(digits)
         by_rule = first_not_larger(outputs.argmax(-1).mT)
 
-        # P(first <= second) is the sum of p1(i) p2(j) over i <= j: the upper triangle of
-        # the joint probabilities.
+        # P(first <= second) is the sum of p1(i) p2(j) over i <= j, the upper triangle.
         first, second = outputs.softmax(-1).unbind(1)
         joint = first.unsqueeze(-1) * second.unsqueeze(-2)  # [K, B, 10, 10]
         by_probability = joint.triu().sum((-2, -1)) >= 0.5
@@ -66,9 +62,7 @@ class Classifier(PairsNetwork):
 def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
     """Return the layers that read a digit: one tower for both images, or one for each."""
     towers = 1 if config.sharing else 2
-    first = hidden_units(CHANNELS[0], config)
-    second = hidden_units(CHANNELS[1], config)
-    units = hidden_units(DIGIT_UNITS, config)
+    first, second, units = hidden_units(config, *CHANNELS, DIGIT_UNITS)
     layers = (
         Layer("conv1", (first, 1, 3, 3), towers),
         Layer("conv2", (second, first, 3, 3), towers, reads=("conv1",)),
@@ -78,9 +72,9 @@ def digit_layers(config: CellConfig) -> tuple[Layer, ...]:
     return with_norms(layers, config)
 
 
-def hidden_units(count: int, config: CellConfig) -> int:
-    """Return the channels or units of a hidden layer that has ``count`` in the report."""
-    return round(count * config.width)
+def hidden_units(config: CellConfig, *counts: int) -> list[int]:
+    """Return the channels or units of hidden layers that have ``counts`` in the report."""
+    return [round(count * config.width) for count in counts]
 
 
 def with_norms(layers: Sequence[Layer], config: CellConfig) -> tuple[Layer, ...]:

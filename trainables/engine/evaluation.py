@@ -1,7 +1,7 @@
 """How the replicates of a stack are evaluated, and what is recorded of them in an epoch."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from trainables.engine.examples import StackedExamples
 from trainables.engine.model import Model
-from trainables.engine.optimiser import Row
 
 EVALUATION_CHUNK = 200  # examples at once: small enough for the activations to stay in cache
 
@@ -49,28 +48,6 @@ class EpochRecord:
         return f"the validation loss is {self.val_loss} after epoch {self.epoch}; a lower learning rate may help"
 
 
-def records_of(
-    rows: Sequence[Row],
-    epoch: int,
-    columns: Mapping[str, Tensor],
-    statuses: Sequence[Status | None],
-    time_s: float,
-) -> list[EpochRecord]:
-    """Return the records of an epoch from columns with one value per row, ``[K]``.
-
-    A row without a status ended before, and gets no record.
-    """
-    # One transfer per column: single values of a tensor are slow to read.
-    values = {name: column.tolist() for name, column in columns.items()}
-    records = []
-    for place, (row, status) in enumerate(zip(rows, statuses, strict=True)):
-        if status is None:
-            continue
-        own = {name: column[place] for name, column in values.items()}
-        records.append(EpochRecord(*row, epoch, **own, train_time_s=time_s, status=status))
-    return records
-
-
 class Evaluation(NamedTuple):
     """Mean loss and accuracies, each ``[K]`` (float64, CPU), named as in EpochRecord."""
 
@@ -84,11 +61,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: Model, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor
 ) -> Evaluation:
-    """Evaluate replicates on their examples.
-
-    ``answer`` maps inputs to outputs (``model.evaluator_of``). ``aux_weights`` are the
-    replicates', ``[K]``.
-    """
+    """Evaluate replicates; ``answer`` is what ``evaluator_of`` returns, ``aux_weights`` are ``[K]``."""
     totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=aux_weights.device)
     for start in range(0, len(examples), EVALUATION_CHUNK):
         inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
@@ -96,10 +69,9 @@ def evaluate(
         loss = model.losses(outputs, labels, aux_weights) * labels.shape[1]
         right = model.correct(outputs, labels)
 
-        # Metrics that the model does not have stay NaN, whatever is added to them. Each
-        # example has two digits.
+        # Metrics that the model does not have stay NaN, whatever is added to them.
         missing = torch.full_like(loss, math.nan)
-        digits = missing if right.digits is None else right.digits / 2
+        digits = missing if right.digits is None else right.digits / 2  # of two in each example
         by_probability = missing if right.target_by_probability is None else right.target_by_probability
         totals += torch.stack([loss, right.target, digits, by_probability])
     return Evaluation(*(totals / len(examples)).cpu())

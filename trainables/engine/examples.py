@@ -100,9 +100,7 @@ class StackedSplit:
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates except those at ``rows`` (int64)."""
-        return replace(
-            self, train=self.train.keep(rows), validation=self.validation.keep(rows), test=self.test.keep(rows)
-        )
+        return type(self)(self.train.keep(rows), self.validation.keep(rows), self.test.keep(rows))
 
 
 class Presentation(Protocol):

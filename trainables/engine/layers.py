@@ -11,6 +11,7 @@ that each image has for itself has two, and is otherwise the same.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -59,16 +60,13 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
             continue
         bound = 1 / math.sqrt(math.prod(layer.weight[1:]))
         sizes = [math.prod(layer.weight), layer.weight[0]]
-        weights, biases = [], []
+        towers = []
         for tower in range(layer.towers):
-            # Each tower has its own stream, so a shared layer starts like the left tower of
-            # its unshared twin.
+            # A stream for each: a shared layer starts like the left tower of its unshared twin.
             keys = stream_keys(seeds, f"init/{layer.name}/{tower}", device)
             values = (uniform(keys, sum(sizes)) * 2 - 1) * bound
-            tower_weights, tower_biases = values.split(sizes, dim=1)
-            weights.append(tower_weights)
-            biases.append(tower_biases)
-        columns += weights + biases
+            towers.append(values.split(sizes, dim=1))
+        columns += chain(*zip(*towers, strict=True))  # the weights of all towers, then their biases
     return torch.cat(columns, dim=1)
 
 

@@ -1,12 +1,8 @@
-"""The state of a stack in training: rows, parameters, Adam, plateaus and early stopping.
-
-Everything has one value or one row per replicate, so dropping a finished replicate is
-dropping a row.
-"""
+"""The state of a stack in training, all of it with one value or one row per replicate."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
@@ -108,12 +104,7 @@ class Patience:
 
 def keep(state: Schedule, rows: Tensor) -> Schedule:
     """Drop all replicates except those at ``rows`` (int64)."""
-    return replace(state, **{name: value[rows] for name, value in tensors_of(state).items()})
-
-
-def tensors_of(state: Plateau | Patience) -> dict[str, Tensor]:
-    """Return the ``[K]`` tensors of a schedule's state by name."""
-    return {field.name: getattr(state, field.name) for field in fields(state)}
+    return replace(state, **{name: value[rows] for name, value in vars(state).items()})
 
 
 class Row(NamedTuple):
@@ -125,15 +116,11 @@ class Row(NamedTuple):
 
 @dataclass
 class Stack:
-    """The rows of a stack and all that their training changes.
-
-    ``running`` says which rows are still in training. The others are computed too, and
-    ignored. ``parameters`` is ``[K, P]``, one row per replicate.
-    """
+    """The rows of a stack and all that their training changes."""
 
     rows: tuple[Row, ...]
-    running: list[bool]
-    parameters: Tensor
+    running: list[bool]  # which rows are still in training; the others are computed too, and ignored
+    parameters: Tensor  # [K, P]
     adam: StackedAdam
     plateau: Plateau
     patience: Patience
@@ -167,8 +154,8 @@ class Stack:
             "running": list(self.running),
             "parameters": self.parameters.detach().clone(),
             "adam": self.adam.state_dict(),
-            "plateau": tensors_of(self.plateau),
-            "patience": tensors_of(self.patience),
+            "plateau": dict(vars(self.plateau)),
+            "patience": dict(vars(self.patience)),
         }
 
     @classmethod

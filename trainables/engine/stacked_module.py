@@ -1,8 +1,4 @@
-"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``.
-
-Dropout takes its masks from the engine, so a seed's numbers do not depend on what else is
-in its stack.
-"""
+"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``, with the engine's dropout masks."""
 
 import hashlib
 import math
@@ -20,19 +16,20 @@ from trainables.engine.model import Right
 
 
 class StackedModule:
-    """K replicates of an ``nn.Module`` that is a ``model.Module``.
+    """K replicates of a ``model.Module``.
 
-    Raises ValueError for a module whose state is more than its parameters, or whose dropout
-    is not the setting's.
+    Raises ValueError if its state is more than its parameters, or its dropout is not the setting's.
     """
 
     def __init__(self, of: Callable[[Any], nn.Module], settings: CellSettings) -> None:
         self._of = of
         self._settings = settings
         self._module = self._built(0)
+        self._name = type(self._module).__name__
         self.mask_units = 0
-        self._dropouts = [module for module in self._module.modules() if isinstance(module, nn.Dropout)]
-        for dropout in self._dropouts:
+        for dropout in self._module.modules():
+            if not isinstance(dropout, nn.Dropout):
+                continue
             if dropout.p != (expected := getattr(settings, "dropout", 0.0)):
                 raise ValueError(
                     f"nn.Dropout({dropout.p:g}) in {self._name}: write nn.Dropout(settings.dropout), which is "
@@ -41,12 +38,9 @@ class StackedModule:
             # The module's own dropout would draw from a generator that all replicates share.
             dropout.forward = self._drop  # type: ignore[method-assign]
         self._masks: Tensor | None = None
+        self._used = 0
         self._shapes = {name: value.shape for name, value in self._module.named_parameters()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
-
-    @property
-    def _name(self) -> str:
-        return type(self._module).__name__
 
     def _built(self, seed: int) -> nn.Module:
         """Build the module with the initial values of a seed."""
@@ -68,20 +62,12 @@ class StackedModule:
 
     def _try_out(self, inputs: Tensor) -> None:
         buffers = {name: value.clone() for name, value in self._module.named_buffers()}
-        counted: list[int] = []
-
-        def count(_: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
-            counted.append(inputs[0][0].numel())
-
-        hooks = [dropout.register_forward_hook(count) for dropout in self._dropouts]
+        self._used = 0
         with torch.no_grad():
             self._module(inputs)
-        for hook in hooks:
-            hook.remove()
-        self.mask_units = sum(counted)
+        self.mask_units = self._used
 
-        # A replicate is a row of parameters, so a buffer that training changes would have
-        # no place.
+        # A replicate is a row of parameters: a buffer that training changes has no place there.
         for name, value in self._module.named_buffers():
             if not torch.equal(value, buffers[name]):
                 raise ValueError(
@@ -118,6 +104,7 @@ class StackedModule:
     def _drop(self, input: Tensor) -> Tensor:
         """Multiply by the next part of the masks, in the place of a dropout layer."""
         if self._masks is None:
+            self._used += input[0].numel()  # of one example, for mask_units
             return input
         count = input.numel()
         part = self._masks[self._used : self._used + count]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import CellSettings
-from trainables.engine.evaluation import EpochRecord, Status, evaluate, records_of
+from trainables.engine.evaluation import EpochRecord, Status, evaluate
 from trainables.engine.examples import StackedSplit
 from trainables.engine.model import LOSS_WEIGHT, Model, evaluator_of
 from trainables.engine.optimiser import Row, Stack
@@ -77,21 +77,16 @@ class Training(Iterator[list[EpochRecord]]):
         validation = evaluate(self.model, answer, self._examples.validation, self._aux_weights)
         test = evaluate(self.model, answer, self._examples.test, self._aux_weights)
         statuses = self._judge(validation.loss)
-        train_accuracy, train_digit_accuracy = self._evaluate_ends(statuses)
+        at_end = self._evaluate_ends(statuses)
         time_s = (time.perf_counter() - started) / len(self.rows)
 
-        columns = {
-            "learning_rate": learning_rate,
-            "train_loss": train_loss,
-            "val_loss": validation.loss,
-            "val_accuracy": validation.accuracy,
-            "test_accuracy": test.accuracy,
-            "test_digit_accuracy": test.digit_accuracy,
-            "test_accuracy_by_probability": test.accuracy_by_probability,
-            "train_accuracy": train_accuracy,
-            "train_digit_accuracy": train_digit_accuracy,
-        }
-        records = records_of(self.stack.rows, self.epoch, columns, statuses, time_s)
+        # The columns are in the order of EpochRecord. A row without a status ended before.
+        columns = [learning_rate, train_loss, validation.loss, validation.accuracy]
+        columns += [test.accuracy, test.digit_accuracy, test.accuracy_by_probability, *at_end]
+        records = []
+        for row, status, own in zip(self.stack.rows, statuses, torch.stack(columns, dim=1).tolist(), strict=True):
+            if status is not None:
+                records.append(EpochRecord(*row, self.epoch, *own, train_time_s=time_s, status=status))
         self._go_on_with([status == "running" for status in statuses])
         return records
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trainables.engine.optimiser import Patience, Plateau, StackedAdam, keep, tensors_of
+from trainables.engine.optimiser import Patience, Plateau, StackedAdam, keep
 
 CPU = torch.device("cpu")
 
@@ -165,5 +165,5 @@ def test_keeping_rows_of_a_schedule_drops_the_others(state):
         state.update(torch.tensor(losses, dtype=torch.float64), *arguments)
     kept = keep(state, torch.tensor([3, 1]))
     assert type(kept) is type(state)
-    for name, values in tensors_of(state).items():
+    for name, values in vars(state).items():
         assert getattr(kept, name).tolist() == values[[3, 1]].tolist()
