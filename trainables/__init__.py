@@ -13,15 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CellSettings", "Examples", "Split", "split_examples"]
 
-_MODULES = {
-    "CellSettings": "trainables.config",
-    "Examples": "trainables.engine.examples",
-    "Split": "trainables.engine.examples",
-    "split_examples": "trainables.engine.examples",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    module = "config" if name == "CellSettings" else "engine.examples"
+    return getattr(importlib.import_module(f"trainables.{module}"), name)

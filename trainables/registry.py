@@ -55,10 +55,7 @@ def start_training(
     device: "torch.device | str" = "cpu",
     idle_share: float = 0.0,
 ) -> "Training":
-    """Return the training of cells with their seeds; see ``Training``.
-
-    Raises ValueError if the cells make no stack, and ModelError.
-    """
+    """Return the ``Training`` of cells with their seeds; raise ValueError as it does, and ModelError."""
     from trainables.engine.training import Training, check_stack
 
     return Training(build(check_stack(cells)), cells, pool, device, idle_share)
@@ -155,7 +152,8 @@ def describe_network(cell: CellSettings) -> dict[str, Any] | None:
 
 
 def data_identity(cell: CellSettings) -> dict[str, str]:
-    """Return the SHA-256 (hex) of a cell's data by its name; for a user's model, of the code that loads them."""
+    """Return the SHA-256 (hex) that identifies the data of a cell, by its name."""
+    # The data of a user's model are known only by the code that loads them.
     if not isinstance(cell, CellConfig):
         return {"model_sha256": source_sha256(cell.model)}
     from trainables.digits.mnist import data_sha256

@@ -62,10 +62,9 @@ class PackTrainable(tune.Trainable):
 
     The caller sets the resources with ``tune.with_resources``.
 
-    Every result holds ``epoch`` and ``cells``. These are the cells that trained in it, in
-    their order, each with ``cell_id``, ``epoch``, ``val_accuracy`` (the mean over all its
-    seeds; one that has ended counts with its last value), ``ended`` (whether all its seeds
-    have) and ``records`` (the epoch's records as plain dictionaries).
+    Every result holds ``epoch`` and ``cells``: those that trained in it, in their order, each with
+    ``cell_id``, ``epoch``, ``val_accuracy`` (the mean over all its seeds), ``ended`` (whether all
+    its seeds have) and ``records`` (the epoch's records as plain dictionaries).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -90,7 +89,7 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; raise TimeoutError if it takes longer than its limit, and StorageNotSharedError."""
+        """Train one epoch; raise TimeoutError at its limit, and StorageNotSharedError."""
         if self._marker is not None:
             _check_shared(*self._marker)
             self._marker = None

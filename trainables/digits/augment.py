@@ -54,7 +54,7 @@ class Augmentation:
         return self._moved(images, step) if self._shift else images
 
     def distortions(self, step: Tensor, count: int) -> Tensor:
-        """Draw ``[K, count, 3]`` for ``distorted``, uniformly between minus and plus ``distort``."""
+        """Draw ``[K, count, 3]`` for ``distorted``, uniform between minus and plus ``distort``."""
         values = uniform(fold(self._keys["distort"], step), 3 * count).view(-1, count, 3)
         return (2 * values - 1) * self._distort
 

@@ -35,7 +35,7 @@ class Classifier(PairsNetwork):
     ) -> Tensor:
         """Compute the digit logits of images ``[K, B, 2, 14, 14]``.
 
-        ``masks`` are ``[K, B * mask_units]``, or None for no dropout; ``moments`` are Normalisation's.
+        ``masks`` are ``[K, B * mask_units]`` or None; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
@@ -105,10 +105,7 @@ def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor
 def read_digits(
     layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None, norm: Normalisation
 ) -> tuple[Tensor, Tensor]:
-    """Return features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images.
-
-    ``layers`` are unpacked; ``masks`` is ``[K, B * digit_mask_units]`` or None.
-    """
+    """Return features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]``; layers are unpacked."""
     channels = layers["conv2"][1].shape[2]
     units = layers["digit1"][1].shape[2]
     channel_mask, unit_mask = _split_masks(masks, images.shape[1], channels, units)

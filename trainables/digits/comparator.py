@@ -66,7 +66,7 @@ class Comparator(PairsNetwork):
     ) -> Outputs:
         """Compute the logits of images ``[K, B, 2, 14, 14]``, first and second of each pair.
 
-        ``masks`` are ``[K, B * mask_units]``, or None for no dropout; ``moments`` are Normalisation's.
+        ``masks`` are ``[K, B * mask_units]`` or None; ``moments`` are Normalisation's.
         """
         layers = unpack(parameters, self.layers)
         norm = Normalisation(layers, moments)

@@ -62,12 +62,10 @@ class Pool:
 
 
 def load_pool(source: str, data_dir: str | None = None) -> Pool:
-    """Load the digits of one of SOURCES, once per process.
+    """Load the digits of one of SOURCES, once per process; raise DataError.
 
-    The files of ``mnist`` are read from ``data_dir``, else from the folder that the
-    environment variable STUDY_DATA_DIR names, else downloaded into the user's cache folder.
-    ``mnist5k`` ignores both. Raises DataError for an unknown source, and for a file that is
-    missing, altered or cannot be downloaded.
+    The files of ``mnist`` are read from ``data_dir``, else from the folder that the environment
+    variable STUDY_DATA_DIR names, else downloaded into the user's cache folder.
     """
     if source not in SOURCES:
         raise DataError(f"data source {source!r}: expected one of {', '.join(SOURCES)}; correct the name")
@@ -127,7 +125,8 @@ def _read(name: str, folder: Path | None) -> bytes:
 
 
 def _fetch(name: str) -> Path:
-    """Return the cached file; download it from the first mirror with its hash if the cache has none."""
+    # pooch moves a download into the cache only if its hash is right, and downloads a cached
+    # file again if its hash is wrong.
     import pooch  # here: a machine that has the files in a folder needs no pooch
 
     folder = pooch.os_cache("digit-comparator-study")

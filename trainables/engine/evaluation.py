@@ -20,9 +20,8 @@ Status = Literal["running", "completed", "converged", "failed"]
 class EpochRecord:
     """One epoch of one row. Losses are means over examples, accuracies are fractions.
 
-    Metrics that the model does not have are NaN. The accuracies on the training examples,
-    without dropout, are taken in the epoch in which the row ends, and are NaN before.
-    ``train_time_s`` is this row's share of the stack's time.
+    Metrics that the model does not have are NaN, and so are those on the training examples before
+    the row's last epoch. ``train_time_s`` is this row's share of the stack's time.
     """
 
     cell_id: str
@@ -61,7 +60,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: Model, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor
 ) -> Evaluation:
-    """Evaluate replicates; ``answer`` is what ``evaluator_of`` returns, ``aux_weights`` are ``[K]``."""
+    """Evaluate replicates; ``answer`` is ``evaluator_of`` them, ``aux_weights`` are ``[K]``."""
     totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=aux_weights.device)
     for start in range(0, len(examples), EVALUATION_CHUNK):
         inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)

@@ -55,7 +55,8 @@ class StackedExamples:
     @classmethod
     def of(cls, replicates: Sequence[Examples], device: torch.device) -> Self:
         """Stack the examples of each replicate; all have the same number."""
-        if not replicates:  # a training whose rows have all ended has none, which torch.stack refuses
+        # A training whose rows have all ended has none, which torch.stack refuses.
+        if not replicates:
             return cls(torch.empty(0, 0), torch.empty(0, 0))
         inputs = torch.stack([examples.inputs for examples in replicates])
         labels = torch.stack([examples.labels for examples in replicates])
@@ -65,10 +66,7 @@ class StackedExamples:
         return self.labels.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather examples by ``order`` ``[K, B]``: inputs ``[K, B, ...]``, labels ``[K, B, ...]``.
-
-        An order with more axes, ``[K, B, ...]``, gives them to inputs and labels too.
-        """
+        """Gather inputs and labels ``[K, B, ...]`` by ``order`` ``[K, B]``, or with more axes."""
         rows = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1))
         return self.inputs[rows, order], self.labels[rows, order]
 
@@ -104,11 +102,7 @@ class StackedSplit:
 
 
 class Presentation(Protocol):
-    """How training shows its examples to a stack: their order, batches, and changes.
-
-    All of it is a function of the seeds and of the epoch or step, so that a resumed
-    training sees the same.
-    """
+    """How training shows its examples; a function of seed and epoch or step, to be resumed alike."""
 
     def order(self, epoch: int, count: int) -> Tensor:
         """Return an epoch's order of examples, ``[K, count, ...]``; ``batch`` gets a part of it."""

@@ -1,11 +1,8 @@
 """Layers and dropout over a replicate axis K.
 
-The parameters of K replicates of a model are one matrix ``[K, P]`` with one row per
-replicate. Layers read it as views, so one backward pass fills one gradient matrix, and Adam
-is one fused call.
-
-An example may be a pair of images. A layer that both images share has one tower; a layer
-that each image has for itself has two, and is otherwise the same.
+The parameters of K replicates are one matrix ``[K, P]``. Layers read it as views, so one
+backward pass fills one gradient matrix, and Adam is one fused call. An example may be a pair
+of images: a layer that both share has one tower, a layer that each has for itself has two.
 """
 
 import math
@@ -24,10 +21,9 @@ from trainables.engine.streams import random_bits, stream_keys, uniform
 class Layer:
     """A convolution, a linear layer, or the scales and shifts of a normalisation.
 
-    ``weight`` is the shape of its weights as ``nn.Conv2d`` or ``nn.Linear`` stores them; of
-    a normalisation, that of the scales, ``[out]``. ``reads`` names the layers whose outputs
-    go into it, or "image". A ``joint`` layer works once for the pair, and reads both
-    images' outputs of a layer that is not joint.
+    ``weight`` is the shape of its weights as PyTorch stores them; of a normalisation, ``[out]``.
+    ``reads`` names the layers whose outputs go into it, or "image". A ``joint`` layer works once
+    for the pair, and reads both images' outputs of a layer that is not joint.
     """
 
     name: str
@@ -48,13 +44,11 @@ def parameter_count(layers: Sequence[Layer]) -> int:
 
 
 def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: torch.device) -> Tensor:
-    """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for these layers.
-
-    A normalisation starts with scales of 1 and shifts of 0.
-    """
+    """Draw ``[K, P]`` uniformly within 1 / sqrt(fan-in), PyTorch's default for these layers."""
     columns: list[Tensor] = []
     for layer in layers:
-        if len(layer.weight) == 1:  # a normalisation
+        # A normalisation starts with scales of 1 and shifts of 0.
+        if len(layer.weight) == 1:
             ones = torch.ones(len(seeds), layer.sizes[0], device=device)
             columns += [ones, torch.zeros_like(ones)]
             continue
@@ -71,7 +65,7 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
 
 
 def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
-    """View ``[K, P]`` as each layer's weights ``[K, towers, *weight]`` and biases ``[K, towers, out]``."""
+    """View ``[K, P]`` as weights ``[K, towers, *weight]`` and biases ``[K, towers, out]`` by layer."""
     pieces = iter(parameters.split([size for layer in layers for size in layer.sizes], dim=1))
     unpacked = {}
     for layer in layers:
@@ -110,13 +104,10 @@ def by_tower(images: Tensor, towers: int) -> Tensor:
 
 
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
-    """Return ``[K, count]`` float32: 0 with the given probability, else 1 / (1 - probability).
-
-    The probability is one for all, or ``[K]`` (float64). If it is 0 all masks are 1, and
-    multiplying by 1 changes no bit.
-    """
+    """Return ``[K, count]`` float32: 0 with the probability (one, or ``[K]``), else 1 / (1 - it)."""
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
-    # How many of the 2**32 values mean dropped. Not all of them: that number would not fit an int32.
+    # How many of the 2**32 values mean dropped. Not all of them: that number would not fit an
+    # int32. With none dropped, all masks are 1, and multiplying by 1 changes no bit.
     dropped = (probabilities * 2**32).round().clamp(max=2**32 - 1)
     kept = random_bits(keys, count) >= (dropped - 2**31).to(torch.int32)
     return kept.float().mul_((1 / (1 - probabilities)).float())

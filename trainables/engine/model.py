@@ -53,10 +53,9 @@ class Right(NamedTuple):
 
 
 class Model(Data, Protocol):
-    """K replicates at once, built as ``MyModel(settings)``.
+    """K replicates at once, built as ``MyModel(settings)``: parameters ``[K, P]``, examples ``[K, B, ...]``.
 
-    Parameters are ``[K, P]``, examples ``[K, B, ...]``. A model may also offer the methods that
-    ``presentation_of`` and ``evaluator_of`` look for.
+    It may also offer the methods that ``presentation_of`` and ``evaluator_of`` look for.
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
@@ -78,10 +77,9 @@ def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) ->
 def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
     """Return the model as it is evaluated: a function of inputs ``[K, B, ...]``.
 
-    It is what ``model.evaluator(parameters, train)`` returns, if the model offers that:
-    some need their training examples for it, such as those with batch normalisation. Else
-    it is ``forward`` without dropout.
+    It is ``model.evaluator(parameters, train)`` if the model offers that, else ``forward``.
     """
+    # Models with batch normalisation need their training examples to be evaluated.
     offered = getattr(model, "evaluator", None)
     if offered is None:
         return lambda inputs: model.forward(parameters, inputs, None)

@@ -12,12 +12,10 @@ Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
 class StackedAdam:
-    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, one rate per replicate.
+    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, one rate per replicate."""
 
-    The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel
-    computes the step at rate 1 into ``unit_step``, which then is scaled by row.
-    """
-
+    # The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel
+    # computes the step at rate 1 into ``unit_step``, which then is scaled by row.
     def __init__(self, parameters: Tensor) -> None:
         self.unit_step = torch.zeros_like(parameters, requires_grad=False)
         captured = parameters.is_cuda  # a step there may be part of a CUDA graph
@@ -53,9 +51,7 @@ class StackedAdam:
 class Plateau:
     """Learning rates ``[K]`` that fall on a plateau, as PyTorch's ``ReduceLROnPlateau`` has them.
 
-    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``. After more than
-    ``patience`` bad ones in a row the rate is multiplied by ``factor`` (unless that would
-    change it by less than 1e-8), and counting starts again.
+    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``.
     """
 
     learning_rate: Tensor
@@ -74,7 +70,8 @@ class Plateau:
         self.best = torch.where(better, losses, self.best)
         self.bad_epochs = torch.where(better, 0, self.bad_epochs + 1)
 
-        # As in PyTorch, a plateau is more than ``patience`` bad epochs, and a tiny change is not made.
+        # As in PyTorch, a plateau is more than ``patience`` bad epochs in a row, a change of less
+        # than 1e-8 is not made, and then counting starts again.
         due = self.bad_epochs > patience
         lower = self.learning_rate * factor
         self.learning_rate = torch.where(due & (self.learning_rate - lower > 1e-8), lower, self.learning_rate)
@@ -119,7 +116,7 @@ class Stack:
     """The rows of a stack and all that their training changes."""
 
     rows: tuple[Row, ...]
-    running: list[bool]  # which rows are still in training; the others are computed too, and ignored
+    running: list[bool]  # rows still in training; the others are computed too, and ignored
     parameters: Tensor  # [K, P]
     adam: StackedAdam
     plateau: Plateau

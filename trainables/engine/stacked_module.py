@@ -1,4 +1,4 @@
-"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``, with the engine's dropout masks."""
+"""K replicates of an ordinary ``nn.Module``, stacked by ``torch.func``."""
 
 import hashlib
 import math
@@ -35,7 +35,8 @@ class StackedModule:
                     f"nn.Dropout({dropout.p:g}) in {self._name}: write nn.Dropout(settings.dropout), which is "
                     f"{expected:g} here; to give all cells one value, set dropout in the grid's protocol"
                 )
-            # The module's own dropout would draw from a generator that all replicates share.
+            # The module's own dropout would draw from a generator that all replicates share, so a
+            # seed's numbers would depend on what else is in its stack.
             dropout.forward = self._drop  # type: ignore[method-assign]
         self._masks: Tensor | None = None
         self._used = 0

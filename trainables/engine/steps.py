@@ -1,4 +1,4 @@
-"""The training steps of a stack. On a GPU, a step is a CUDA graph: one launch for many small kernels."""
+"""The training steps of a stack. On a GPU, a step is a CUDA graph: one launch for many kernels."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,7 @@ WARM_UP = 3
 
 
 class Steps:
-    """Takes the training steps of a stack, one epoch at a time.
-
-    ``dropout`` and ``aux_weights`` are each replicate's, ``[K]`` (float64). A stack from
-    which rows are dropped needs new Steps.
-    """
+    """Takes the training steps of a stack; ``dropout`` and ``aux_weights`` are ``[K]`` (float64)."""
 
     def __init__(
         self, model: Model, stack: Stack, train: StackedExamples, dropout: Tensor, aux_weights: Tensor
@@ -57,10 +53,7 @@ class Steps:
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, order: Tensor) -> None:
-        """Take a step on the examples at ``order`` ``[K, B, ...]``, a part of the presentation's.
-
-        It must not wait for the GPU, and all state stays in place.
-        """
+        # It must not wait for the GPU, and all state stays in place (``GraphedStep``).
         parameters, count = self._stack.parameters, order.shape[1]
         inputs, labels = self._presentation.batch(self._train, order, self._step)
         outputs = self._model.forward(parameters, inputs, self._masks(count))

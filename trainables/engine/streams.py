@@ -1,11 +1,10 @@
 """Counter-based random streams: bits as a pure function of (seed, purpose, counter).
 
-No generator has state. So a seed's numbers cannot depend on which other seeds share its
-stack, on the cell, the worker or the device, and a resumed training continues with the same
-bits. The idea is that of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC
-2011); the mixing function is lowbias32 of Wellons's "Prospecting for hash functions"
-(2018), applied twice with one 32-bit word of the key before each round. Everything is int32
-arithmetic modulo 2**32, which gives the same bits on every device.
+No generator has state, so a seed's numbers cannot depend on its stack, cell, worker or device,
+and a resumed training continues with the same bits. The idea is that of Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3" (SC 2011); the mixing function is lowbias32 of
+Wellons's "Prospecting for hash functions" (2018), applied twice with one word of the key before
+each round. It is int32 arithmetic modulo 2**32, which gives the same bits on every device.
 """
 
 import hashlib
@@ -25,11 +24,8 @@ def stream_keys(seeds: Sequence[int], purpose: str, device: torch.device | str =
 
 
 def fold(keys: Tensor, counter: int | Tensor) -> Tensor:
-    """Derive the keys ``[K, 2]`` of sub-stream ``counter`` (an epoch, a step) of each key.
-
-    A counter that is a tensor (a single int32 on the keys' device) can change between
-    replays of a CUDA graph.
-    """
+    """Derive the keys ``[K, 2]`` of sub-stream ``counter`` (an epoch, a step) of each key."""
+    # A counter that is a tensor (one int32) can change between replays of a CUDA graph.
     first, second = keys.unbind(1)
     counters = torch.arange(2, dtype=torch.int32, device=keys.device) + 2 * counter
     return _mix(_mix(counters ^ first[:, None]) + second[:, None])

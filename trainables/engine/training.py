@@ -24,12 +24,10 @@ class Training(Iterator[list[EpochRecord]]):
     """The training of all seeds of some cells as one stack; each item is an epoch.
 
     An item holds one record for every row that trained in that epoch, in the order given. A row
-    ends when its status is no longer ``running``; the iterator ends with the last row. The cells
-    may differ only in ``varied_in_a_stack``. ``model`` is built for one of them, and ``pool`` is
-    what it loads. Raises ValueError if the cells make no stack.
+    ends when its status is no longer ``running``. ``model`` is built for one of the cells, and
+    ``pool`` is what it loads. Raises ValueError if the cells make no stack (``check_stack``).
 
-    ``idle_share`` is the share of the stack's rows that may have ended and still be computed,
-    without records, before they are dropped from it. By default they are dropped at once.
+    ``idle_share`` is the share of rows that may have ended and still be computed, without records.
     """
 
     def __init__(
@@ -83,10 +81,12 @@ class Training(Iterator[list[EpochRecord]]):
         # The columns are in the order of EpochRecord. A row without a status ended before.
         columns = [learning_rate, train_loss, validation.loss, validation.accuracy]
         columns += [test.accuracy, test.digit_accuracy, test.accuracy_by_probability, *at_end]
+        of_rows = torch.stack(columns, dim=1).tolist()
         records = []
-        for row, status, own in zip(self.stack.rows, statuses, torch.stack(columns, dim=1).tolist(), strict=True):
+        for row, status, own in zip(self.stack.rows, statuses, of_rows, strict=True):
             if status is not None:
-                records.append(EpochRecord(*row, self.epoch, *own, train_time_s=time_s, status=status))
+                fields: list[Any] = [*row, self.epoch, *own, time_s, status]
+                records.append(EpochRecord(*fields))
         self._go_on_with([status == "running" for status in statuses])
         return records
 
@@ -111,14 +111,12 @@ class Training(Iterator[list[EpochRecord]]):
         self._prepare_steps()
 
     def _load_examples(self) -> None:
-        """Draw the examples of the seeds in the stack: each seed's once, for all cells."""
-        # The cells of a stack have the same settings of data, so a seed's examples serve all of them.
+        # The cells of a stack have the same settings of data: a seed's examples serve all of them.
         seeds = [row.seed for row in self.stack.rows]
         drawn = {seed: self.model.draw(self._pool, self.settings, seed) for seed in set(seeds)}
         self._examples = StackedSplit.of([drawn[seed] for seed in seeds], self._device)
 
     def _prepare_steps(self) -> None:
-        """Make what depends on which rows are in the stack."""
         dropout = self._setting_of_rows("dropout")
         self._aux_weights = self._setting_of_rows(LOSS_WEIGHT)
         self._steps = Steps(self.model, self.stack, self._examples.train, dropout, self._aux_weights)
@@ -129,10 +127,7 @@ class Training(Iterator[list[EpochRecord]]):
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
     def _judge(self, val_loss: Tensor) -> list[Status | None]:
-        """Take in the validation losses ``[K]``; return how each row goes on.
-
-        None stands for a row that had ended before.
-        """
+        """Take in the validation losses ``[K]``; return how each row goes on, None if it had ended."""
         self.stack.plateau.update(val_loss, self.settings.plateau_factor, self.settings.plateau_patience)
         stopped = self.stack.patience.update(val_loss, self.settings.stop_patience)
         last = self.epoch == self.settings.max_epochs
