@@ -13,7 +13,7 @@ Number = Annotated[float, AfterValidator(lambda value: value + 0.0), Field(allow
 
 
 class TrainableError(Exception):
-    """A model or data that the user has to correct: one line with what is wrong and the fix."""
+    """A model or data that the user has to correct: one line with what is wrong and a fix."""
 
 
 class CellSettings(BaseModel):
@@ -54,18 +54,18 @@ class CellSettings(BaseModel):
 
     @property
     def has_shipped_rate(self) -> bool:
-        """Whether a training takes about as long as those whose rate comes with the program."""
+        """Whether a training takes about as long as those whose rate is in the package."""
         return False
 
     @property
     def study_suffix(self) -> str:
-        """What a study's default name adds to its grid's name: the data source, if the model has several."""
+        """What a study's default name adds to its grid's: the data source, if there are several."""
         data = getattr(self, "data", None)
         return "" if data is None else f"-{data}"
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
-        """All settings but ``varied_in_a_stack``: cells with the same key can train in one stack."""
+        """All settings but ``varied_in_a_stack``: cells with one key can train in one stack."""
         settings = self.model_dump().items()
         return tuple(value for name, value in settings if name not in self.varied_in_a_stack)
 

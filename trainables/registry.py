@@ -55,7 +55,7 @@ def start_training(
     device: "torch.device | str" = "cpu",
     idle_share: float = 0.0,
 ) -> "Training":
-    """Return the ``Training`` of cells with their seeds; raise ValueError as it does, and ModelError."""
+    """Return the ``Training`` of cells; raise ValueError as it does, and ModelError."""
     from trainables.engine.training import Training, check_stack
 
     return Training(build(check_stack(cells)), cells, pool, device, idle_share)
@@ -103,7 +103,6 @@ def _draw(model: "Model", cell: CellSettings, pools: dict[str, Any], data_dir: s
 
 
 def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
-    """Compute a loss and its gradient on two examples of one seed, with dropout."""
     import torch
 
     model = build(cell)
@@ -125,7 +124,6 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
 
 
 def _place(error: Exception, model: str) -> str:
-    """Return where in the model's own file an error occurred, in brackets, if it was there."""
     source = _source_file(model)
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(source)]
@@ -162,7 +160,7 @@ def data_identity(cell: CellSettings) -> dict[str, str]:
 
 
 def packages_of(cell: CellSettings) -> set[str]:
-    """Return the packages, by installed name, that a cell's model needs beside the project's own."""
+    """Return the packages, by installed name, that a cell's model needs beside the project."""
     if isinstance(cell, CellConfig):
         return {"mlxtend"}
     modules: set[str] = set()

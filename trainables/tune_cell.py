@@ -75,7 +75,7 @@ class PackTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another pack in the same process, so that PyTorch and data are loaded only once."""
+        """Begin another pack in the same process, so that PyTorch is loaded only once."""
         torch.set_num_threads(new_config["threads"])
         cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
         first = next(iter(cells))
@@ -94,14 +94,15 @@ class PackTrainable(tune.Trainable):
             _check_shared(*self._marker)
             self._marker = None
         if self._verdicts is not None:
-            # The actor knows the cells of all packs, and perhaps later epochs than a checkpoint's.
+            # The actor knows all packs' cells, and perhaps later epochs than a checkpoint's.
             for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
                 if cell_id in self._val_accuracy and epoch <= self._training.epoch:
                     self._training.drop(cell_id)
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
             # No epoch is left if the checkpoint of an ended training was restored.
             records = next(self._training, [])
-        by_cell = groupby(records, lambda record: record.cell_id)  # a cell's rows are next to each other
+        # A cell's rows are next to each other.
+        by_cell = groupby(records, lambda record: record.cell_id)
         cells = [self._report(cell_id, list(own)) for cell_id, own in by_cell]
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
@@ -139,8 +140,6 @@ def _check_shared(filesystem: FileSystem, path: str) -> None:
 
 @contextmanager
 def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
-    """Raise TimeoutError in the block after some seconds; GRACE_S later, end the process."""
-
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")
 

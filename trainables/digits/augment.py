@@ -1,7 +1,4 @@
-"""How training shows its pairs; evaluation shows all pairs as they were drawn.
-
-Everything is a function of a seed and of the epoch or step (engine/streams.py).
-"""
+"""How training shows its pairs; evaluation shows all pairs as they were drawn."""
 
 from collections.abc import Sequence
 
@@ -18,9 +15,7 @@ class Augmentation:
     """A ``Presentation`` with the pairing, distortions and shifts that a cell asks for."""
 
     def __init__(self, settings: CellConfig, seeds: Sequence[int], device: torch.device) -> None:
-        self._pairing = settings.pairing
-        self._shift = settings.shift
-        self._distort = settings.distort
+        self._settings = settings
         purposes = ("order", "swap", "pairing", "shift", "distort")
         self._keys = {purpose: stream_keys(seeds, purpose, device) for purpose in purposes}
 
@@ -29,10 +24,10 @@ class Augmentation:
 
         The images of pair i are 2i and 2i + 1.
         """
-        if self._pairing == "renewed":
+        if self._settings.pairing == "renewed":
             return permutations(fold(self._keys["pairing"], epoch), 2 * count).view(-1, count, 2)
         order = permutations(fold(self._keys["order"], epoch), count)
-        if self._pairing == "drawn":
+        if self._settings.pairing == "drawn":
             return order
         # Every second bit pattern is negative, so half of the pairs are swapped.
         swapped = (random_bits(fold(self._keys["swap"], epoch), count) < 0).long().unsqueeze(2)
@@ -47,27 +42,27 @@ class Augmentation:
 
     def changed(self, images: Tensor, step: Tensor) -> Tensor:
         """Distort and move each of the images ``[K, B, 2, H, W]`` in its own way."""
-        if self._distort:
+        if self._settings.distort:
             count = images[0, :, :, 0, 0].numel()
             factors = self.distortions(step, count).to(images.dtype)
             images = distorted(images.flatten(0, 2), factors.flatten(0, 1)).view(images.shape)
-        return self._moved(images, step) if self._shift else images
+        return self._moved(images, step) if self._settings.shift else images
 
     def distortions(self, step: Tensor, count: int) -> Tensor:
-        """Draw ``[K, count, 3]`` for ``distorted``, uniform between minus and plus ``distort``."""
+        """Draw ``[K, count, 3]`` for ``distorted``, uniform within plus or minus ``distort``."""
         values = uniform(fold(self._keys["distort"], step), 3 * count).view(-1, count, 3)
-        return (2 * values - 1) * self._distort
+        return (2 * values - 1) * self._settings.distort
 
     def _moved(self, images: Tensor, step: Tensor) -> Tensor:
         """Move each image by whole pixels in both axes; what comes in from outside is 0."""
         *each, height, width = images.shape
         values = uniform(fold(self._keys["shift"], step), images[0, ..., 0, 0].numel() * 2)
         # From 0 to 2 * shift: where in the padded image the moved one begins.
-        corner = (values * (2 * self._shift + 1)).long().view(*each, 2)
+        corner = (values * (2 * self._settings.shift + 1)).long().view(*each, 2)
         rows = corner[..., 0, None] + torch.arange(height, device=images.device)
         columns = corner[..., 1, None] + torch.arange(width, device=images.device)
 
-        padded = F.pad(images, (self._shift,) * 4)
+        padded = F.pad(images, (self._settings.shift,) * 4)
         padded = padded.gather(-2, rows.unsqueeze(-1).expand(*each, height, padded.shape[-1]))
         return padded.gather(-1, columns.unsqueeze(-2).expand(*each, height, width))
 

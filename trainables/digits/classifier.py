@@ -47,7 +47,7 @@ class Classifier(PairsNetwork):
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:
         """Count right answers in two ways; digits ``[K, B, 2]``.
 
-        The rule compares the likeliest digits; the other way asks if P(first <= second) >= 0.5.
+        The rule compares the likeliest digits; by probability, P(first <= second) >= 0.5.
         """
         target = first_not_larger(digits)
         by_rule = first_not_larger(outputs.argmax(-1).mT)
@@ -105,7 +105,7 @@ def dense(layers: Mapping[str, tuple[Tensor, Tensor]], name: str, inputs: Tensor
 def read_digits(
     layers: Mapping[str, tuple[Tensor, Tensor]], images: Tensor, masks: Tensor | None, norm: Normalisation
 ) -> tuple[Tensor, Tensor]:
-    """Return features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]``; layers are unpacked."""
+    """Return features ``[K, 2, B, 128]`` and digit logits ``[K, 2, B, 10]`` of images."""
     channels = layers["conv2"][1].shape[2]
     units = layers["digit1"][1].shape[2]
     channel_mask, unit_mask = _split_masks(masks, images.shape[1], channels, units)
@@ -124,12 +124,12 @@ def digit_losses(logits: Tensor, digits: Tensor) -> Tensor:
 
 
 def right_digits(logits: Tensor, digits: Tensor) -> Tensor:
-    """Count digits ``[K, B, 2]`` whose logit ``[K, 2, B, 10]`` is the largest: ``[K]``, up to 2B."""
+    """Count digits ``[K, B, 2]`` whose logit ``[K, 2, B, 10]`` is the largest: ``[K]``."""
     return (logits.argmax(-1) == digits.mT).sum((1, 2))
 
 
 def first_not_larger(digits: Tensor) -> Tensor:
-    """Return the target ``[K, B]`` of digits ``[K, B, 2]``: 1 if the first is not the larger."""
+    """Return targets ``[K, B]`` of digits ``[K, B, 2]``: 1 if the first is not the larger."""
     return (digits[..., 0] <= digits[..., 1]).long()
 
 
@@ -140,7 +140,6 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _split_masks(masks: Tensor | None, batch: int, channels: int, units: int) -> tuple[Tensor | None, Tensor | float]:
-    """Cut masks into those of channels and those of units, in the shapes of what they scale."""
     if masks is None:
         return None, 1.0
     of_channels, of_units = masks.split([batch * 2 * channels, batch * 2 * units], dim=1)

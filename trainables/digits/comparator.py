@@ -50,7 +50,7 @@ class Comparator(PairsNetwork):
         first, second, last = hidden_units(config, *COMPARE_UNITS, OUTPUT_UNITS)
         features = next(layer.weight[1] for layer in of_digits if layer.name == "digit1")
 
-        # The last hidden layer reads the comparison and the 2 x 10 digit logits, as in the report.
+        # The last hidden layer reads the comparison and the 2 x 10 digit logits.
         of_pairs = (
             Layer("compare1", (first, 2 * features), reads=("conv2",), joint=True),
             Layer("compare2", (second, first), reads=("compare1",), joint=True),
@@ -94,7 +94,6 @@ class Comparator(PairsNetwork):
     def _split_masks(
         self, masks: Tensor | None, batch: int
     ) -> tuple[Tensor | None, Tensor | float, Tensor | float, Tensor | float]:
-        """Cut masks into those of reading digits, and of the other layers in their shapes."""
         if masks is None:
             return None, 1.0, 1.0, 1.0
         reading, *others = masks.split([batch * units for units in self._mask_units], dim=1)

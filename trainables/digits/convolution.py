@@ -73,7 +73,7 @@ class _OnCpu(torch.autograd.Function):
 
         written = (hidden, corner1, features, corner2)
 
-        # The kernels read weights with the output channels last, to keep them in vector registers.
+        # The kernels read weights with output channels last, to keep them in vector registers.
         block1 = (weight1.flatten(3).mT, bias1)
         block2 = (weight2.flatten(4).permute(0, 1, 3, 4, 2), bias2)
         _by_replicate(kernels.forward, images, *block1, *block2, scale, *written)

@@ -42,7 +42,7 @@ DIGESTS = {
 
 
 class DataError(TrainableError):
-    """Data that cannot be loaded or trusted: one line with what is wrong, what was expected, and the fix."""
+    """Data that cannot be loaded or trusted: one line with what was expected, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Pool:
-    """The digits that pairs are drawn from. If test is None, test pairs come from the train digits too."""
+    """The digits that pairs are drawn from, with test None those of test pairs too."""
 
     train: Digits
     test: Digits | None
@@ -77,7 +77,7 @@ def load_pool(source: str, data_dir: str | None = None) -> Pool:
 
 
 def data_sha256(source: str) -> str:
-    """Return the SHA-256 (hex) of the source's expected digests, written as hex one after the other."""
+    """Return the SHA-256 (hex) of the source's expected digests, joined as hex."""
     return hashlib.sha256("".join(DIGESTS[source].values()).encode()).hexdigest()
 
 
@@ -98,8 +98,8 @@ def _load_mnist(folder: Path | None) -> Pool:
 
 
 def _digits(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Digits:
-    """Scale to [0, 1] and average-pool 2x2; pixels ``[N, 784]`` or ``[N, 28, 28]``, labels ``[N]``."""
-    # One division by 255 and 4: the sum before it is exact, so every machine gives the same bits.
+    """Scale to [0, 1] and average-pool 2x2; pixels ``[N, 784]`` or ``[N, 28, 28]``."""
+    # One division by 255 and 4: the sum before it is exact, so all machines give the same bits.
     pooled = pixels.reshape(-1, 14, 2, 14, 2).sum(axis=(2, 4), dtype=np.float32) / np.float32(4 * 255)
     return Digits(torch.from_numpy(pooled), torch.from_numpy(labels.astype(np.int64)))
 
@@ -111,7 +111,6 @@ def _check_digest(content: bytes, expected: str, name: str, fix: str) -> None:
 
 
 def _read(name: str, folder: Path | None) -> bytes:
-    """Return the verified bytes of one file of ``mnist``."""
     path = _fetch(name) if folder is None else folder / name
     try:
         content = path.read_bytes()
@@ -134,7 +133,8 @@ def _fetch(name: str) -> Path:
     for mirror in MIRRORS:
         try:
             return Path(pooch.retrieve(mirror + name, DIGESTS["mnist"][name], name, folder))
-        except (OSError, ValueError) as error:  # any network error is an OSError, a wrong hash a ValueError
+        # Any network error is an OSError, a wrong hash a ValueError.
+        except (OSError, ValueError) as error:
             failures.append(f"{mirror}: {' '.join(str(error).split())}")
     raise DataError(
         f"{name}: expected it from one of {len(failures)} mirrors, found it at none ({'; '.join(failures)}); get the "
@@ -143,7 +143,7 @@ def _fetch(name: str) -> Path:
 
 
 def _parse_idx(name: str, content: bytes) -> NDArray[np.uint8]:
-    """Return the array in a gz IDX file (format: yann.lecun.com/exdb/mnist): ``[N, 28, 28]`` or ``[N]``."""
+    """Return the array in a gz IDX file (format: yann.lecun.com/exdb/mnist)."""
     inner = [28, 28] if "-images-" in name else []
     raw = gzip.decompress(content)
     words = 2 + len(inner)

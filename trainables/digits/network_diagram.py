@@ -13,7 +13,7 @@ IMAGE = (1, 14, 14)
 
 
 def describe_network(config: CellConfig) -> dict[str, Any]:
-    """Return model, sharing, parameters of one replicate, and each Layer's fields and ``output``.
+    """Return model, sharing, parameters of one replicate, and each layer with its ``output``.
 
     Scales and shifts of batch normalisation count as parameters; their layer has ``batch_norm``.
     """
@@ -43,7 +43,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
 def output_shapes(layers: Sequence[Layer]) -> list[tuple[int, ...]]:
     """Return the shape of each layer's output for one image, or for the pair if it is joint.
 
-    A convolution is followed by 2x2 pooling. Raises ValueError if the layers do not fit together.
+    A convolution is followed by 2x2 pooling. Raises ValueError if layers do not fit together.
     """
     shapes: dict[str, tuple[int, ...]] = {"image": IMAGE}
     joint: set[str] = set()

@@ -1,4 +1,4 @@
-"""Batch normalisation over a stack (Ioffe and Szegedy, ICML 2015), PyTorch's operator with its eps of 1e-5.
+"""Batch normalisation over a stack (Ioffe and Szegedy, ICML 2015), with PyTorch's eps of 1e-5.
 
 A training step normalises by the moments of its batch, an evaluation by those of all training
 pairs, measured with the parameters that it evaluates: no running averages are kept as state
@@ -17,7 +17,7 @@ Moments = dict[str, tuple[Tensor, Tensor]]  # of each layer, means and variances
 
 
 def norm_of(layer: Layer) -> Layer:
-    """Return the scales and shifts that follow a layer: one of each for each of its channels or units."""
+    """Return the scales and shifts that follow a layer: one for each channel or unit."""
     return Layer(f"{layer.name}_norm", layer.weight[:1], layer.towers, (layer.name,), layer.joint)
 
 
@@ -50,7 +50,7 @@ class Normalisation:
         return F.batch_norm(inputs, *self.moments[name], scale, shift, training=measured, momentum=1.0)
 
     def units(self, name: str, inputs: Tensor) -> Tensor:
-        """Normalise the outputs ``[G, B, out]`` of a linear layer; G is K for pairs, or 2K for images."""
+        """Normalise a linear layer's ``[G, B, out]``; G is K for pairs, or 2K for images."""
         if f"{name}_norm" not in self.layers:
             return inputs
         replicates, towers = self.layers[f"{name}_norm"][0].shape[:2]

@@ -36,7 +36,7 @@ class Pairs(Examples):
 
 
 class PairsNetwork:
-    """What the report's networks have in common: their settings, and the pairs that they learn."""
+    """What the report's networks have in common: settings, and the pairs that they learn."""
 
     Settings = CellConfig
     settings: CellConfig
@@ -63,7 +63,7 @@ class PairsNetwork:
         return Augmentation(self.settings, seeds, device)
 
     def evaluator(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
-        """Return the network without dropout, normalised by the moments of all training pairs."""
+        """Return the network without dropout, normalised by moments of all training pairs."""
         if not self.settings.batch_norm:
             return partial(self.forward, parameters, masks=None)
         moments: Moments = {}
@@ -94,7 +94,6 @@ def draw_split(
 
 
 def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pairs, Pairs]:
-    """Return all training pairs, validation included, and the test pairs."""
     order = _order(pool.train, seed, "data")
     if pool.test is None:
         # The test pairs follow the training pairs in one order, so they share no image.

@@ -45,12 +45,8 @@ def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: 
     return Split(*(Examples(inputs[part], labels[part]) for part in order))
 
 
-@dataclass(frozen=True)
-class StackedExamples:
+class StackedExamples(Examples):
     """The examples of K replicates: inputs ``[K, n, ...]``, labels ``[K, n, ...]``."""
-
-    inputs: Tensor
-    labels: Tensor
 
     @classmethod
     def of(cls, replicates: Sequence[Examples], device: torch.device) -> Self:
@@ -66,7 +62,7 @@ class StackedExamples:
         return self.labels.shape[1]
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather inputs and labels ``[K, B, ...]`` by ``order`` ``[K, B]``, or with more axes."""
+        """Gather inputs and labels ``[K, B, ...]`` by ``order`` ``[K, B, ...]``."""
         rows = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1))
         return self.inputs[rows, order], self.labels[rows, order]
 
@@ -102,13 +98,13 @@ class StackedSplit:
 
 
 class Presentation(Protocol):
-    """How training shows its examples; a function of seed and epoch or step, to be resumed alike."""
+    """How training shows its examples, by seed and epoch or step only."""
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of examples, ``[K, count, ...]``; ``batch`` gets a part of it."""
+        """Return an epoch's order, ``[K, count, ...]``; ``batch`` gets a part of it."""
 
     def batch(self, train: StackedExamples, order: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels ``[K, B, ...]``; ``step`` (int32) counts over all epochs."""
+        """Return inputs and labels ``[K, B, ...]``; ``step`` (int32) counts over epochs."""
 
 
 class Shuffled:

@@ -65,7 +65,7 @@ def initial_parameters(layers: Sequence[Layer], seeds: Sequence[int], device: to
 
 
 def unpack(parameters: Tensor, layers: Sequence[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
-    """View ``[K, P]`` as weights ``[K, towers, *weight]`` and biases ``[K, towers, out]`` by layer."""
+    """View ``[K, P]`` by layer as ``[K, towers, *weight]`` and biases ``[K, towers, out]``."""
     pieces = iter(parameters.split([size for layer in layers for size in layer.sizes], dim=1))
     unpacked = {}
     for layer in layers:
@@ -92,7 +92,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def per_image(parameter: Tensor, images: int = 2) -> Tensor:
-    """Give each of G images of all replicates its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
+    """Give each of G images its tower: ``[K, towers, ...]`` to ``[G, ...]``."""
     return parameter.expand(-1, images, *parameter.shape[2:]).flatten(0, 1)
 
 
@@ -104,7 +104,7 @@ def by_tower(images: Tensor, towers: int) -> Tensor:
 
 
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
-    """Return ``[K, count]`` float32: 0 with the probability (one, or ``[K]``), else 1 / (1 - it)."""
+    """Return ``[K, count]`` float32: 0 with probability p (or ``[K]``), else 1 / (1 - p)."""
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
     # How many of the 2**32 values mean dropped. Not all of them: that number would not fit an
     # int32. With none dropped, all masks are 1, and multiplying by 1 changes no bit.

@@ -53,14 +53,14 @@ class Right(NamedTuple):
 
 
 class Model(Data, Protocol):
-    """K replicates at once, built as ``MyModel(settings)``: parameters ``[K, P]``, examples ``[K, B, ...]``.
+    """K replicates at once, built as ``MyModel(settings)``, on examples ``[K, B, ...]``.
 
     It may also offer the methods that ``presentation_of`` and ``evaluator_of`` look for.
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
 
-    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor: ...  # parameters
+    def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor: ...  # [K, P]
     def forward(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None) -> Any: ...
     def losses(self, outputs: Any, labels: Tensor, aux_weights: Tensor) -> Tensor: ...  # means, [K]
     def correct(self, outputs: Any, labels: Tensor) -> Right: ...

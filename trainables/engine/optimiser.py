@@ -31,7 +31,7 @@ class StackedAdam:
             parameters.addcmul_(self.unit_step, learning_rates[:, None])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the step count and both moments ``[K, P]``; empty before the first step."""
+        """Return a copy of the step count and both moments ``[K, P]``; {} before a step."""
         return {name: value.clone() for name, value in self._adam.state[self.unit_step].items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

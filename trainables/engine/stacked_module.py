@@ -18,7 +18,7 @@ from trainables.engine.model import Right
 class StackedModule:
     """K replicates of a ``model.Module``.
 
-    Raises ValueError if its state is more than its parameters, or its dropout is not the setting's.
+    Raises ValueError if its state is more than parameters, or its dropout not the setting's.
     """
 
     def __init__(self, of: Callable[[Any], nn.Module], settings: CellSettings) -> None:
@@ -44,7 +44,6 @@ class StackedModule:
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
 
     def _built(self, seed: int) -> nn.Module:
-        """Build the module with the initial values of a seed."""
         # PyTorch's layers draw from its global generator, which is put back afterwards.
         digest = hashlib.blake2b(f"init/{seed}".encode(), digest_size=8).digest()
         with torch.random.fork_rng(devices=[]):
@@ -68,7 +67,7 @@ class StackedModule:
             self._module(inputs)
         self.mask_units = self._used
 
-        # A replicate is a row of parameters: a buffer that training changes has no place there.
+        # A replicate is a row of parameters: a buffer that changes has no place there.
         for name, value in self._module.named_buffers():
             if not torch.equal(value, buffers[name]):
                 raise ValueError(

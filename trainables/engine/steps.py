@@ -1,4 +1,4 @@
-"""The training steps of a stack. On a GPU, a step is a CUDA graph: one launch for many kernels."""
+"""The training steps of a stack: on a GPU, CUDA graphs, one launch for many kernels."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ WARM_UP = 3
 
 
 class Steps:
-    """Takes the training steps of a stack; ``dropout`` and ``aux_weights`` are ``[K]`` (float64)."""
+    """Takes a stack's training steps; ``dropout`` and ``aux_weights`` are ``[K]`` (float64)."""
 
     def __init__(
         self, model: Model, stack: Stack, train: StackedExamples, dropout: Tensor, aux_weights: Tensor
@@ -59,8 +59,7 @@ class Steps:
         outputs = self._model.forward(parameters, inputs, self._masks(count))
         losses = self._model.losses(outputs, labels, self._aux_weights)
 
-        # No replicate's loss depends on another's parameters, so the gradient of the sum is
-        # that of each.
+        # No loss depends on another's parameters, so the gradient of the sum is that of each.
         losses.sum().backward()
         self._stack.adam.step(parameters, self._rates)
         self._loss_sums += losses.detach() * count
@@ -76,8 +75,8 @@ class Steps:
 class GraphedStep:
     """Takes the first steps on batches ``[K, B]`` as they are, then replays a captured one.
 
-    The step may read and change only tensors that stay where they are, and must not wait
-    for the GPU. A batch of another size than the first one's is taken as it is.
+    The step may use only tensors that stay where they are, and must not wait for the GPU. A
+    batch of another size than the first one's is taken as it is.
     """
 
     def __init__(self, step: Callable[[Tensor], None]) -> None:
@@ -97,18 +96,15 @@ class GraphedStep:
         self._batch.copy_(batch)
         if self._taken < WARM_UP:
             self._taken += 1
-            self._take_aside(self._batch)
+            # A capture needs the steps before it on another CUDA stream.
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                self._step(self._batch)
+            current.wait_stream(self._stream)
             return
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):  # this only records; the replay below computes the step
                 self._step(self._batch)
         self._graph.replay()
-
-    def _take_aside(self, batch: Tensor) -> None:
-        """Take a step on another CUDA stream, as a capture needs it of the steps before."""
-        current = torch.cuda.current_stream()
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            self._step(batch)
-        current.wait_stream(self._stream)

@@ -100,7 +100,7 @@ class Training(Iterator[list[EpochRecord]]):
         self._go_on_with([running and row.cell_id != cell_id for row, running in rows])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state, to continue with the same bits: tensors, numbers and lists."""
+        """Return a copy of the state, to continue with the same bits."""
         return {"epoch": self.epoch, **self.stack.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class Training(Iterator[list[EpochRecord]]):
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
     def _judge(self, val_loss: Tensor) -> list[Status | None]:
-        """Take in the validation losses ``[K]``; return how each row goes on, None if it had ended."""
+        """Take in losses ``[K]``; return how each row goes on, None if it had ended."""
         self.stack.plateau.update(val_loss, self.settings.plateau_factor, self.settings.plateau_patience)
         stopped = self.stack.patience.update(val_loss, self.settings.stop_patience)
         last = self.epoch == self.settings.max_epochs
@@ -135,7 +135,7 @@ class Training(Iterator[list[EpochRecord]]):
         return [_status(finite, last, stop) if running else None for running, finite, stop in judged]
 
     def _evaluate_ends(self, statuses: Sequence[Status | None]) -> Tensor:
-        """Return accuracies on the training examples, ``[2, K]``: NaN except for rows that end."""
+        """Return accuracies on training examples, ``[2, K]``: NaN except for rows that end."""
         accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
         ending = [place for place, status in enumerate(statuses) if status not in ("running", None)]
         # The training part is the largest, so only the rows that need it are evaluated on it.
@@ -149,7 +149,7 @@ class Training(Iterator[list[EpochRecord]]):
         return accuracies
 
     def _go_on_with(self, running: list[bool]) -> None:
-        """Set which rows are running, and drop the others from the stack once they are too many."""
+        """Set which rows are running, and drop the others once they are too many."""
         self.stack.running = running
         places = list(compress(range(len(running)), running))
         idle = len(running) - len(places)
