@@ -1,7 +1,7 @@
 """The report's network: it says whether the first of two digits is not the larger.
 
-    per image    the classifier's layers: 128 features, 10 digit logits both images  256
-    features -> 64 -> 32 | with the 2 x 10 digit logits, 52 -> 32 | 2 target logits
+    per image    the classifier's layers: 128 features, 10 digit logits
+    both images  256 features -> 64 -> 32 | with 2 x 10 digit logits, 52 -> 32 | 2 target logits
 
 Leaky ReLU (0.01) follows each layer except the logits. Beside the classifier's dropout,
 units are dropped after both comparison layers and after the 32-unit output layer.

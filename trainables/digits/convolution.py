@@ -93,14 +93,10 @@ class _OnCpu(torch.autograd.Function):
         channels_last = weight2.permute(0, 1, 2, 4, 5, 3).flatten(4)
         gradient = gradient.unflatten(3, (CHANNELS[1], 4))
         _by_replicate(kernels.backward, gradient, images, channels_last, scale, *written, *gradients)
-        return (  # one for each input of forward; images and scale need none
-            None,
-            weight1_gradient.mT.unflatten(3, (1, 3, 3)),
-            bias1_gradient,
-            weight2_gradient.unflatten(4, (3, CHANNELS[0])).permute(0, 1, 2, 5, 3, 4),
-            bias2_gradient,
-            None,
-        )
+        weight1_gradient = weight1_gradient.mT.unflatten(3, (1, 3, 3))
+        weight2_gradient = weight2_gradient.unflatten(4, (3, CHANNELS[0])).permute(0, 1, 2, 5, 3, 4)
+        # One for each input of forward; images and scale need none.
+        return None, weight1_gradient, bias1_gradient, weight2_gradient, bias2_gradient, None
 
 
 def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:

@@ -23,14 +23,8 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
     normalised = {layer.reads[0] for layer in layers if len(layer.weight) == 1}
     described = []
     for layer, output in zip(weighted, output_shapes(weighted), strict=True):
-        fields = {
-            "name": layer.name,
-            "weight": list(layer.weight),
-            "towers": layer.towers,
-            "joint": layer.joint,
-            "reads": list(layer.reads),
-            "output": list(output),
-        }
+        fields = {"name": layer.name, "weight": list(layer.weight), "towers": layer.towers}
+        fields |= {"joint": layer.joint, "reads": list(layer.reads), "output": list(output)}
         described.append(fields | {"batch_norm": True} if layer.name in normalised else fields)
     return {
         "model": config.model,

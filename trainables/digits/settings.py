@@ -80,26 +80,20 @@ class CellConfig(CellSettings):
         return "" if self.data == "mnist5k" else super().study_suffix
 
     @model_validator(mode="after")
-    def _validation_holds_a_pair(self) -> "CellConfig":
-        if not 0 < round(self.train_pairs * self.validation_share) < self.train_pairs:
+    def _settings_fit_together(self) -> "CellConfig":
+        pairs = self.train_pairs - round(self.train_pairs * self.validation_share)
+        if not 0 < pairs < self.train_pairs:
             raise ValueError(
                 f"validation_share {self.validation_share} of {self.train_pairs} train_pairs leaves no pair "
                 "to train on or none to validate on"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _batch_norm_has_a_batch(self) -> "CellConfig":
-        pairs = self.train_pairs - round(self.train_pairs * self.validation_share)
         if self.batch_norm and 1 in (self.batch_size, pairs % self.batch_size):
             raise ValueError(
                 f"batch_size {self.batch_size} with batch_norm on: {pairs} pairs to train on leave a batch of one, "
                 "which has no variance; set another batch_size"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _classifier_is_one_network_of_digits(self) -> "CellConfig":
+        # The classifier is one network of digits.
         if self.model == "classifier" and not self.sharing:
             raise ValueError(
                 "sharing off with model classifier: expected on, since one network reads both images; set sharing: true"
