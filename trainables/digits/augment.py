@@ -20,10 +20,8 @@ class Augmentation:
         self._keys = {purpose: stream_keys(seeds, purpose, device) for purpose in purposes}
 
     def order(self, epoch: int, count: int) -> Tensor:
-        """Return an epoch's order of pairs, ``[K, count]``, or of images, ``[K, count, 2]``.
-
-        The images of pair i are 2i and 2i + 1.
-        """
+        """Return an epoch's order of pairs, ``[K, count]``, or of images, ``[K, count, 2]``."""
+        # The images of pair i are 2i and 2i + 1.
         if self._settings.pairing == "renewed":
             return permutations(fold(self._keys["pairing"], epoch), 2 * count).view(-1, count, 2)
         order = permutations(fold(self._keys["order"], epoch), count)

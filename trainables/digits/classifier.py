@@ -45,10 +45,7 @@ class Classifier(PairsNetwork):
         return digit_losses(outputs, digits)
 
     def correct(self, outputs: Tensor, digits: Tensor) -> Right:
-        """Count right answers in two ways; digits ``[K, B, 2]``.
-
-        The rule compares the likeliest digits; by probability, P(first <= second) >= 0.5.
-        """
+        """Count right answers by the rule, for the likeliest digits, and by probability."""
         target = first_not_larger(digits)
         by_rule = first_not_larger(outputs.argmax(-1).mT)
 

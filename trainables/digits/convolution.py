@@ -1,7 +1,4 @@
-"""The convolutions of the report's networks over a stack: images in, features out.
-
-    per image    conv 1->16, 3x3 | max-pool 2 | leaky ReLU | conv 16->32, 3x3 | max-pool 2 |
-    leaky ReLU: 128 features
+"""The convolutions of the report's networks (classifier.py) over a stack: images in, features out.
 
 On a CPU this takes most of the time of a step. PyTorch's operators would write and read many
 times the size of their inputs, so kernels.py computes it in one pass (docs/decisions/0008).

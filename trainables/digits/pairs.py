@@ -86,11 +86,9 @@ def draw_split(
     if fixed_data:  # the report's code drew its pairs once, and split them for each run
         order = permutations(stream_keys([seed], "validation"), train_pairs)[0]
     learned, validating = order.tensor_split([train_pairs - round(train_pairs * validation_share)])
-    return Split(
-        Pairs(train.images[learned], train.digits[learned]),
-        Pairs(train.images[validating], train.digits[validating]),
-        test,
-    )
+    training = Pairs(train.images[learned], train.digits[learned])
+    validation = Pairs(train.images[validating], train.digits[validating])
+    return Split(training, validation, test)
 
 
 def _draw(pool: Pool, seed: int, train_pairs: int, test_pairs: int) -> tuple[Pairs, Pairs]:

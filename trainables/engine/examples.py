@@ -28,10 +28,7 @@ class Split:
 
 
 def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: float, test_share: float) -> Split:
-    """Divide examples ``[n, ...]`` differently for each seed; shares are of all n, rounded.
-
-    Raises ValueError if a part would be empty.
-    """
+    """Divide examples by seed; shares are of all, rounded. Raises ValueError for an empty part."""
     n = len(labels)
     test = round(n * test_share)
     validation = round(n * validation_share)

@@ -49,10 +49,7 @@ class StackedAdam:
 
 @dataclass
 class Plateau:
-    """Learning rates ``[K]`` that fall on a plateau, as PyTorch's ``ReduceLROnPlateau`` has them.
-
-    An epoch is bad unless the loss is below ``best * (1 - 1e-4)``.
-    """
+    """Learning rates ``[K]`` that fall on a plateau, as by PyTorch's ``ReduceLROnPlateau``."""
 
     learning_rate: Tensor
     best: Tensor

@@ -56,7 +56,11 @@ class Steps:
         # It must not wait for the GPU, and all state stays in place (``GraphedStep``).
         parameters, count = self._stack.parameters, order.shape[1]
         inputs, labels = self._presentation.batch(self._train, order, self._step)
-        outputs = self._model.forward(parameters, inputs, self._masks(count))
+        masks = None
+        if self._any_dropout:
+            keys = fold(self._dropout_keys, self._step)
+            masks = dropout_masks(keys, count * self._model.mask_units, self._dropout)
+        outputs = self._model.forward(parameters, inputs, masks)
         losses = self._model.losses(outputs, labels, self._aux_weights)
 
         # No loss depends on another's parameters, so the gradient of the sum is that of each.
@@ -64,12 +68,6 @@ class Steps:
         self._stack.adam.step(parameters, self._rates)
         self._loss_sums += losses.detach() * count
         self._step += 1
-
-    def _masks(self, examples: int) -> Tensor | None:
-        if not self._any_dropout:
-            return None
-        keys = fold(self._dropout_keys, self._step)
-        return dropout_masks(keys, examples * self._model.mask_units, self._dropout)
 
 
 class GraphedStep:

@@ -44,8 +44,7 @@ def uniform(keys: Tensor, count: int) -> Tensor:
 
 def permutations(keys: Tensor, count: int) -> Tensor:
     """Return ``[K, count]`` int64, a random order of range(count) in each row."""
-    # For one key the mixing is a bijection of the counter: no two values tie, so every
-    # device sorts them alike.
+    # For one key the mixing is a bijection: no two values tie, so all devices sort them alike.
     return random_bits(keys, count).argsort(dim=1)
 
 

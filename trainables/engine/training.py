@@ -1,7 +1,4 @@
-"""The loop: a model, cells and seeds in, epoch records out. No Ray, no files, no printing.
-
-``Training.__next__`` is one epoch; read it first.
-"""
+"""The loop: cells and seeds in, epoch records out. Read ``Training.__next__`` first, one epoch."""
 
 import math
 import time
