@@ -55,7 +55,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Pool:
-    """The digits that pairs are drawn from, with test None those of test pairs too."""
+    """The digits that pairs are drawn from; test pairs too come from train if test is None."""
 
     train: Digits
     test: Digits | None

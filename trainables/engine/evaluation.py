@@ -60,7 +60,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: Model, answer: Callable[[Tensor], Any], examples: StackedExamples, aux_weights: Tensor
 ) -> Evaluation:
-    """Evaluate replicates; ``answer`` is ``evaluator_of`` them, ``aux_weights`` are ``[K]``."""
+    """Evaluate replicates: ``answer`` is their ``evaluator_of``, ``aux_weights`` are ``[K]``."""
     totals = torch.zeros(4, len(aux_weights), dtype=torch.float64, device=aux_weights.device)
     for start in range(0, len(examples), EVALUATION_CHUNK):
         inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)

@@ -104,7 +104,7 @@ def by_tower(images: Tensor, towers: int) -> Tensor:
 
 
 def dropout_masks(keys: Tensor, count: int, probability: float | Tensor) -> Tensor:
-    """Return ``[K, count]`` float32: 0 with probability p (or ``[K]``), else 1 / (1 - p)."""
+    """Return ``[K, count]`` float32: 0 with probability p, one or ``[K]``; else 1 / (1 - p)."""
     probabilities = torch.as_tensor(probability, dtype=torch.float64, device=keys.device).reshape(-1, 1)
     # How many of the 2**32 values mean dropped. Not all of them: that number would not fit an
     # int32. With none dropped, all masks are 1, and multiplying by 1 changes no bit.
