@@ -50,6 +50,7 @@ def takes(options: type[TrainingOptions], leave_out: Collection[str] = ()) -> Ca
             command(options=options(**given), **values)
 
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
         with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return with_options
 

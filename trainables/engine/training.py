@@ -75,15 +75,24 @@ class Training(Iterator[list[EpochRecord]]):
         at_end = self._evaluate_ends(statuses)
         time_s = (time.perf_counter() - started) / len(self.rows)
 
-        # The columns are in the order of EpochRecord. A row without a status ended before.
-        columns = [learning_rate, train_loss, validation.loss, validation.accuracy]
-        columns += [test.accuracy, test.digit_accuracy, test.accuracy_by_probability, *at_end]
-        of_rows = torch.stack(columns, dim=1).tolist()
+        columns = {
+            "learning_rate": learning_rate,
+            "train_loss": train_loss,
+            "val_loss": validation.loss,
+            "val_accuracy": validation.accuracy,
+            "test_accuracy": test.accuracy,
+            "test_digit_accuracy": test.digit_accuracy,
+            "test_accuracy_by_probability": test.accuracy_by_probability,
+            "train_accuracy": at_end[0],
+            "train_digit_accuracy": at_end[1],
+        }
+        # One transfer per column: single values of a tensor are slow to read.
+        of_rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         records = []
         for row, status, own in zip(self.stack.rows, statuses, of_rows, strict=True):
-            if status is not None:
-                fields: list[Any] = [*row, self.epoch, *own, time_s, status]
-                records.append(EpochRecord(*fields))
+            if status is not None:  # a row without a status ended before
+                values = dict(zip(columns, own, strict=True))
+                records.append(EpochRecord(*row, self.epoch, **values, train_time_s=time_s, status=status))
         self._go_on_with([status == "running" for status in statuses])
         return records
 
