@@ -27,3 +27,10 @@ def test_what_an_author_of_a_model_imports():
 )
 def test_importing_loads_no_more_than_it_needs(statement, absent):
     subprocess.run([sys.executable, "-c", f"{statement}\nimport sys\nassert {absent!r} not in sys.modules"], check=True)
+
+
+def test_models_of_version_0_1_0_find_what_they_import():
+    from trainables import config, examples
+
+    assert (config.CellSettings, examples.Examples) == (trainables.CellSettings, trainables.Examples)
+    assert (examples.Split, examples.split_examples) == (trainables.Split, trainables.split_examples)
