@@ -5,10 +5,9 @@
     smoke = study.load("smoke")       # the same later, from any machine that sees the storage
     smoke.means()
 
-Accuracies and their differences are fractions in [0, 1].
-
-An error that the user can mend has a message of one line and one of three bases:
-study.errors.StudyError, analysis.stored.AnalysisError or trainables.config.TrainableError.
+Accuracies and their differences are fractions in [0, 1]. An error that the user can mend has a
+message of one line, and is a study.errors.StudyError, an analysis.stored.AnalysisError or a
+trainables.config.TrainableError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,10 +33,7 @@ if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epo
 
 @dataclass(frozen=True)
 class Study:
-    """A study with its results, as they were when it was loaded.
-
-    ``related`` are other studies that its report draws on, such as its confirmation.
-    """
+    """A study as it was loaded, with ``related`` ones for its report, such as its confirmation."""
 
     data: StudyData
     related: Mapping[str, StudyData]
@@ -95,10 +91,7 @@ class Study:
         return estimates_of(self.page)
 
     def means(self) -> pd.DataFrame:
-        """Return one row per cell: ``state``, ``n`` seeds, mean, spread and 95 % intervals.
-
-        A cell with a missing, pruned or failed seed has no mean, and its ``state`` says so.
-        """
+        """Return one row per cell: ``state``, ``n`` seeds; if complete, mean, spread, 95 % intervals."""
         return self.table("cells")
 
     def contrasts(self) -> pd.DataFrame:
@@ -123,10 +116,7 @@ class Study:
         return {picture.name: picture for section in self.page.sections for picture in section.pictures}
 
     def report(self, out: str | Path | None = None, formats: Iterable[str] | None = None) -> list[Path]:
-        """Write the report into a folder, by default reports/NAME; return the paths of its files.
-
-        ``formats`` are some of analysis.output.page.FORMATS, by default all.
-        """
+        """Write the report (default: reports/NAME, all analysis.output.page.FORMATS); return its paths."""
         from analysis.output.page import FORMATS, write_page
 
         folder = Path("reports", self.name) if out is None else Path(out)
@@ -158,14 +148,11 @@ def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
 
 
 def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
-    """Train what the study does not have yet, and return the study.
+    """Train what the study does not have yet; return the study, with ``failed`` trials if any.
 
-    ``options`` are those of ``study run``, such as ``seeds=20``, ``cells_per_trial=4`` or
-    ``track=["mlflow"]``; study.plan.run_options.RunOptions has their defaults. ``quiet`` prints
-    nothing. Trials of cells that failed have the status ``failed``.
-
-    Raises TypeError for an unknown option, and KeyboardInterrupt if the user interrupts the run:
-    the same call continues it.
+    ``options`` are those of ``study run``, such as ``seeds=20`` or ``track=["mlflow"]``, with the
+    defaults of study.plan.run_options.RunOptions. ``quiet`` prints nothing. Raises TypeError for an
+    unknown option, and KeyboardInterrupt if the user interrupts: the same call continues the run.
     """
     from rich.console import Console
 

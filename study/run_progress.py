@@ -1,7 +1,4 @@
-"""How far a run is, in words and as a table: for its live progress and for ``study status``.
-
-Both draw the same JSON values: what a driver reports with each heartbeat.
-"""
+"""A heartbeat's JSON in words and as a table, for live progress and for ``study status``."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,6 @@
 """Which machine Ray's autoscaler starts for waiting cells; `cluster.yaml` names `score` to it.
 
-Ray's own score compares how well the cells would fill each type of machine, so it always takes a
-smaller type first.
+Ray's own score is how well cells would fill a type, so it always takes a smaller type first.
 """
 
 from collections.abc import Iterable, Mapping

@@ -92,8 +92,7 @@ def _described(grid: "Grid") -> dict[str, Any]:
 def _print_cells(grid: "Grid", console: Console) -> None:
     table = Table("cell", *grid.roles, box=None, header_style="bold")
     for cell in grid.cells():
-        settings = (format_value(getattr(cell, name)) for name in grid.roles)
-        table.add_row(cell.cell_id, *settings)
+        table.add_row(cell.cell_id, *(format_value(getattr(cell, name)) for name in grid.roles))
     console.print(table)
     if grid.search:
         budget, ranges = grid.search.budget.describe(), grid.search.ranges.items()

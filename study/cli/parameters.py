@@ -28,8 +28,7 @@ class OptionError(StudyError):
 def takes(options: type[TrainingOptions], leave_out: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for each field of a class, in place of its parameter ``options``.
 
-    typer reads a command's options from the signature of its function. The decorated function has
-    one parameter for each field; when called, it builds the options and hands them on.
+    typer reads options from a signature: the new one has a parameter per field, to build them of.
     """
     # What is trained is listed before how: only the latter is an attribute of TrainingOptions.
     listed = sorted(fields(options), key=lambda each: hasattr(TrainingOptions, each.name))
@@ -103,10 +102,7 @@ def bind_environment(command: Any) -> None:
 
 
 def file_options(command: Any) -> dict[str, Any]:
-    """Return what study.toml says, as defaults of the commands; raise OptionError.
-
-    Its keys are the long names of options; a table has those of the command of its name.
-    """
+    """Return defaults from study.toml: long option names, a table per command; raise OptionError."""
     if not Path(FILE).is_file():
         return {}
     import tomllib

@@ -55,9 +55,8 @@ def confirm(
     data = load_study(storage, name, no_cell)
     work = confirmation_of(data, storage, seeds)
     console = notes(as_json)
-    why = "no factor is tuned"
-    if "tuned" in work.grid.roles.values():
-        why = "the best by validation, and those that contrasts compare"
+    tuned = "tuned" in work.grid.roles.values()
+    why = "the best by validation, and those that contrasts compare" if tuned else "no factor is tuned"
     count = f"{len(work.cells)} of {len(data.info.cells)} cells"
     console.print(f"{data.name}: {count} to confirm ({why})", soft_wrap=True)
     code = train(work, resources, console, given_command())

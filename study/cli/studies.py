@@ -182,6 +182,5 @@ def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
     driver = Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}")
-    progress = Text(describe_progress(beat, "cells of this run done"))
     cells = [running_cells_table(beat["running"])] if beat["running"] else []
-    return [driver, progress, *cells]
+    return [driver, Text(describe_progress(beat, "cells of this run done")), *cells]
