@@ -89,8 +89,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
 
 
 def _best_in_words(data: StudyData) -> tuple[str, ...]:
-    best = best_cell(summarise_cells(data))
-    if best is None:
+    if (best := best_cell(summarise_cells(data))) is None:
         return ()
     accuracies = by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float)
     found = estimate(accuracies, np.random.default_rng(0))
@@ -105,8 +104,7 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
 def tables_on_screen(data: StudyData, page: Page) -> list[Table]:
     """Return the tables of a report that the terminal shows."""
     sheets = sheets_of(page)
-    chapters = chapters_for(data, {})
-    if chapters is not None:
+    if (chapters := chapters_for(data, {})) is not None:
         return chapters.tables_on_screen(sheets)
     return [sheet_rich(sheets[name]) for name in sheets if name in ON_SCREEN]
 

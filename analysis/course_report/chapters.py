@@ -87,8 +87,7 @@ class Chapters:
             Section("Accuracy against the auxiliary weight", (), (), by_weight),
             Section("The best cells without and with dropout", (), (), boxes),
         ]
-        classifier = classifier_sheet(self.data, rng)
-        if classifier is not None:
+        if (classifier := classifier_sheet(self.data, rng)) is not None:
             sections.append(Section("Reading the digits instead", (CLASSIFIER,), (classifier,)))
         return sections
 

@@ -83,9 +83,8 @@ def _accuracy(entry: tuple[str, bool]) -> Claim:
     row, sharing = entry
     reported = TABLE1[entry]
     place = f"{row}, sharing {format_setting(sharing)}"
-    return Claim(
-        place, f"Table I, {place}: {reported} %.", "accuracy", reported.mean, _CELLS[entry], spread=(reported,)
-    )
+    text = f"Table I, {place}: {reported} %."
+    return Claim(place, text, "accuracy", reported.mean, _CELLS[entry], spread=(reported,))
 
 
 def _gain(key: str, text: str, value: float, better: tuple[str, bool], worse: tuple[str, bool]) -> Claim:

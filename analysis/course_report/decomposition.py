@@ -72,8 +72,7 @@ def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decom
     weights = sorted(set(cells.loc[cells["model"] == "comparator", "aux_weight"].tolist()))
     rows = []
     for sharing, weight in product((False, True), weights):
-        values = _crossing(data, sharing, weight)
-        if values is not None:
+        if (values := _crossing(data, sharing, weight)) is not None:
             rows.append(_decomposition((sharing, weight), values, rng))
     return rows
 

@@ -72,8 +72,7 @@ class _Cells:
         """Return the cell that the condition stands for, or None and why there is none."""
         candidates = matching(self.cells, condition)
         best = best_cell(candidates)
-        why = describe_states(candidates) if best is None else ""
-        return best, why
+        return best, describe_states(candidates) if best is None else ""
 
     def values(self, cell: Mapping[str, Any], metric: str) -> Values:
         """Return the metric of a cell by seed ``[n]``, fractions."""
@@ -167,8 +166,7 @@ def _best_weight(claim: Claim, cells: _Cells) -> Finding:
     values: dict[float, Values] = {}
     absent = []
     for weight in sorted(set(candidates["aux_weight"].tolist())):
-        cell = best_cell(matching(candidates, {"aux_weight": weight}))
-        if cell is None:
+        if (cell := best_cell(matching(candidates, {"aux_weight": weight}))) is None:
             absent.append(weight)
         else:
             values[weight] = cells.values(cell, claim.metric)

@@ -55,9 +55,8 @@ class CurvesFigure:
 def shown_cells(data: StudyData) -> Sequence[str]:
     """Return the ids of the cells whose curves are drawn; no other epochs are needed.
 
-    All cells; but of a search, or of more than PANELS x CURVES cells, the CURVES best of each of the
-    PANELS best strata, by mean validation accuracy. A stratum ranks by its best cell. Cells that are
-    not complete come last.
+    All; of a search, or of more than PANELS x CURVES cells, the CURVES best of each of the PANELS
+    best strata by mean validation accuracy, incomplete cells last. A stratum ranks by its best cell.
     """
     cells = summarise_cells(data)
     if len(cells) <= PANELS * CURVES and data.info.search is None:
@@ -106,8 +105,7 @@ def _curve(cell: Mapping[Any, Any], label: str, by_seed: pd.DataFrame) -> Curve:
 
 def curves_picture(data: StudyData) -> Picture | None:
     """Return the picture of a study's curves; None if it has none."""
-    infos = curves_data(data)
-    if not infos:
+    if not (infos := curves_data(data)):
         return None
     caption = (
         "Mean over seeds, with the range of the middle half of the seeds. A seed that has ended keeps its "
@@ -118,12 +116,9 @@ def curves_picture(data: StudyData) -> Picture | None:
             f" For the {PANELS} combinations with the best cells, the {CURVES} best cells {BEST} of each are "
             f"shown; {left_out} cells are left out."
         )
-    return make_picture(
-        "curves",
-        "Validation accuracy by epoch, one line per cell, one panel per combination of the scientific factors",
-        caption,
-        Panels(infos, draw_curves, (5.0, 3.6), columns=min(2, len(infos))),
-    )
+    alt = "Validation accuracy by epoch, one line per cell, one panel per combination of the scientific factors"
+    panels = Panels(infos, draw_curves, (5.0, 3.6), columns=min(2, len(infos)))
+    return make_picture("curves", alt, caption, panels)
 
 
 def draw_curves(info: CurvesFigure, ax: Axes) -> None:
@@ -144,5 +139,4 @@ def draw_curves(info: CurvesFigure, ax: Axes) -> None:
     # The title already says which cell an only cell is.
     if any(curve.label != ONLY_CELL or curve.pruned for curve in info.curves):
         wide = any(len(curve.label) > WIDE for curve in info.curves)
-        columns = 1 if wide else 2
-        ax.legend(fontsize=7, frameon=False, ncols=columns, loc="lower right")
+        ax.legend(fontsize=7, frameon=False, ncols=1 if wide else 2, loc="lower right")

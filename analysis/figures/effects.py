@@ -72,12 +72,9 @@ def effects_picture(effects: Sequence[Effect], contrasts: Sequence[EstimatedCont
     caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
     if (left_out := len(effects) - MAIN_ROWS) > 0:
         caption += f" The {MAIN_ROWS} largest main effects are shown; {left_out} are left out."
-    return make_picture(
-        "effects",
-        "Main effects of the factors and the contrasts named in advance, in points, with their intervals",
-        caption,
-        Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows))),
-    )
+    alt = "Main effects of the factors and the contrasts named in advance, in points, with their intervals"
+    panels = Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows)))
+    return make_picture("effects", alt, caption, panels)
 
 
 def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:

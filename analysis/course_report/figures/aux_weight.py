@@ -104,12 +104,8 @@ def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
     # A figure that leaves something out says so.
     if info.left_out:
         caption += f" The {SERIES} series with the best cells {BEST} are shown; {info.left_out} are left out."
-    return make_picture(
-        f"figure{number}",
-        f"Test accuracy against the auxiliary weight, {subject}",
-        caption,
-        Panels([info], draw_aux_weight, (6.4, 4.6)),
-    )
+    alt = f"Test accuracy against the auxiliary weight, {subject}"
+    return make_picture(f"figure{number}", alt, caption, Panels([info], draw_aux_weight, (6.4, 4.6)))
 
 
 def draw_aux_weight(info: AuxWeightFigure, ax: Axes) -> None:

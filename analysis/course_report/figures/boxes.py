@@ -64,12 +64,10 @@ def boxes_data(data: StudyData, dropout: bool) -> BoxesFigure:
 def boxes_picture(data: StudyData, dropout: bool) -> Picture:
     """Return the picture of figure 4 or 5."""
     number, among = FIGURES[dropout]
-    return make_picture(
-        f"figure{number}",
-        f"Box plots of training and test accuracy of the best cell {among}",
-        f"Figure {number}. The cell {among} with the best mean validation accuracy; each point is one seed.",
-        Panels([boxes_data(data, dropout)], draw_boxes, (6.4, 4.2)),
-    )
+    alt = f"Box plots of training and test accuracy of the best cell {among}"
+    caption = f"Figure {number}. The cell {among} with the best mean validation accuracy; each point is one seed."
+    panels = Panels([boxes_data(data, dropout)], draw_boxes, (6.4, 4.2))
+    return make_picture(f"figure{number}", alt, caption, panels)
 
 
 def draw_boxes(info: BoxesFigure, ax: Axes) -> None:

@@ -44,12 +44,10 @@ def _reported(claim: Claim) -> Triple:
 
 def compared_picture(findings: Sequence[Finding]) -> Picture:
     """Return the picture of the measured accuracies beside the report's."""
-    return make_picture(
-        "compared",
-        "Reported and measured accuracies with their intervals, one row per accuracy",
-        "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals.",
-        Panels([compared_data(findings)], draw_compared, (6.4, 5.6)),
-    )
+    alt = "Reported and measured accuracies with their intervals, one row per accuracy"
+    caption = "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals."
+    panels = Panels([compared_data(findings)], draw_compared, (6.4, 5.6))
+    return make_picture("compared", alt, caption, panels)
 
 
 def draw_compared(rows: Sequence[ComparedRow], ax: Axes) -> None:

@@ -26,8 +26,7 @@ WORDS = {"own": "one per image", "shared": "shared by both", "joint": "of the pa
 class Box:
     """A box of the diagram: its place, its kind and its lines of text.
 
-    ``kind`` is ``image``, or for a layer: ``own`` (each image has one), ``shared`` (both images share
-    it) or ``joint`` (it reads the pair).
+    ``kind`` is ``image`` or, for a layer, a key of WORDS.
     """
 
     column: int
@@ -97,15 +96,11 @@ def _placed(boxes: list[Box]) -> list[Box]:
 
 def network_picture(data: StudyData) -> Picture | None:
     """Return the picture of figure 1; None if the study did not record its networks."""
-    infos = network_data(data)
-    if not infos:
+    if not (infos := network_data(data)):
         return None
-    return make_picture(
-        "figure1",
-        "The layers of the networks: what each reads, its weights and the shape of its output",
-        "Figure 1. Drawn from the layers that the study trained; each convolution is followed by 2x2 max-pooling.",
-        Panels(infos, draw_network, (10.0, 3.2)),
-    )
+    alt = "The layers of the networks: what each reads, its weights and the shape of its output"
+    caption = "Figure 1. Drawn from the layers that the study trained; each convolution is followed by 2x2 max-pooling."
+    return make_picture("figure1", alt, caption, Panels(infos, draw_network, (10.0, 3.2)))
 
 
 def draw_network(info: NetworkFigure, ax: Axes) -> None:
