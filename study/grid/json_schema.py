@@ -1,7 +1,6 @@
 """The JSON Schema of grid files, which lets editors complete and check them.
 
-``python -m study.grid.json_schema`` writes the schema that ships with the package, from the models that
-read grid files.
+``python -m study.grid.json_schema`` writes the shipped one from the models that read grid files.
 """
 
 import json

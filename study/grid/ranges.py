@@ -27,9 +27,8 @@ class Range(Strict):
 
     @model_validator(mode="after")
     def _numbers_or_choices(self) -> "Range":
-        missing = (self.low, self.high).count(None)
         has_choices = self.choices is not None
-        if missing != (2 if has_choices else 0):
+        if (self.low, self.high).count(None) != (2 if has_choices else 0):
             raise PlacedError("expected low and high, or choices")
         if has_choices and (self.log or self.step is not None):
             raise PlacedError("choices have neither log nor step; remove it", "log" if self.log else "step")
@@ -161,10 +160,8 @@ class Search(Strict):
 
 
 def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
-    """Return a grid file's content with what it searches as tuned factors without values.
-
-    Raises PlacedError for a setting that is already a factor. What is malformed is reported later.
-    """
+    """Return the content with tuned factors for what it searches; raise PlacedError if one is there."""
+    # These factors have no values. What is malformed is reported later.
     ranges = entry(content, "search", "ranges")
     factors = content.get("factors", {}) if isinstance(ranges, dict) else None
     if not isinstance(factors, dict):

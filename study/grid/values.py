@@ -26,10 +26,7 @@ from trainables.registry import BUILT_IN, ModelError, default_settings, settings
 
 
 def find_settings_class(content: Any) -> type[CellSettings]:
-    """Return the class of the settings of a grid file, from its content as it was read.
-
-    Nothing in it has been checked yet. Raises PlacedError for a model that cannot be used.
-    """
+    """Return the settings' class of an unchecked grid file; raise PlacedError for an unusable model."""
     found = None
     for model, at in _models(content):
         if not isinstance(model, str):
@@ -73,10 +70,7 @@ def context_class(info: ValidationInfo) -> type[CellSettings]:
 
 
 def typed(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> Value:
-    """Return a value as the setting has it, so that 1, 1.0 and 1e0 are the same.
-
-    Raises PlacedError, with the place ``at`` below the setting.
-    """
+    """Return a value as the setting has it (1 and 1e0 are the same); raise PlacedError, ``at`` below it."""
     check_setting(cls, name)
     switch = cls.model_fields[name].annotation is bool
     # Numbers may be converted (1 to 1.0, 1e1 to 10). Text and switches must be what they are.

@@ -49,10 +49,7 @@ for _tag, _pattern, _first in (
 
 
 class YamlFile:
-    """The content of a YAML text as plain values, and the line of each place in it.
-
-    Raises UnreadableError for text that is not YAML, and for keys that are there twice.
-    """
+    """Plain values of a YAML text, and their lines; UnreadableError if it is none or has a key twice."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -134,10 +131,8 @@ def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
 
 
 def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> None:
-    """Refuse tags, endless aliases, and keys that are not text or are there twice.
-
-    ``checked`` has the ids of the nodes seen so far, ``above`` of those that contain this one.
-    """
+    """Refuse tags, endless aliases, and keys that are not text or are there twice."""
+    # ``checked`` has the ids of the nodes seen so far, ``above`` of those that contain this one.
     line = node.start_mark.line + 1
     if id(node) in above:
         raise UnreadableError("an alias contains itself", line)

@@ -27,9 +27,8 @@ class Conflict:
 class Joined:
     """What a merge took from one study, counted in trials.
 
-    ``added`` counts new ones, among them ``replaced`` that take the place of pruned or failed
-    trials; ``there`` counts those that the target already had. ``unreadable`` names files that
-    are left out.
+    ``added`` counts new ones, ``replaced`` those of them that replace pruned or failed ones, and
+    ``there`` those that the target already had. ``unreadable`` names files that are left out.
     """
 
     added: int
@@ -148,15 +147,15 @@ def _same_numbers(one: Row, other: Row) -> bool:
 def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
     """Merge studies into one, which may be new.
 
-    Raises StoreError, before anything is written, if a run of one of them is in progress or they
-    cannot be one study. After an interruption the same command finishes the merge: nothing is
-    copied twice.
+    Raises StoreError, before it writes, if one of them is being run or they cannot be one study.
+    After an interruption the same command finishes the merge: nothing is copied twice.
     """
     target = locate(into, storage)
     stores = [(source, locate(source, storage)) for source in sources]
     infos = [(source, store.known_info()) for source, store in stores]
     for source, store in stores:
-        if _same_folder(store, target):
+        one, other = store.folder, target.folder
+        if one.filesystem.equals(other.filesystem) and one.path == other.path:
             raise StoreError(f"{source} is the study to merge into; name only the others")
         Heartbeat(store.folder).check_free()
     joined_info(target.study, _with(target, infos))
@@ -171,11 +170,6 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
             heartbeat.check()
         target.repair()
     return Merged(target, tuple(set_aside), tuple(brought))
-
-
-def _same_folder(one: Store, other: Store) -> bool:
-    same_filesystem = one.folder.filesystem.equals(other.folder.filesystem)
-    return bool(same_filesystem and one.folder.path == other.folder.path)
 
 
 def _with(target: Store, infos: list[tuple[str, StudyInfo]]) -> list[tuple[str, StudyInfo]]:

@@ -152,11 +152,8 @@ def locate(study: str, storage: str) -> Store:
 
 
 def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return for each cell the mean validation accuracy over its seeds, by epoch.
-
-    ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last accuracy; a
-    cell without rows is left out.
-    """
+    """Return for each cell with rows the mean validation accuracy over its seeds, by epoch."""
+    # ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last accuracy.
     frame = epochs.select(["cell_id", "seed", "epoch", "val_accuracy"]).to_pandas()
     curves = {}
     for cell_id in cell_ids:

@@ -24,8 +24,7 @@ def read_study_json(folder: Folder) -> StudyInfo | None:
     except OtherSchemaError as error:
         raise StoreError(f"{path} has {error}; use another --name") from None
     except ValueError as error:
-        fix = "restore it or use another --name"
-        raise StoreError(f"{path} is not a study's: {error}; {fix}") from None
+        raise StoreError(f"{path} is not a study's: {error}; restore it or use another --name") from None
 
 
 def write_study_json(folder: Folder, info: StudyInfo) -> None:
@@ -39,11 +38,8 @@ def config_of(stored: Mapping[str, Any]) -> CellSettings:
 
 
 def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, Any]]:
-    """Return the settings that differ between two studies and are a factor in neither, with both values.
-
-    Rows of the two studies would not compare. If a setting is a factor in one of them, each
-    cell says its value, so nothing disagrees.
-    """
+    """Return the settings that differ between two studies, factors of neither, with both values."""
+    # Rows of the two would not compare. Of a factor of one of them, each cell says its value.
     varied = {*first.roles, *second.roles}
     found = []
     for name in {**first.protocol, **second.protocol}:
@@ -54,10 +50,8 @@ def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, A
 
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
-    """Return the study.json with everything of two studies, which have no ``disagreements``.
-
-    If both say what can have one value only, such as the role of a factor, the later counts.
-    """
+    """Return the study.json with everything of two studies, which have no ``disagreements``."""
+    # If both say what can have one value only, such as the role of a factor, the later counts.
     roles = {**earlier.roles, **later.roles}
     contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
     cells = {}
