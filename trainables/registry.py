@@ -43,10 +43,9 @@ def build(settings: CellSettings) -> "Model":
     try:
         if issubclass(found, nn.Module):
             return cast("Model", StackedModule(found, settings))
-        model: Model = found(settings)
+        return cast("Model", found(settings))
     except ValueError as error:
         raise ModelError(f"model {settings.model}: {error}") from None
-    return model
 
 
 def start_training(
@@ -63,8 +62,7 @@ def start_training(
 
 def settings_class(model: str) -> type[CellSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
-    settings: type[CellSettings] = CellConfig if model in BUILT_IN else model_class(model).Settings
-    return settings
+    return CellConfig if model in BUILT_IN else model_class(model).Settings
 
 
 def default_settings() -> type[CellSettings]:

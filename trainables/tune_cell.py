@@ -53,18 +53,16 @@ class PackTrainable(tune.Trainable):
     """Trains a pack of cells in one stack. Its Tune config holds:
 
     - ``cells``: a list of ``cell``, the settings of one, and ``seeds``, a list of int
-    - ``device``: "cpu" or "cuda"
-    - ``threads``: of the CPU
+    - ``device``: "cpu" or "cuda", and ``threads`` of the CPU
     - ``data_dir``: the folder of the data's files, or None
     - ``epoch_limit_s``: the longest that an epoch may take, in seconds
     - ``marker``: a pyarrow.fs.FileSystem and a file in it that this node must see, or None
     - ``verdicts``: the name of the actor Verdicts, or None if no cell is pruned inside a pack
 
-    The caller sets the resources with ``tune.with_resources``.
-
-    Every result holds ``epoch`` and ``cells``: those that trained in it, in their order, each with
-    ``cell_id``, ``epoch``, ``val_accuracy`` (the mean over all its seeds), ``ended`` (whether all
-    its seeds have) and ``records`` (the epoch's records as plain dictionaries).
+    The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch`` and
+    ``cells``: those that trained in it, in their order, each with ``cell_id``, ``epoch``,
+    ``val_accuracy`` (the mean over all its seeds), ``ended`` (whether all its seeds have) and
+    ``records`` (the epoch's records as plain dictionaries).
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -59,7 +59,6 @@ class Augmentation:
         corner = (values * (2 * self._settings.shift + 1)).long().view(*each, 2)
         rows = corner[..., 0, None] + torch.arange(height, device=images.device)
         columns = corner[..., 1, None] + torch.arange(width, device=images.device)
-
         padded = F.pad(images, (self._settings.shift,) * 4)
         padded = padded.gather(-2, rows.unsqueeze(-1).expand(*each, height, padded.shape[-1]))
         return padded.gather(-1, columns.unsqueeze(-2).expand(*each, height, width))

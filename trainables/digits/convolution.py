@@ -18,6 +18,7 @@ from trainables.engine.layers import by_tower, conv
 
 CHANNELS = (16, 32)
 NO_NORM = Normalisation({}, None)
+_pool = cache(ThreadPoolExecutor)  # one for each number of threads
 
 Parameters = tuple[Tensor, Tensor]  # weights [K, towers, out, in, 3, 3] and biases [K, towers, out]
 
@@ -67,7 +68,6 @@ class _OnCpu(torch.autograd.Function):
         features = images.new_empty(replicates, 2, pairs, CHANNELS[1], 4)
         corner1 = torch.empty_like(hidden, dtype=torch.int8)
         corner2 = torch.empty_like(features, dtype=torch.int8)
-
         written = (hidden, corner1, features, corner2)
 
         # The kernels read weights with output channels last, to keep them in vector registers.
@@ -110,8 +110,3 @@ def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:
         parts.append([array[start:stop] for array in arrays])
     # list() waits for all, and raises here what a kernel raised in its thread.
     list(_pool(threads).map(lambda part: kernel(*part), parts))
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)

@@ -1,19 +1,16 @@
 """The two convolution blocks on a CPU core, forward and backward, compiled by numba.
 
-A block is a 3x3 convolution without padding, a 2x2 max-pool, a channel scale (dropout's)
-and leaky ReLU. Everything of one image is small enough for a core's first cache, so each
-image goes through both blocks before the next one. Arrays have channels last: a vector
-register holds channels, and an input value is broadcast to all of them. A pooled output
-needs a 4x4 patch, whose four windows share their loads.
+A block is a 3x3 convolution without padding, a 2x2 max-pool, a channel scale (dropout's) and
+leaky ReLU. One image fits into a core's first cache, so each goes through both blocks before the
+next. Arrays have channels last: a vector register holds channels, and an input value is broadcast
+to all of them. A pooled output needs a 4x4 patch, whose four windows share their loads.
 
-Backward, only the corner of a window that was the largest has a gradient: a quarter of the
-products of a convolution's ordinary backward pass, and none for channels that dropout has
-dropped.
+Backward, only the largest corner of a window has a gradient: a quarter of the products of a
+convolution's ordinary backward pass, and none for channels that dropout has dropped.
 
-Shapes: K replicates with T towers each (1, shared by both images, or 2), B pairs. PyTorch's
-rules hold: the first of equal corners wins, and leaky ReLU has its slope at 0. Indices
-computed from data are unsigned, since numba would otherwise look for negative ones, and
-LLVM could not use vectors.
+Shapes: K replicates with T towers each (1, shared by both images, or 2), B pairs. PyTorch's rules
+hold: the first of equal corners wins, and leaky ReLU has its slope at 0. Indices computed from
+data are unsigned: numba would else look for negative ones, and LLVM could not use vectors.
 """
 
 from typing import Any

@@ -17,8 +17,7 @@ def describe_network(config: CellConfig) -> dict[str, Any]:
 
     Scales and shifts of batch normalisation count as parameters; their layer has ``batch_norm``.
     """
-    network = Classifier(config) if config.model == "classifier" else Comparator(config)
-    layers = network.layers
+    layers = (Classifier(config) if config.model == "classifier" else Comparator(config)).layers
     weighted = [layer for layer in layers if len(layer.weight) > 1]
     normalised = {layer.reads[0] for layer in layers if len(layer.weight) == 1}
     described = []

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from trainables.digits.augment import Augmentation
 from trainables.digits.mnist import DataError, Digits, Pool, load_pool
-from trainables.digits.normalisation import Moments
 from trainables.digits.settings import CellConfig
 from trainables.engine.examples import Examples, Split, StackedExamples
 from trainables.engine.layers import Layer, initial_parameters
@@ -66,8 +65,7 @@ class PairsNetwork:
         """Return the network without dropout, normalised by moments of all training pairs."""
         if not self.settings.batch_norm:
             return partial(self.forward, parameters, masks=None)
-        moments: Moments = {}
-        answer = partial(self.forward, parameters, masks=None, moments=moments)
+        answer = partial(self.forward, parameters, masks=None, moments={})
         answer(train.inputs)  # measures the moments; the calls that follow use them
         return answer
 

@@ -68,9 +68,8 @@ class Model(Data, Protocol):
 
 def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) -> Presentation:
     """Return how training shows examples: ``model.presentation(seeds, device)``, or shuffled."""
-    offered = getattr(model, "presentation", None)
-    presentation: Presentation = Shuffled(seeds, device) if offered is None else offered(seeds, device)
-    return presentation
+    offered: Callable[..., Presentation] | None = getattr(model, "presentation", None)
+    return Shuffled(seeds, device) if offered is None else offered(seeds, device)
 
 
 @torch.no_grad()
@@ -80,8 +79,7 @@ def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Ca
     It is ``model.evaluator(parameters, train)`` if the model offers that, else ``forward``.
     """
     # Models with batch normalisation need their training examples to be evaluated.
-    offered = getattr(model, "evaluator", None)
+    offered: Callable[..., Callable[[Tensor], Any]] | None = getattr(model, "evaluator", None)
     if offered is None:
         return lambda inputs: model.forward(parameters, inputs, None)
-    evaluator: Callable[[Tensor], Any] = offered(parameters, train)
-    return evaluator
+    return offered(parameters, train)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,19 +114,11 @@ class StackedModule:
 
     def losses(self, outputs: Any, labels: Tensor, aux_weights: Tensor) -> Tensor:
         """Return the mean losses ``[K]``; there are no auxiliary weights."""
-        own = getattr(self._module, "losses", _cross_entropy)
+        own = getattr(self._module, "losses", partial(F.cross_entropy, reduction="none"))
         losses: Tensor = vmap(own)(outputs, labels).mean(1)
         return losses
 
     def correct(self, outputs: Any, labels: Tensor) -> Right:
         """Count right answers."""
-        own = getattr(self._module, "correct", _largest)
+        own = getattr(self._module, "correct", lambda logits, labels: logits.argmax(-1) == labels)
         return Right(vmap(own)(outputs, labels).sum(1))
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-def _largest(logits: Tensor, labels: Tensor) -> Tensor:
-    return logits.argmax(-1) == labels

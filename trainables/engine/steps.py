@@ -43,8 +43,7 @@ class Steps:
 
     def take_epoch(self, epoch: int, batch_size: int) -> Tensor:
         """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
-        order = self._presentation.order(epoch, len(self._train))
-        batches = order.split(batch_size, dim=1)
+        batches = self._presentation.order(epoch, len(self._train)).split(batch_size, dim=1)
         self._rates.copy_(self._stack.plateau.learning_rate)
         self._loss_sums.zero_()
         self._step.fill_(epoch * len(batches))

@@ -21,10 +21,9 @@ class Training(Iterator[list[EpochRecord]]):
     """The training of all seeds of some cells as one stack; each item is an epoch.
 
     An item holds one record for every row that trained in that epoch, in the order given. A row
-    ends when its status is no longer ``running``. ``model`` is built for one of the cells, and
-    ``pool`` is what it loads. Raises ValueError if the cells make no stack (``check_stack``).
-
-    ``idle_share`` is the share of rows that may have ended and still be computed, without records.
+    ends when its status is no longer ``running``. ``model`` is built for one of the cells,
+    ``pool`` is what it loads, and ``idle_share`` the share of rows that may have ended and still
+    be computed, without records. Raises ValueError if the cells make no stack (``check_stack``).
     """
 
     def __init__(
