@@ -21,12 +21,11 @@ Tell = Callable[[str, int], None]
 class StratifiedASHA(FIFOScheduler):
     """Stops cells that fall behind others of their stratum; a Tune trial is a pack of cells.
 
-    The cells of a result are judged one after another, in its order, as if each had a Tune
-    trial of its own: how cells are packed decides only in which order they report. Two
-    kinds of cells take no part, which means that they are neither stopped nor a bar to
-    others: protected ones, since a reference that is bad in the end may well lead in the
-    beginning, and those that a job adds seeds to, since their mean is over other seeds than
-    their rivals' and their first seeds were not stopped.
+    The cells of a result are judged one after another, in its order, as if each had a Tune trial
+    of its own: how cells are packed decides only in which order they report. Two kinds take no
+    part, neither stopped nor a bar to others: protected ones, since a reference that is bad in the
+    end may well lead in the beginning, and those that a job adds seeds to, since their mean is
+    over other seeds than their rivals' and their first seeds were not stopped.
 
     ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both
     before the pack goes on, unless no cell of it is left: then its Tune trial is stopped.
@@ -51,10 +50,9 @@ class StratifiedASHA(FIFOScheduler):
     def _judge(self, job: Job) -> AsyncHyperBandScheduler:
         if job.stratum not in self._judges:
             epochs, factor = job.cell.max_epochs, self._stopping.reduction_factor
-            grace_period = min(self._stopping.grace_period, epochs)
-            self._judges[job.stratum] = AsyncHyperBandScheduler(
-                TIME, METRIC, "max", max_t=epochs, grace_period=grace_period, reduction_factor=factor
-            )
+            grace = min(self._stopping.grace_period, epochs)
+            judge = AsyncHyperBandScheduler(TIME, METRIC, "max", epochs, grace, factor)
+            self._judges[job.stratum] = judge
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
@@ -124,8 +122,4 @@ def start_verdicts() -> tuple[str, Tell]:
     # On the driver's node it is lost only together with the driver, and ends with it.
     place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Verdicts).options(name=name, num_cpus=0, scheduling_strategy=place).remote()
-
-    def tell(cell_id: str, epoch: int) -> None:
-        ray.get(actor.prune.remote(cell_id, epoch))
-
-    return name, tell
+    return name, lambda cell_id, epoch: ray.get(actor.prune.remote(cell_id, epoch))

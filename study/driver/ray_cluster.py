@@ -43,13 +43,11 @@ class NodeCount(tune.Callback):
 def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[Resources, bool]]:
     """Start Ray on this machine, or join a cluster; leave it at the end.
 
-    Gives the resources with what depends on the cluster, and whether a node has room for a
-    pack now. The code of ``trainables`` and of the user's models is sent to the workers of
-    a cluster, so that they run what is here. Raises LaunchError if the cluster cannot be
-    reached.
+    Gives the resources with what depends on the cluster, and whether a node has room for a pack
+    now. The code of ``trainables`` and of the user's models is sent to the workers of a cluster,
+    so that they run what is here. Raises LaunchError if the cluster cannot be reached.
     """
-    os.environ.update(ENVIRONMENT)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(ENVIRONMENT, RAY_USAGE_STATS_ENABLED="0")
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output heeds verbose=0
     # As many as for Tune's own grid search; for other searchers the default is 1.

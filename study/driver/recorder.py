@@ -83,8 +83,7 @@ class Recorder(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Report why a pack is set back to its last checkpoint."""
-        running = self._begin(trial)
-        reason = self._reason(trial)
+        running, reason = self._begin(trial), self._reason(trial)
         for observer in self._observers:
             observer.cells_set_back(running, reason)
 
@@ -116,9 +115,8 @@ class Recorder(tune.Callback):
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows of a cell; ``otherwise`` is for seeds that do not say how they ended."""
         running = self._running.pop(cell_id)
-        job, began = running.job, running.started_at
+        job, began, now = running.job, running.started_at, datetime.now(UTC)
         records = tuple(running.records.values())
-        now = datetime.now(UTC)
         result = CellResult(job.cell, job.seeds, records, otherwise, error, self._device, began, now)
         if self._stopper.error is not None:
             return

@@ -101,7 +101,6 @@ def _report(plan: RunPlan, outcome: "RunOutcome", console: Console, command: str
         stored = f"{len(outcome.ended)} cells of this run are stored"
         console.print(f"Interrupted: {stored}, {rest}. To continue, run: {command}", soft_wrap=True)
         return INTERRUPTED
-    failed = list(outcome.ended.values()).count("failed")
-    if failed:
+    if failed := list(outcome.ended.values()).count("failed"):
         console.print(f"{failed} cells failed. To retry them, run: {command}", soft_wrap=True)
     return 1 if failed else 0

@@ -15,8 +15,7 @@ from study.driver.progress import Observer
 from study.plan.jobs import Job
 from study.plan.run_options import LaunchError
 
-# In the working directory: none of the three can write to an object store.
-FOLDER = "tracking"
+FOLDER = "tracking"  # in the working directory: none of the three can write to an object store
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow-skinny", "wandb": "wandb"}
 MODULES = PACKAGES | {"mlflow": "mlflow"}  # what the packages are imported as
 # To be set before a tracker is imported. MLflow asks everyone who keeps its files in a
@@ -73,12 +72,11 @@ class TrackedCell:
 class WandbRuns:
     """Logs cells to Weights & Biases, by Ray's ``setup_wandb`` in this process.
 
-    Ray's own WandbLoggerCallback loses runs. ``finish`` only asks wandb's service, a child
-    process, to write what it holds of a run (all, up to 32 KiB), and does not wait. Ray has
-    one process per cell and kills it, with that child, as soon as ``finish`` returns, or
-    when ``upload_timeout`` is over: on two busy cores 5 of 48 files were left with nothing
-    but a header. Here all runs share one service, and ``on_experiment_end`` waits until it
-    has written everything and ended.
+    Ray's own WandbLoggerCallback loses runs. ``finish`` only asks wandb's service, a child process,
+    to write what it holds of a run (all, up to 32 KiB), and does not wait. Ray has one process per
+    cell and kills it, with that child, as soon as ``finish`` returns, or when ``upload_timeout`` is
+    over: on two busy cores 5 of 48 files were left with nothing but a header. Here all runs share
+    one service, and ``on_experiment_end`` waits until it has written everything and ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,8 +134,7 @@ class Tracking(Observer):
         tracked = TrackedCell(f"{cell_id}-{self._run}", cell_id, config, path, self._run)
         if self._loggers:
             tracked.init_local_path()
-        self._open[cell_id] = tracked
-        self._epochs[cell_id] = 0
+        self._open[cell_id], self._epochs[cell_id] = tracked, 0
         self._tell("log_trial_start", tracked)
 
     def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:

@@ -21,8 +21,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
     if confirmed := data.info.confirms:
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
-    cells = _chosen(data)
-    if not cells:
+    if not (cells := _chosen(data)):
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
     roles = data.info.roles
     content = {
@@ -33,9 +32,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         "protocol": dict(data.info.protocol),
     }
     grid = Grid.model_validate(content)
-    # The seeds of studies end at MAX_SEEDS, so these are none that the study has or will have.
-    # The chosen cells get fresh seeds: those of studies end at MAX_SEEDS, so these never overlap
-    # with any that the study has or will have. No cell is stopped early.
+    # Seeds of studies end at MAX_SEEDS: none has or will have these. No cell is stopped early.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
     # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.

@@ -65,8 +65,7 @@ def machines_for(
     machines = Machines(nodes, cpus, gpus, price)
     # With an address, resources_for does not compare with this machine.
     asked = resources_for(replace(options, address="of these machines"))
-    asked = cells_alone(asked) if alone else asked
-    resources, room = placed(asked, machines.amounts)
+    resources, room = placed(cells_alone(asked) if alone else asked, machines.amounts)
     if not room:
         raise LaunchError(
             f"a cell of {resources.needs['CPU']:g} cores and {resources.needs.get('GPU', 0):g} GPUs "

@@ -22,9 +22,8 @@ class Job:
     """Seeds of one cell that are still to be trained, with all that the driver needs to know of the cell.
 
     ``label`` names the cell for people. Cells with the same ``stratum`` (the values of the
-    scientific factors) compete in early stopping, which leaves ``protected`` ones alone.
-    ``whole`` says that the job trains all seeds of the cell, so that its mean can be
-    compared with those of other cells.
+    scientific factors) compete in early stopping, which leaves ``protected`` ones alone. A
+    ``whole`` job trains all seeds of the cell, so that its mean compares with other cells'.
     """
 
     cell: CellSettings
@@ -62,9 +61,8 @@ def count_trainings(jobs: Iterable[Job]) -> int:
 def plan_run(work: Work, trials: Sequence[dict[str, Any]]) -> RunPlan:
     """Compare the cells and seeds that are asked for with the ``trials``, the rows of the store.
 
-    Failed trials are trained again. With the scheduler asha, pruned trials are left alone,
-    and so are all other seeds of their cell, since the seeds of a cell live or die
-    together. Without a scheduler they are trained again.
+    Failed trials are trained again, and without a scheduler pruned ones too. With asha these are
+    left alone, as are all other seeds of their cell: the seeds of a cell live or die together.
     """
     status: dict[str, str] = {}
     pruned_cells = set()

@@ -1,9 +1,8 @@
 """Which cell a search trains next. Only the cells that it has and the store's rows of them decide it.
 
-Optuna is asked afresh for every cell, with random numbers that depend only on the search's
-seed and the number of the cell. So a search that was interrupted continues as if it had not
-been. A sampler that lives as long as the run, as in Ray's own OptunaSearch, would draw its
-first cells again.
+Optuna is asked afresh for every cell, with random numbers that depend only on the search's seed
+and the number of the cell. So an interrupted search continues as if it had not been. A sampler
+that lives as long as the run, as in Ray's own OptunaSearch, would draw its first cells again.
 """
 
 from collections import defaultdict
@@ -26,8 +25,7 @@ from study.store.study_json import config_of
 from trainables.config import CellSettings
 
 TRIES = 500  # suggestions in a row that may all be cells that the study has
-# After so many the sampler would suggest the same again, so the others are random.
-LEARNED_TRIES = 10
+LEARNED_TRIES = 10  # after so many the sampler would repeat itself, so the others are random
 
 TrialRow = Mapping[str, Any]
 
@@ -53,10 +51,9 @@ def score_of(trials: Sequence[TrialRow], seeds: int) -> CellScore | None:
 
 def trained_for(trials: Iterable[TrialRow]) -> timedelta:
     """Return for how long at least one cell was training; shared time counts once."""
-    spans = sorted({(row["started_at"], row["finished_at"]) for row in trials})
     total = timedelta(0)
     until: datetime | None = None
-    for start, end in spans:
+    for start, end in sorted({(row["started_at"], row["finished_at"]) for row in trials}):
         if until is None or end > until:
             total += end - (start if until is None else max(start, until))
             until = end

@@ -17,9 +17,8 @@ Pack = tuple[Job, ...]  # what trains in one stack: one Tune trial
 def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
     """Divide jobs into packs of at most ``cells`` cells, in the order of their first jobs.
 
-    The cells of a pack share all settings that a stack must share. Cells of the same
-    stratum follow one another, so that rivals tend to be in one pack. Packs of the same
-    settings differ in size by one cell at most.
+    A pack's cells share all settings that a stack must. Cells of a stratum follow one another, so
+    that rivals tend to be in one pack. Packs of the same settings differ in size by one at most.
     """
     alike: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -39,8 +38,7 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
     """Return the most cells of a pack: enough for each GPU to have one, or MAX_ROWS trainings."""
-    # The time of a stack grows more slowly than its size, so a GPU should train at once all
-    # that it will ever train.
+    # A stack's time grows more slowly than its size: a GPU should train at once all it ever will.
     seeds = max((len(job.seeds) for job in jobs), default=1)
     return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))
 

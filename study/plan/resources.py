@@ -75,8 +75,7 @@ def resources_for(options: TrainingOptions) -> Resources:
 
 def cells_alone(resources: Resources) -> Resources:
     """Give each cell of a search its own stack: the next is suggested when one has ended."""
-    cells = resources.cells_per_trial
-    if cells is not None and cells > 1:
+    if (cells := resources.cells_per_trial) is not None and cells > 1:
         raise LaunchError(f"--cells-per-trial {cells}: a search trains one cell in a stack; leave it out")
     return replace(resources, options=replace(resources.options, cells_per_trial="1"))
 

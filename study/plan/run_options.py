@@ -29,8 +29,7 @@ def option(
 ) -> Any:
     """Return the field of an option, which is required if its default is MISSING."""
     if allowed:
-        expected = f"one of {', '.join(allowed)}"
-        is_valid = allowed.__contains__
+        expected, is_valid = f"one of {', '.join(allowed)}", allowed.__contains__
     rules = {"help": help, "expected": expected, "is_valid": is_valid, "allowed": allowed}
     return field(default=default, metadata={**rules, "variable_in_help": variable_in_help})
 
