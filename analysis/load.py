@@ -84,9 +84,9 @@ def no_cell(data: StudyData) -> Collection[str]:
 def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_report: bool = False) -> StudyData:
     """Read a study from a storage: a path, or a URI such as ``s3://bucket/studies``.
 
-    ``curves_of`` gets the study without epochs and returns the ids of the cells whose epochs are
-    read: a large study has a thousand epochs for each one that a report can show. ``for_report``
-    reads only the columns that a report shows. Raises AnalysisError for a storage that cannot be
+    ``curves_of`` gets the study without epochs and returns ids of the cells whose epochs are
+    read: a large study has a thousand epochs for each one that a report shows. ``for_report``
+    reads only columns that a report shows. Raises AnalysisError for a storage that cannot be
     read, an unknown study, a study.json not of this schema, a study without a finished trial.
     """
     filesystem, root = _filesystem(storage)
@@ -180,8 +180,7 @@ def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, fo
     info = _read_info(filesystem, f"{folder}/study.json")
     trials, unreadable_trials = parts.read("trials", parts.names())
     # If a trial was trained again, its rows are in several parts, and the best status counts.
-    by_rank = trials["status"].map(RANK).argsort(kind="stable")
-    trials = trials.iloc[by_rank].drop_duplicates("trial_id")
+    trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     shown = trials.drop(columns="part").reset_index(drop=True)
     data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable_trials)
     if not data.has_finished:
@@ -228,8 +227,7 @@ class _Parts:
         # As a dictionary, the names of the parts are not copied for each row.
         which = np.repeat(np.arange(len(readable)), [len(table) for table in readable.values()])
         parts = pa.DictionaryArray.from_arrays(which, pa.array(readable, pa.string())).cast(pa.string())
-        frame = rows.combine_chunks().append_column("part", parts).to_pandas(ignore_metadata=True)
-        return frame, unreadable
+        return rows.combine_chunks().append_column("part", parts).to_pandas(ignore_metadata=True), unreadable
 
     def _read_file(self, kind: str, name: str) -> pa.Table | None:
         try:

@@ -20,9 +20,7 @@ COUNTED = ("finished", *UNFINISHED)
 SETTING_COLUMNS: dict[str, type] = {
     "model": str,
     "sharing": bool,
-    "aux_weight": float,
-    "dropout": float,
-    "learning_rate": float,
+    **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), float),
 }
 # Metrics that both datasets have: `epochs` at every epoch, `trials` at the last one.
 EPOCH_METRICS = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
@@ -35,8 +33,7 @@ BEST_EPOCH_METRICS = ("test_accuracy", "test_digit_accuracy")
 CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 
 TRIAL_COLUMNS = (
-    *("study", "cell_id", "trial_id", *SETTING_COLUMNS),
-    *("seed", "status", "epochs", "best_epoch"),
+    *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch"),
     *EPOCH_METRICS,
     *(f"best_{name}" for name in BEST_EPOCH_METRICS),
     *LAST_EPOCH_METRICS,

@@ -102,8 +102,7 @@ def sheet_latex(sheet: Sheet) -> str:
     lines += map(_latex_row, sheet.texts)
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize {latex(note)}" for note in sheet.notes]
-    lines += [r"\end{table}", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, r"\end{table}", ""])
 
 
 def _longest(texts: Sequence[Sequence[str]], place: int) -> int:

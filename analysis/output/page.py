@@ -115,8 +115,7 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
         for name, content in contents.items():
             (out / name).write_bytes(content)
     except OSError as error:
-        problem = f"cannot write the report to {out}: {error}"
-        raise AnalysisError(f"{problem}; give another folder with --out") from None
+        raise AnalysisError(f"cannot write the report to {out}: {error}; give another folder with --out") from None
     return list(map(out.joinpath, contents))
 
 

@@ -1,4 +1,4 @@
-"""One row per planned cell: its means over seeds or why it has none; in words and as a table."""
+"""One row per planned cell: its means over seeds or why it has none; in words and a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -131,7 +131,7 @@ def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -
 
 
 def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
-    """List every planned cell with its test accuracy; ``rng`` draws the bootstrap intervals."""
+    """List every planned cell with its test accuracy; ``rng`` draws bootstrap intervals."""
     cells = summarise_cells(data)
     accuracy = by_seed(data, "test_accuracy")
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
@@ -146,8 +146,11 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
         "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. "
         "The CSV also has BCa bootstrap intervals."
     )
+    # These tell cells apart: factors, and others that vary, such as what a rule ties to a factor.
+    names = [name for name, role in data.info.roles.items() if role != "fixed"]
+    names += [name for name in data.settings if name not in names and cells[name].nunique() > 1]
     columns = (
-        *(setting_column(name, setting=True) for name in _setting_names(data, cells)),
+        *(setting_column(name, setting=True) for name in names),
         Column("seeds", lambda row: row["words"]),
         Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
         Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
@@ -175,12 +178,6 @@ def _row(
         mean = cell[f"{metric}_mean"]
         row[f"{metric}_mean"] = None if pd.isna(mean) else mean
     return row
-
-
-def _setting_names(data: StudyData, cells: pd.DataFrame) -> list[str]:
-    """Name the settings that tell cells apart: factors, and others that vary, such as what a rule ties to a factor."""
-    names = [name for name, role in data.info.roles.items() if role != "fixed"]
-    return names + [name for name in data.settings if name not in names and cells[name].nunique() > 1]
 
 
 def _listed(cells: pd.DataFrame) -> tuple[int, ...] | None:

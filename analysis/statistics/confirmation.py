@@ -21,9 +21,8 @@ CONFIRMED_METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "dif
 class Confirmed:
     """The same value in a study and in its confirmation, as fractions.
 
-    ``metric`` is one of CONFIRMED_METRICS. ``difference``, ``low`` and ``high`` are
-    confirmation minus selection with its 95 % Welch interval; ``confirmed`` and they
-    are None if the confirmation has no such value yet.
+    ``metric`` is of CONFIRMED_METRICS. ``difference``, ``low``, ``high`` are confirmation minus
+    selection and its 95 % Welch interval; ``confirmed`` and they are None before it has values.
     """
 
     what: str
@@ -38,8 +37,8 @@ class Confirmed:
 def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
     """Compare mean validation and test accuracy of every cell that the confirmation has."""
     cells = summarise_cells(data)
-    state_again = summarise_cells(confirmation).set_index("cell_id")["state"]
-    chosen = cells[(cells["state"] == "complete") & cells["cell_id"].isin(state_again.index)]
+    again = summarise_cells(confirmation).set_index("cell_id")["state"] == "complete"
+    chosen = cells[(cells["state"] == "complete") & cells["cell_id"].isin(again.index)]
     rows = []
     # Validation first: it falls if the choice was lucky, while test accuracy should not.
     for metric in ("val_accuracy", "test_accuracy"):
@@ -48,9 +47,7 @@ def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Gen
         for cell in chosen.to_dict("records"):
             ident = cell["cell_id"]
             selected = estimate(first.loc[ident].to_numpy(float), rng)
-            fresh = None
-            if state_again[ident] == "complete":
-                fresh = estimate(second.loc[ident].to_numpy(float), rng)
+            fresh = estimate(second.loc[ident].to_numpy(float), rng) if again[ident] else None
             rows.append(_confirmed(describe_settings(cell, data.info.roles), metric, selected, fresh))
     return tuple(rows)
 
@@ -113,8 +110,7 @@ def _side_column(heading: str, side: str) -> Column:
             return ""
         sign = row["metric"] == "difference"
         ends = interval(row[f"{side}_low"], row[f"{side}_high"], sign)
-        mean = percent(row[f"{side}_mean"], sign)
-        return f"{mean} ({ends}), n = {row[f'{side}_n']}"
+        return f"{percent(row[f'{side}_mean'], sign)} ({ends}), n = {row[f'{side}_n']}"
 
     return Column(heading, text, numeric=True)
 

@@ -89,9 +89,8 @@ class _Side:
 def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Difference:
     """Compare two studies; ``names`` are what they are called.
 
-    Cells match if all their settings do. If the studies differ on purpose in settings
-    that are a factor of neither, cells match by the other settings. Raises
-    AnalysisError if those do not tell the cells of a study apart.
+    Cells match by all settings but those that are a factor of neither and differ on purpose.
+    Raises AnalysisError if the others do not tell the cells of a study apart.
     """
     factors = list({**a.info.roles, **b.info.roles})
     # A factor of one study that all cells of the other share is matched by its value.
@@ -153,8 +152,7 @@ def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -
 def _identical(a: _Side, b: _Side) -> set[tuple[int, int]]:
     """Return place and seed of each trial with the same bits in both: its result and every epoch."""
     both = a.trials.index.intersection(b.trials.index)
-    settings = set().union(*a.data.info.cells, *b.data.info.cells)
-    ignored = settings | CIRCUMSTANCES | {"trial_id"}
+    ignored = CIRCUMSTANCES.union(*a.data.info.cells, *b.data.info.cells, {"trial_id"})
     same_result = _equal_rows(a.trials.loc[both], b.trials.loc[both], ignored)
 
     # An epoch that only one of them has differs from none, so both are compared on all epochs.

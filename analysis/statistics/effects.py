@@ -20,9 +20,9 @@ from analysis.statistics.selection import matching
 class Effect:
     """What a value of a factor adds to test accuracy compared with its first value.
 
-    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete
-    cells that differ in this factor and in ``along``, settings that are no factors and
-    change with it, such as a learning rate that a rule ties to dropout.
+    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete cells
+    that differ in this factor and in ``along``, settings that are no factors and change with
+    it, such as a learning rate that a rule ties to dropout.
     """
 
     factor: str
@@ -57,7 +57,7 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
 
 
 def _compared(data: StudyData) -> pd.DataFrame:
-    """Return the complete cells of the model that most cells have; of all models if two tie."""
+    """Return the complete cells of the model that most cells have; of all models for a tie."""
     cells = summarise_cells(data)
     # Other models lack some of the factors, so their cells have no partners to pair with.
     counts = cells["model"].value_counts()
@@ -130,9 +130,9 @@ def anova_data(data: StudyData) -> Anova:
 def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
     """Divide the sum of squares of ``values`` ``[levels of each factor, seeds]``.
 
-    In a complete crossing the terms are orthogonal, so that each one's sum of squares
-    is that of its own effects, whatever else is fitted (Scheffe, The Analysis of
-    Variance, 1959, chapter 4), and no design matrix is needed.
+    In a complete crossing the terms are orthogonal, so that each one's sum of squares is that
+    of its own effects, whatever else is fitted (Scheffe, The Analysis of Variance, 1959,
+    chapter 4), and no design matrix is needed.
     """
     effects = dict(_effects_of_terms(values, factors))
     df = {term: _degrees_of_freedom(effect) for term, effect in effects.items()}

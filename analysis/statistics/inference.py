@@ -70,9 +70,8 @@ def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
 def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
     """Return both ends ``[cells]``; if all values are alike, they are the ends."""
     low, high = values[:, 0].copy(), values[:, 0].copy()
-    spread = np.ptp(values, axis=1) > 0
     # Where all values are alike, every resample is too, and BCa's correction is 0 / 0.
-    places = np.flatnonzero(spread)
+    places = np.flatnonzero(np.ptp(values, axis=1) > 0)
 
     def find(first: int) -> np.random.Generator:
         """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
@@ -135,14 +134,11 @@ def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
 
 
 def paired_p(differences: Values) -> float:
-    """Return the two-sided p value of a paired t test on ``differences`` ``[n]``, NaN for one pair.
-
-    If all are alike, it is 1 if they are zero, else 0.
-    """
+    """Return the two-sided p of a paired t test on ``differences`` ``[n]``, NaN for one pair."""
     if len(differences) < 2:
         return float("nan")
     if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
+        return float(differences[0] == 0)  # if all are alike, 1 if they are zero, else 0
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 

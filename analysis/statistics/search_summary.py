@@ -25,9 +25,8 @@ FEWEST = 8  # complete cells that an estimate of importance needs
 class TriedCell:
     """A cell of the search that has ended; ``place`` counts from 1 in the order in which cells ended.
 
-    ``settings`` are those that were searched. ``accuracy`` is the cell's mean
-    validation accuracy over seeds at its last epoch, as a fraction, and ``best`` the
-    highest of the complete cells so far, None before the first.
+    ``settings`` are those searched. ``accuracy`` is its mean validation accuracy over seeds at
+    its last epoch, a fraction; ``best`` the highest of the complete cells so far, None before.
     """
 
     place: int
@@ -146,11 +145,9 @@ def _jackknife_reach(data: StudyData, cells: pd.DataFrame, accuracy: Values) -> 
         return None
     shares = []
     for left_out in range(n):
-        means = np.delete(accuracy, left_out, axis=1).mean(axis=1)
-        shares.append(_shares(data, cells, means))
-    spread = pd.DataFrame(shares).std(ddof=0)
+        shares.append(_shares(data, cells, np.delete(accuracy, left_out, axis=1).mean(axis=1)))
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return quantile * sqrt(n - 1) * spread
+    return quantile * sqrt(n - 1) * pd.DataFrame(shares).std(ddof=0)
 
 
 def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[str, float]:
@@ -161,8 +158,7 @@ def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[st
     space = {name: distribution(given) for name, given in data.info.ranges.items()}
     study = optuna.create_study(direction="maximize")
     # Optuna learns from trials of its own, so each cell becomes one.
-    points = cells[list(space)].to_dict("records")
-    for point, value in zip(points, accuracies.tolist(), strict=True):
+    for point, value in zip(cells[list(space)].to_dict("records"), accuracies.tolist(), strict=True):
         params = dict(zip(space, point.values(), strict=True))
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

@@ -1,4 +1,4 @@
-"""Which cell stands for several: the complete one with the highest mean validation accuracy."""
+"""Which cell stands for several: the complete one of highest mean validation accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,10 +22,9 @@ def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
 def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
     """Return the chosen one of some rows of ``summarise_cells``, None if none is complete.
 
-    It has the highest mean validation accuracy; test accuracy has no part in the
-    choice. Of equally good cells, the one with the smaller value of the first tuned
-    factor is chosen, then of the second, and so on, in the grid's order; if no tuned
-    number tells them apart, the one that study.json lists first.
+    It has the highest mean validation accuracy; test accuracy has no part in it. Of equally
+    good cells, it has the smaller value of the first tuned factor, then of the second, and so
+    on, in the grid's order; if no tuned number tells them apart, study.json lists it first.
     """
     complete = cells[cells["state"] == "complete"]
     if complete.empty:
@@ -51,10 +50,7 @@ def chosen_cells(data: StudyData) -> list[str]:
 
 
 def fixed_contrasts(data: StudyData) -> list[dict[str, Any]]:
-    """Return the study's contrasts with each condition replaced by the id of the cell that it stands for.
-
-    A contrast is left out if no cell can stand for one of its conditions.
-    """
+    """Return the study's contrasts with the id of its cell for each condition, without those that lack a cell."""
     cells = summarise_cells(data)
     fixed = []
     for contrast in data.info.contrasts:
