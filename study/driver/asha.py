@@ -49,10 +49,14 @@ class StratifiedASHA(FIFOScheduler):
 
     def _judge(self, job: Job) -> AsyncHyperBandScheduler:
         if job.stratum not in self._judges:
-            epochs, factor = job.cell.max_epochs, self._stopping.reduction_factor
-            grace = min(self._stopping.grace_period, epochs)
-            judge = AsyncHyperBandScheduler(TIME, METRIC, "max", epochs, grace, factor)
-            self._judges[job.stratum] = judge
+            self._judges[job.stratum] = AsyncHyperBandScheduler(
+                time_attr=TIME,
+                metric=METRIC,
+                mode="max",
+                max_t=job.cell.max_epochs,
+                grace_period=min(self._stopping.grace_period, job.cell.max_epochs),
+                reduction_factor=self._stopping.reduction_factor,
+            )
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:

@@ -83,7 +83,8 @@ class Recorder(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Report why a pack is set back to its last checkpoint."""
-        running, reason = self._begin(trial), self._reason(trial)
+        running = self._begin(trial)
+        reason = self._reason(trial)
         for observer in self._observers:
             observer.cells_set_back(running, reason)
 
@@ -115,9 +116,17 @@ class Recorder(tune.Callback):
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
         """Store the rows of a cell; ``otherwise`` is for seeds that do not say how they ended."""
         running = self._running.pop(cell_id)
-        job, began, now = running.job, running.started_at, datetime.now(UTC)
-        records = tuple(running.records.values())
-        result = CellResult(job.cell, job.seeds, records, otherwise, error, self._device, began, now)
+        job = running.job
+        result = CellResult(
+            cell=job.cell,
+            seeds=job.seeds,
+            records=tuple(running.records.values()),
+            ended=otherwise,
+            error=error,
+            device=self._device,
+            started_at=running.started_at,
+            finished_at=datetime.now(UTC),
+        )
         if self._stopper.error is not None:
             return
         try:
