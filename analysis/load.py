@@ -203,7 +203,7 @@ class _Parts:
     for_report: bool
 
     def names(self) -> list[str]:
-        # A part counts only if its trials file is there: a crash may leave epochs alone.
+        # A part counts only if its trials file is there: a crash may leave only the epochs.
         selector = pafs.FileSelector(f"{self.folder}/trials", allow_not_found=True)
         listed = map(attrgetter("base_name"), self.filesystem.get_file_info(selector))
         return sorted(name for name in listed if name.endswith(".parquet") and not name.startswith("."))

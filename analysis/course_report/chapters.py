@@ -25,7 +25,7 @@ QUESTION = (
 )
 TWO_CAUSES = (
     "The report's code raised the learning rate from 0.001 to 0.01 together with dropout, so its gain from "
-    "dropout has two causes. Here each is raised alone, and both together."
+    "dropout has two causes. Here each is changed by itself, and then both together."
 )
 CLASSIFIER = "This network learns only to read the digits; its two predictions are then compared."
 # What the report's networks do not have, with the value that leaves it out.

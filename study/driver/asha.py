@@ -74,8 +74,8 @@ class StratifiedASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge the cells of a pack; decide whether it goes on."""
         reported = [report for report in result["cells"] if report["cell_id"] not in self._ended]
-        # All cells are judged: any() would skip those after the first that goes on.
-        if not sum(map(self._goes_on, reported)):
+        # A list, since all cells are to be judged, also after the first that goes on.
+        if not any(list(map(self._goes_on, reported))):
             return self.STOP
         for report in reported:
             if report["cell_id"] in self.pruned and self._tell is not None:
