@@ -302,7 +302,7 @@ PYTHONPATH=. exec "$@"
 """
     command = [sys.executable, "-m", "study", "run", "--grid", grid, "--storage", tmp_path, "--retries", "0"]
     run = subprocess.run(
-        [*apart, "sh", "-ec", script, Path(__file__).parents[2], *command],
+        [*apart, "sh", "-ec", script, Path(__file__).parents[3], *command],
         env=environment(cluster.address),
         cwd=tmp_path,
         capture_output=True,
