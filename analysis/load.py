@@ -53,6 +53,22 @@ class StudyData:
         return tuple(name for name in names if name in self.info.cells[0])
 
     @property
+    def selection(self) -> str:
+        """The column that cells are chosen by: the objective on the validation part."""
+        return self.info.goal.column("val")
+
+    @property
+    def reported(self) -> str:
+        """The column that a report speaks of: the objective on the test part, or without one on the validation part."""
+        return self.info.goal.column("test" if self.has_test else "val")
+
+    @property
+    def has_test(self) -> bool:
+        """Whether a trial has the objective on a test part."""
+        column = self.info.goal.column("test")
+        return column in self.trials and bool(self.trials[column].notna().any())
+
+    @property
     def scientific(self) -> list[str]:
         """The factors that the study is about, in the grid's order; cells with the same values are a stratum."""
         return [name for name, role in self.info.roles.items() if role == "scientific"]

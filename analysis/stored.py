@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
@@ -22,25 +22,15 @@ SETTING_COLUMNS: dict[str, type] = {
     "sharing": bool,
     **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), float),
 }
-# Metrics that both datasets have: `epochs` at every epoch, `trials` at the last one.
-EPOCH_METRICS = ("val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy")
-# Metrics that only `trials` has: at the last epoch; at the end of a training, null if it was
-# cut short; and, with the prefix best_, at the epoch with the lowest validation loss.
-LAST_EPOCH_METRICS = ("test_accuracy_by_probability",)
-END_METRICS = ("train_accuracy", "train_digit_accuracy")
-BEST_EPOCH_METRICS = ("test_accuracy", "test_digit_accuracy")
 # When and where a trial was trained. Two trainings with the same bits differ in nothing else.
 CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
 
+# Columns of every study; those of its metrics come after val_loss.
 TRIAL_COLUMNS = (
-    *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch"),
-    *EPOCH_METRICS,
-    *(f"best_{name}" for name in BEST_EPOCH_METRICS),
-    *LAST_EPOCH_METRICS,
-    *END_METRICS,
+    *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch", "val_loss"),
     *("train_time_s", "device", "error", "started_at", "finished_at"),
 )
-EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *EPOCH_METRICS)
+EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss")
 
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
 
@@ -50,7 +40,10 @@ REQUIRED = {
     **dict.fromkeys(("cells", "seeds", "runs"), list),
     **dict.fromkeys(("roles", "protocol"), dict),
 }
-OPTIONAL = {"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str}
+OPTIONAL = {
+    **{"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str},
+    **{"metrics": list, "objective": str},
+}
 
 
 class AnalysisError(Exception):
@@ -62,6 +55,36 @@ class OtherSchemaError(ValueError):
 
 
 @dataclass(frozen=True)
+class StoredMetric:
+    """A metric of a study: ``goal`` is "max" or "min"; ``scale`` times what is stored is in its ``unit``."""
+
+    name: str
+    goal: str = "max"
+    unit: str = ""
+    scale: float = 1.0
+
+    @property
+    def sign(self) -> int:
+        """1 if more is better, -1 if less is."""
+        return 1 if self.goal == "max" else -1
+
+    @property
+    def label(self) -> str:
+        """The name as people read it."""
+        return self.name.replace("_", " ")
+
+    def column(self, part: str) -> str:
+        """Return its column for a part of the data: train, val or test."""
+        return f"{part}_{self.name}"
+
+
+# What studies report that were run before metrics were stored.
+FIRST_METRICS = tuple(
+    StoredMetric(name, "max", "%", 100.0) for name in ("accuracy", "digit_accuracy", "accuracy_by_probability")
+)
+
+
+@dataclass(frozen=True)
 class StudyInfo:
     """The content of study.json: what a study is about, and where its results come from.
 
@@ -70,7 +93,8 @@ class StudyInfo:
     share. ``seeds`` are those of every cell. ``runs`` says when, where and with which code each run was.
     ``contrasts`` are the comparisons that the grid names, ``networks`` the layers of each network,
     ``search`` the ranges and the budget of a search. ``confirms`` is the study whose chosen cells this
-    one trains again. ``others`` keeps the keys that this version does not know.
+    one trains again. ``metrics`` are what its models report, and ``objective`` names the one that
+    selection, early stopping and search go by. ``others`` keeps the keys that this version does not know.
     """
 
     study: str
@@ -85,12 +109,23 @@ class StudyInfo:
     networks: tuple[Mapping[str, Any], ...] = ()
     search: Mapping[str, Any] | None = None
     confirms: str | None = None
+    metrics: tuple[StoredMetric, ...] = FIRST_METRICS
+    objective: str = FIRST_METRICS[0].name
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
         """How many trials the study has when all of them are trained."""
         return len(self.cells) * len(self.seeds)
+
+    def metric(self, name: str) -> StoredMetric:
+        """Return a metric by its name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    @property
+    def goal(self) -> StoredMetric:
+        """The objective."""
+        return self.metric(self.objective)
 
     @property
     def ranges(self) -> Mapping[str, Any]:
@@ -108,6 +143,9 @@ class StudyInfo:
                 values[key] = tuple(value) if isinstance(value, list) else value
             elif key != "schema":
                 values["others"][key] = value
+        if "metrics" in values:
+            values["metrics"] = tuple(StoredMetric(**metric) for metric in values["metrics"])
+            values.setdefault("objective", values["metrics"][0].name)
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,6 +155,8 @@ class StudyInfo:
             value = getattr(self, item.name)
             if item.name == "others":
                 found |= value
+            elif item.name == "metrics":
+                found["metrics"] = [asdict(metric) for metric in value]
             elif value is not None:
                 found[item.name] = list(value) if isinstance(value, tuple) else value
         return found
@@ -134,9 +174,21 @@ def _check(content: Any) -> None:
         value = content.get(key)
         if not isinstance(value, kind) and (value is not None or key in REQUIRED):
             raise ValueError(f"{key} is {value!r}, expected a {kind.__name__}")
+    _check_metrics(content)
     for cell in content["cells"]:
         if not isinstance(cell, dict):
             raise ValueError(f"a cell is {cell!r}, expected a dict")
         for name in ("cell_id", "model", *content["roles"]):
             if name not in cell:
                 raise ValueError(f"a cell has no {name}")
+
+
+def _check_metrics(content: Mapping[str, Any]) -> None:
+    known: dict[str, Any] = {"name": str, "goal": str, "unit": str, "scale": (int, float)}
+    for metric in content.get("metrics", ()):
+        whole = isinstance(metric, dict) and metric.keys() == known.keys()
+        if not whole or not all(isinstance(metric[key], kind) for key, kind in known.items()):
+            raise ValueError(f"a metric is {metric!r}, expected its {', '.join(known)}")
+    metrics = content.get("metrics") or [asdict(metric) for metric in FIRST_METRICS]
+    if (objective := content.get("objective", metrics[0]["name"])) not in [metric["name"] for metric in metrics]:
+        raise ValueError(f"objective is {objective!r}, expected one of its metrics")

@@ -19,12 +19,11 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
-from analysis.stored import BEST_EPOCH_METRICS, END_METRICS, EPOCH_METRICS
 from study.grid.grid import Grid
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
 from study.store.parts import part_metadata, part_name
-from study.store.schema import EPOCHS, TRIALS
+from study.store.schema import epochs_schema, trials_schema
 from study.store.store import Store
 from trainables.digits.network_diagram import describe_network
 from trainables.digits.settings import CellConfig
@@ -40,6 +39,9 @@ AT_ONCE = 50  # cells made as one table
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 Values = NDArray[np.float64]
+
+EPOCHS = epochs_schema(CellConfig())
+TRIALS = trials_schema(CellConfig(), {})
 
 
 def made_grid(trials: int) -> Grid:
@@ -117,7 +119,7 @@ def _write_cells(
 
 
 def _curves(cells: Sequence[CellConfig], luck: Values, rng: np.random.Generator) -> dict[str, Values]:
-    """Return the columns of ``epochs`` that are numbers, and END_METRICS, by epoch: ``[cells, seeds, epochs]``."""
+    """Return the columns of ``epochs`` that are numbers, and train_ metrics, by epoch: ``[cells, seeds, epochs]``."""
     shape = (len(cells), len(SEEDS), LENGTH)
     sharing, dropout, weight, rate = (
         np.array([getattr(cell, name) for cell in cells], float)[:, None, None]
@@ -173,9 +175,12 @@ def _trials_table(cell: CellConfig, ids: Sequence[str], curve: dict[str, Values]
     row |= {"started_at": START, "finished_at": START + timedelta(seconds=4 * row["epochs"])}
     columns: dict[str, Any] = {name: [value] * len(ids) for name, value in row.items()}
     columns |= {"trial_id": list(ids), "seed": list(SEEDS), "best_epoch": best + 1}
-    columns |= {name: curve[name][:, -1] for name in (*EPOCH_METRICS, *(() if pruned else END_METRICS))}
-    for name in BEST_EPOCH_METRICS:
-        columns[f"best_{name}"] = np.take_along_axis(curve[name], best[:, None], axis=1)[:, 0]
+    for name in ("val_loss", *cell.trial_figures()):
+        if name.startswith("best_"):
+            of_epochs = curve[name.removeprefix("best_")]
+            columns[name] = np.take_along_axis(of_epochs, best[:, None], axis=1)[:, 0]
+        elif name in curve and not (pruned and name.startswith("train_")):
+            columns[name] = curve[name][:, -1]
     columns["test_accuracy_by_probability"] = columns["test_accuracy"]
     return pa.table({name: pa.array(columns[name], TRIALS.field(name).type) for name in TRIALS.names}, TRIALS)
 

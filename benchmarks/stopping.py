@@ -103,7 +103,7 @@ def load_complete(name: str, storage: str, grid: Grid, grid_name: str) -> Comple
         raise SystemExit(
             f"{name}: expected every cell of the grid {grid_name}, none pruned; run it with --scheduler none"
         )
-    curves = mean_curves(epochs, [cell.cell_id for cell in cells])
+    curves = mean_curves(epochs, [cell.cell_id for cell in cells], "val_accuracy")
     frame = epochs.to_pandas()
     counts = frame.groupby(["cell_id", "epoch"]).size()
     by_seed = {

@@ -32,7 +32,7 @@ def running_cells_table(cells: Iterable[Mapping[str, Any]]) -> Table:
     """Draw the cells that are training, as they were when their last epoch ended."""
     table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
     for cell in cells:
-        accuracy = format_accuracy(cell["val_accuracy"])
+        accuracy = format_accuracy(cell["objective"])
         table.add_row(cell["label"], str(cell["seeds"]), f"{cell['epoch']} of {cell['max_epochs']}", accuracy)
     return table
 

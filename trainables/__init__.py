@@ -8,14 +8,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainables.config import CellSettings
+    from trainables.config import CellSettings, FunctionSettings, Metric
     from trainables.engine.examples import Examples, Split, split_examples
 
-__all__ = ["CellSettings", "Examples", "Split", "split_examples"]
+__all__ = ["CellSettings", "Examples", "FunctionSettings", "Metric", "Split", "split_examples"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "config" if name == "CellSettings" else "engine.examples"
+    module = "config" if name in ("CellSettings", "FunctionSettings", "Metric") else "engine.examples"
     return getattr(importlib.import_module(f"trainables.{module}"), name)

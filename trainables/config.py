@@ -1,10 +1,13 @@
-"""CellSettings: the settings that cells of every model have, frozen and validated."""
+"""The settings of a cell, frozen and validated, and the metrics that its training reports."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -16,36 +19,63 @@ class TrainableError(Exception):
     """A model or data that the user has to correct: one line with what is wrong and a fix."""
 
 
-class CellSettings(BaseModel):
+@dataclass(frozen=True)
+class Metric:
+    """A figure that a training reports for each part of its data, such as ``Metric("rmse", "min", "mg/dl")``.
+
+    ``goal`` says whether more ("max") or less ("min") is better. What is stored, times ``scale``,
+    is shown with the ``unit``: a fraction with unit "%" and scale 100. Raises ValueError.
+    """
+
+    name: str
+    goal: Literal["max", "min"] = "max"
+    unit: str = ""
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", self.name) or self.name == "loss":
+            expected = "expected up to 50 small letters, digits or '_', the first a letter; loss has its own columns"
+            raise ValueError(f"metric {self.name!r}: {expected}")
+        if self.goal not in ("max", "min"):
+            raise ValueError(f"metric {self.name}: goal {self.goal!r}: expected max or min")
+        if not (self.scale > 0 and math.isfinite(self.scale)):
+            raise ValueError(f"metric {self.name}: scale {self.scale!r}: expected a number above 0")
+
+
+def columns_of(metrics: Iterable[Metric], *parts: str) -> tuple[str, ...]:
+    """Return ``<part>_<metric>`` for each metric and part, the parts of a metric together."""
+    return tuple(f"{part}_{metric.name}" for metric in metrics for part in parts)
+
+
+class TrainingSettings(BaseModel):
     """One combination of all factors, with the protocol by which it is trained.
 
-    Your own model adds settings in a subclass. Seeds are replicates of a cell, not a setting.
+    These are the settings that every training has. Seeds are replicates of a cell, not a setting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What a training reports; the first is the objective, unless the grid names another."""
+    varied_in_a_stack: ClassVar[tuple[str, ...]] = ()
     """Settings, all numbers, in which the replicates of a stack can differ."""
     came_later: ClassVar[Mapping[str, Any]] = {}
     """Settings that were added later, with their defaults: cells with these keep their id."""
     stored_as_columns: ClassVar[tuple[str, ...]] = ()
-    """Settings that have their own columns in the store, beside those of every model."""
+    """Settings that have their own columns in the store, also if the grid does not vary them."""
 
-    model: str = Field(description="The network: package.module:Class of your own model.")
-    learning_rate: Number = Field(1e-3, gt=0, description="Adam's learning rate at the start.")
-    batch_size: int = Field(100, ge=1, description="Examples in one training step; for the built-in networks, pairs.")
+    model: str = Field(description="The model: package.module:Class, or package.module:function.")
     max_epochs: int = Field(80, ge=1, description="The largest number of epochs of a training.")
-    plateau_factor: Number = Field(
-        0.2,
-        gt=0,
-        lt=1,
-        description="The learning rate is multiplied by this on a plateau of the validation loss.",
-    )
-    plateau_patience: int = Field(
-        7, ge=0, description="A plateau is more epochs than this without a better validation loss."
-    )
-    stop_patience: int = Field(
-        10, ge=1, description="A training ends after this many epochs without a better validation loss."
-    )
+
+    @classmethod
+    def epoch_figures(cls) -> tuple[str, ...]:
+        """Return the columns of ``epochs`` that hold metrics."""
+        return columns_of(cls.metrics, "train", "val", "test")
+
+    @classmethod
+    def trial_figures(cls) -> tuple[str, ...]:
+        """Return the columns of ``trials`` that hold metrics of the last epoch, or with best_, of the best."""
+        of_best = columns_of(cls.metrics, "best_val", "best_test")
+        return (*columns_of(cls.metrics, "train", "val", "test"), *of_best)
 
     @property
     def cell_id(self) -> str:
@@ -74,9 +104,40 @@ class CellSettings(BaseModel):
         return f"{self.cell_id}-{seed:04d}"
 
 
+class FunctionSettings(TrainingSettings):
+    """The settings of a model that is a function; your subclass adds its own and says its ``metrics``."""
+
+
+class CellSettings(TrainingSettings):
+    """The settings of a model whose seeds train as one stack; your own model adds settings in a subclass."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy", "max", "%", 100),)
+    varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    learning_rate: Number = Field(1e-3, gt=0, description="Adam's learning rate at the start.")
+    batch_size: int = Field(100, ge=1, description="Examples in one training step; for the built-in networks, pairs.")
+    plateau_factor: Number = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="The learning rate is multiplied by this on a plateau of the validation loss.",
+    )
+    plateau_patience: int = Field(
+        7, ge=0, description="A plateau is more epochs than this without a better validation loss."
+    )
+    stop_patience: int = Field(
+        10, ge=1, description="A training ends after this many epochs without a better validation loss."
+    )
+
+    @classmethod
+    def epoch_figures(cls) -> tuple[str, ...]:
+        """Return the columns of ``epochs``: the examples to train on are evaluated only at the end."""
+        return columns_of(cls.metrics, "val", "test")
+
+
 # Cached by the settings, not on the object: a copy with other settings has another id.
 @lru_cache(maxsize=100_000)
-def _cell_id(cell: CellSettings) -> str:
+def _cell_id(cell: TrainingSettings) -> str:
     later = cell.came_later.items()
     settings = {name: value for name, value in cell.model_dump().items() if (name, value) not in later}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from trainables.config import CellSettings, TrainableError
+from trainables.config import CellSettings, TrainableError, TrainingSettings
 from trainables.digits.settings import CellConfig
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked without it
@@ -33,7 +33,7 @@ class ModelError(TrainableError):
     """A model that cannot be used: one line with its name, what was expected, and the fix."""
 
 
-def build(settings: CellSettings) -> "Model":
+def build(settings: TrainingSettings) -> "Model":
     """Return the stacked model of a cell; raise ModelError."""
     from torch import nn
 
@@ -42,14 +42,14 @@ def build(settings: CellSettings) -> "Model":
     found = model_class(settings.model)
     try:
         if issubclass(found, nn.Module):
-            return cast("Model", StackedModule(found, settings))
+            return cast("Model", StackedModule(found, cast(CellSettings, settings)))
         return cast("Model", found(settings))
     except ValueError as error:
         raise ModelError(f"model {settings.model}: {error}") from None
 
 
 def start_training(
-    cells: Mapping[CellSettings, Sequence[int]],
+    cells: Mapping[TrainingSettings, Sequence[int]],
     pool: Any,
     device: "torch.device | str" = "cpu",
     idle_share: float = 0.0,
@@ -57,26 +57,27 @@ def start_training(
     """Return the ``Training`` of cells; raise ValueError as it does, and ModelError."""
     from trainables.engine.training import Training, check_stack
 
-    return Training(build(check_stack(cells)), cells, pool, device, idle_share)
+    stacked = cast("Mapping[CellSettings, Sequence[int]]", cells)
+    return Training(build(check_stack(stacked)), stacked, pool, device, idle_share)
 
 
-def settings_class(model: str) -> type[CellSettings]:
+def settings_class(model: str) -> type[TrainingSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
     return CellConfig if model in BUILT_IN else model_class(model).Settings
 
 
-def default_settings() -> type[CellSettings]:
+def default_settings() -> type[TrainingSettings]:
     """Return the class of the settings of cells that name no model."""
     return CellConfig
 
 
-def read_cell(settings: Mapping[str, Any]) -> CellSettings:
+def read_cell(settings: Mapping[str, Any]) -> TrainingSettings:
     """Return a cell by its settings, as ``model_dump`` of it gives them; raise ModelError."""
     found = settings_class(settings["model"]) if "model" in settings else default_settings()
     return found.model_validate(settings)
 
 
-def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
+def check(cells: Iterable[TrainingSettings], data_dir: str | None) -> None:
     """Build every cell's model and draw one seed's examples; raise ModelError or DataError.
 
     A user's model also takes a step, so that its errors are found here and not by a worker.
@@ -94,18 +95,18 @@ def check(cells: Iterable[CellSettings], data_dir: str | None) -> None:
             raise ModelError(f"model {cell.model}{_place(error, cell.model)}: {_in_words(error)}") from error
 
 
-def _draw(model: "Model", cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
+def _draw(model: "Model", cell: TrainingSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
     if cell.model not in pools:
         pools[cell.model] = model.load(cell, data_dir)
     return model.draw(pools[cell.model], cell, 0)
 
 
-def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
+def _try_out(cell: TrainingSettings, pools: dict[str, Any], data_dir: str | None) -> None:
     import torch
 
     model = build(cell)
     split = _draw(model, cell, pools, data_dir)
-    for part in (split.train, split.validation, split.test):
+    for part in filter(None, (split.train, split.validation, split.test)):
         for what, value in (("inputs", part.inputs), ("labels", part.labels)):
             if not isinstance(value, torch.Tensor):
                 raise ModelError(
@@ -117,8 +118,9 @@ def _try_out(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) ->
     # Masks of ones: dropout's code runs, and the loss is that of the whole network.
     masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
     outputs = model.forward(parameters, inputs, masks)
-    model.losses(outputs, labels, torch.zeros(1)).sum().backward()
-    model.correct(outputs, labels)
+    varied = dict.fromkeys(cell.varied_in_a_stack, torch.zeros(1))
+    model.losses(outputs, labels, varied).sum().backward()
+    model.sums(outputs, labels)
 
 
 def _place(error: Exception, model: str) -> str:
@@ -138,7 +140,7 @@ def _in_words(error: Exception) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
-def describe_network(cell: CellSettings) -> dict[str, Any] | None:
+def describe_network(cell: TrainingSettings) -> dict[str, Any] | None:
     """Return a cell's network as plain data, for a diagram; None for a model without one."""
     if not isinstance(cell, CellConfig):
         return None
@@ -147,7 +149,7 @@ def describe_network(cell: CellSettings) -> dict[str, Any] | None:
     return network_diagram.describe_network(cell)
 
 
-def data_identity(cell: CellSettings) -> dict[str, str]:
+def data_identity(cell: TrainingSettings) -> dict[str, str]:
     """Return the SHA-256 (hex) that identifies the data of a cell, by its name."""
     # The data of a user's model are known only by the code that loads them.
     if not isinstance(cell, CellConfig):
@@ -157,7 +159,7 @@ def data_identity(cell: CellSettings) -> dict[str, str]:
     return {"data_sha256": data_sha256(cell.data)}
 
 
-def packages_of(cell: CellSettings) -> set[str]:
+def packages_of(cell: TrainingSettings) -> set[str]:
     """Return the packages, by installed name, that a cell's model needs beside the project."""
     if isinstance(cell, CellConfig):
         return {"mlxtend"}

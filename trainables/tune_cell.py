@@ -1,6 +1,7 @@
 """The Tune Trainable around ``Training``: one Tune trial trains all seeds of a pack of cells."""
 
 import faulthandler
+import math
 import signal
 import socket
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
-from trainables.engine.evaluation import EpochRecord
 from trainables.engine.memory import keep_freed_memory
+from trainables.engine.record import EpochRecord
 from trainables.registry import model_class, read_cell, start_training
 
 # On a GPU, the share of ended rows in a stack: dropping them means capturing the CUDA graph again.
@@ -58,10 +59,11 @@ class PackTrainable(tune.Trainable):
     - ``epoch_limit_s``: the longest that an epoch may take, in seconds
     - ``marker``: a pyarrow.fs.FileSystem and a file in it that this node must see, or None
     - ``verdicts``: the name of the actor Verdicts, or None if no cell is pruned inside a pack
+    - ``objective``: the figure of records that early stopping goes by, such as "val_accuracy"
 
     The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch`` and
     ``cells``: those that trained in it, in their order, each with ``cell_id``, ``epoch``,
-    ``val_accuracy`` (the mean over all its seeds), ``ended`` (whether all its seeds have) and
+    ``objective`` (the mean over all its seeds), ``ended`` (whether all its seeds have) and
     ``records`` (the epoch's records as plain dictionaries).
     """
 
@@ -81,7 +83,8 @@ class PackTrainable(tune.Trainable):
         idle_share = IDLE_SHARE if new_config["device"] == "cuda" else 0.0
         self._training = start_training(cells, pool, new_config["device"], idle_share)
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
-        self._val_accuracy: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
+        self._objective = new_config["objective"]
+        self._last: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
         self._marker: tuple[FileSystem, str] | None = new_config["marker"]
         self._verdicts = new_config["verdicts"] and ray.get_actor(new_config["verdicts"])
         return True
@@ -94,7 +97,7 @@ class PackTrainable(tune.Trainable):
         if self._verdicts is not None:
             # The actor knows all packs' cells, and perhaps later epochs than a checkpoint's.
             for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
-                if cell_id in self._val_accuracy and epoch <= self._training.epoch:
+                if cell_id in self._last and epoch <= self._training.epoch:
                     self._training.drop(cell_id)
         with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
             # No epoch is left if the checkpoint of an ended training was restored.
@@ -105,20 +108,22 @@ class PackTrainable(tune.Trainable):
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
     def _report(self, cell_id: str, records: list[EpochRecord]) -> dict[str, Any]:
-        # A seed that ended earlier has no record, and counts with its last value.
-        last = self._val_accuracy[cell_id]
-        last.update({record.seed: record.val_accuracy for record in records})
+        # A seed that ended earlier has no record, and one that failed no value: its last value counts.
+        last = self._last[cell_id]
+        for record in records:
+            if not math.isnan(value := record.figure(self._objective)):
+                last[record.seed] = value
         return {
             "cell_id": cell_id,
             "epoch": self._training.epoch,
-            "val_accuracy": sum(last.values()) / len(last),
+            "objective": sum(last.values()) / len(last) if last else math.nan,
             "ended": all(record.status != "running" for record in records),
-            "records": [{**asdict(record), "error": record.error} for record in records],
+            "records": [asdict(record) for record in records],
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the state of the training, tensors and plain numbers only."""
-        state = {"training": self._training.state_dict(), "val_accuracy": self._val_accuracy}
+        state = {"training": self._training.state_dict(), "last": self._last}
         torch.save(state, Path(checkpoint_dir, "training.pt"))
 
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
@@ -128,7 +133,7 @@ class PackTrainable(tune.Trainable):
         # With weights_only, a file that was tampered with cannot run code.
         state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])
-        self._val_accuracy = state["val_accuracy"]
+        self._last = state["last"]
 
 
 def _check_shared(filesystem: FileSystem, path: str) -> None:

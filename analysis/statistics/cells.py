@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.inference import Estimate, estimate_as_row, estimates
-from analysis.stored import END_METRICS, FINISHED, LAST_EPOCH_METRICS
+from analysis.stored import FINISHED
 
 # A seed without these is not finished: cells are chosen by one and reported by the other.
 NEEDED_METRICS = ("test_accuracy", "val_accuracy")
@@ -18,8 +18,7 @@ NEEDED_METRICS = ("test_accuracy", "val_accuracy")
 SUMMARISED_METRICS = (
     *NEEDED_METRICS,
     *("test_digit_accuracy", "best_test_accuracy"),
-    *END_METRICS,
-    *LAST_EPOCH_METRICS,
+    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),
 )
 # What the table of all cells shows beside test accuracy: metrics and their headings.
 MEAN_COLUMNS = {"val_accuracy": "validation", "test_digit_accuracy": "test digits"}

@@ -1,5 +1,6 @@
 """Early stopping of cells, each alone or in packs: Ray's ASHA, one for each stratum."""
 
+import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from study.plan.jobs import Job
 from study.plan.packs import cell_ids
 from trainables.tune_cell import Verdicts
 
-METRIC, TIME = "val_accuracy", "epoch"
+METRIC, TIME = "objective", "epoch"
 Tell = Callable[[str, int], None]
 
 
@@ -52,7 +53,7 @@ class StratifiedASHA(FIFOScheduler):
             self._judges[job.stratum] = AsyncHyperBandScheduler(
                 time_attr=TIME,
                 metric=METRIC,
-                mode="max",
+                mode=self._stopping.goal,
                 max_t=job.cell.max_epochs,
                 grace_period=min(self._stopping.grace_period, job.cell.max_epochs),
                 reduction_factor=self._stopping.reduction_factor,
@@ -60,11 +61,11 @@ class StratifiedASHA(FIFOScheduler):
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
-        """Let a cell that an earlier run has ended take part by its mean accuracies by epoch."""
+        """Let a cell that an earlier run has ended take part by its mean objectives by epoch."""
         judge, stub = self._judge(job), _stub(job.cell.cell_id)
         judge.on_trial_add(NO_CONTROLLER, stub)
-        for epoch, accuracy in sorted(curve.items()):
-            judge.on_trial_result(NO_CONTROLLER, stub, {TIME: epoch, METRIC: accuracy})
+        for epoch, value in sorted(curve.items()):
+            judge.on_trial_result(NO_CONTROLLER, stub, {TIME: epoch, METRIC: value})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the cells of a pack take part."""
@@ -85,7 +86,8 @@ class StratifiedASHA(FIFOScheduler):
     def _goes_on(self, report: Mapping[str, Any]) -> bool:
         """Take in the result of one cell; return whether it trains on."""
         cell_id, ended = report["cell_id"], report["ended"]
-        if cell_id in self._judged:
+        # Without a figure of any seed there is nothing to judge by.
+        if cell_id in self._judged and not math.isnan(report[METRIC]):
             judge = self._judge(self._judged[cell_id])
             own = {TIME: report[TIME], METRIC: report[METRIC]}
             if ended:

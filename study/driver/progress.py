@@ -19,7 +19,7 @@ class Observer:
     def cell_started(self, job: Job) -> None:
         """Take note that a cell trains."""
 
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+    def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
         """Take note of an epoch; a cell that continues from a checkpoint reports some twice."""
 
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
@@ -55,8 +55,8 @@ class Progress(Observer):
         """Show the cell, which maybe trains again after it failed."""
         self._started = self._clock() if self._started is None else self._started
         cell = {"label": job.label, "seeds": len(job.seeds), "max_epochs": job.cell.max_epochs}
-        # Where it is: its last epoch, and the mean validation accuracy over its seeds.
-        self._running[job.cell.cell_id] = cell | {"epoch": 0, "val_accuracy": None}
+        # Where it is: its last epoch, and the mean of the objective over its seeds.
+        self._running[job.cell.cell_id] = cell | {"epoch": 0, "objective": None}
 
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
         """Print the reason."""
@@ -65,9 +65,9 @@ class Progress(Observer):
         line = f"{label}{others}: {reason}; it continues from its last checkpoint"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+    def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
         """Show the epoch."""
-        self._running[cell_id] |= {"epoch": epoch, "val_accuracy": val_accuracy}
+        self._running[cell_id] |= {"epoch": epoch, "objective": objective}
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """Count the cell, and print how it ended if there is no live table."""
@@ -76,7 +76,7 @@ class Progress(Observer):
         self._trained += cell["seeds"]
         self._epochs_of_ended += cell["epoch"]
         if not self._console.is_terminal:
-            accuracy = format_accuracy(cell["val_accuracy"])
+            accuracy = format_accuracy(cell["objective"])
             validation = f", validation {accuracy}" if accuracy else ""
             line = f"{cell['label']}: {how} at epoch {cell['epoch']}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)

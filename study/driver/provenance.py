@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 from trainables.registry import data_identity, packages_of
 
 PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarrow")
 
 
-def describe_run(cell: CellSettings) -> dict[str, Any]:
+def describe_run(cell: TrainingSettings) -> dict[str, Any]:
     """Describe a run that starts now as plain JSON values; ``cell`` is one that it trains."""
     packages = [*PACKAGES, *sorted(packages_of(cell).difference(PACKAGES))]
     versions = dict(zip(packages, map(version, packages), strict=True))

@@ -55,6 +55,7 @@ class Recorder(tune.Callback):
         observers: Sequence[Observer],
     ) -> None:
         self._jobs, self._store, self._device = jobs, store, device
+        self._objective = store.known_info().goal
         self._pruned, self._stopper, self._observers = pruned, stopper, observers
         self._running: dict[str, _Running] = {}
         self._begun: set[str] = set()
@@ -77,7 +78,7 @@ class Recorder(tune.Callback):
             for record in report["records"]:
                 self._running[cell_id].records[record["seed"], record["epoch"]] = record
             for observer in self._observers:
-                observer.cell_advanced(cell_id, report["epoch"], report["val_accuracy"])
+                observer.cell_advanced(cell_id, report["epoch"], report["objective"])
             if report["ended"] or cell_id in self._pruned:
                 self._end(cell_id, "pruned", None)
 
@@ -126,6 +127,9 @@ class Recorder(tune.Callback):
             device=self._device,
             started_at=running.started_at,
             finished_at=datetime.now(UTC),
+            factors=job.factors,
+            best_by=self._objective.column("val"),
+            sign=self._objective.sign,
         )
         if self._stopper.error is not None:
             return

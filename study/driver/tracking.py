@@ -137,11 +137,11 @@ class Tracking(Observer):
         self._open[cell_id], self._epochs[cell_id] = tracked, 0
         self._tell("log_trial_start", tracked)
 
-    def cell_advanced(self, cell_id: str, epoch: int, val_accuracy: float) -> None:
+    def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
         """Log an epoch, but only once: a cell that continues from a checkpoint reports some again."""
         if epoch > self._epochs[cell_id]:
             self._epochs[cell_id] = epoch
-            result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": val_accuracy}
+            result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": objective}
             self._tell("log_trial_result", epoch, self._open[cell_id], result)
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:

@@ -65,6 +65,7 @@ def train_on_tune(
         # Each node has to see this file before it trains: its checkpoints go to the same storage.
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
+        seen["objective"] = run.store.known_info().goal.column("val")
         tuner = tune.Tuner(
             tune.with_resources(PackTrainable, tune.PlacementGroupFactory([run.resources.needs])),
             param_space=_pack_settings(run.resources) | seen,

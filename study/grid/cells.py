@@ -9,14 +9,14 @@ from study.grid.fields import GridFields
 from study.grid.values import matches, matches_any
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, describe_settings
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 Factors = dict[str, Value]
 
 
-def build_cells(grid: GridFields, chosen: Mapping[str, Value]) -> list[CellSettings]:
+def build_cells(grid: GridFields, chosen: Mapping[str, Value]) -> list[TrainingSettings]:
     """Return the cells in the file's order; ``chosen`` overrides settings of the protocol."""
-    cells: dict[CellSettings, None] = {}
+    cells: dict[TrainingSettings, None] = {}
     for factors, at in _combinations(grid):
         cell = _build_cell(grid, {**grid.protocol, **chosen, **factors}, at)
         if cell in cells:
@@ -27,7 +27,7 @@ def build_cells(grid: GridFields, chosen: Mapping[str, Value]) -> list[CellSetti
     return list(cells)
 
 
-def build_suggested(grid: GridFields, point: Mapping[str, Value], chosen: Mapping[str, Value]) -> CellSettings:
+def build_suggested(grid: GridFields, point: Mapping[str, Value], chosen: Mapping[str, Value]) -> TrainingSettings:
     """Return the cell at a point of a search's ranges; ``chosen`` is as for ``build_cells``."""
     settings = {**grid.protocol, **chosen, **_not_searched(grid), **point}
     return _build_cell(grid, settings, ("search", "ranges"))
@@ -58,7 +58,7 @@ def _not_searched(grid: GridFields) -> Factors:
     return {name: factor.values[0] for name, factor in grid.factors.items() if factor.values}
 
 
-def _build_cell(grid: GridFields, settings: Factors, at: At) -> CellSettings:
+def _build_cell(grid: GridFields, settings: Factors, at: At) -> TrainingSettings:
     factors = {name: settings[name] for name in grid.factors}
     for rule in grid.rules:
         if matches(settings, rule.when):

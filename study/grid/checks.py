@@ -13,6 +13,8 @@ from study.words import describe_settings, format_value, suggest
 
 def check_grid(grid: GridFields) -> None:
     """Check a grid whose single values are valid; raise PlacedError for the first problem."""
+    if grid.objective is not None:
+        _check_names([grid.objective], [metric.name for metric in grid.metrics], "objective")
     if grid.search is not None:
         _check_search(grid, grid.search)
     in_cells = set[str]().union(*grid.explicit_cells)

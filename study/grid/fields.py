@@ -9,7 +9,7 @@ from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_facto
 from study.grid.ranges import Range, Search
 from study.grid.values import Condition, Count, Settings, Strict
 from study.words import describe_settings
-from trainables.config import CellSettings
+from trainables.config import Metric, TrainingSettings
 
 
 class GridFields(Strict):
@@ -29,24 +29,38 @@ class GridFields(Strict):
     protocol: Settings = Field({}, description="Settings that are the same for all cells, if not the defaults.")
     stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
     contrasts: list[Contrast] = Field([], description="Comparisons named before the run; p is Holm-corrected.")
+    objective: str | None = Field(
+        None,
+        description="The metric that selection, early stopping and a search go by; by default the model's first.",
+    )
     search: Search | None = Field(
         None,
         description="Let Optuna suggest cells, one after another, for the highest mean validation "
         "accuracy. It begins with the cells under cells, or without those with the middle of all "
         "ranges. What is searched is a tuned factor.",
     )
-    _settings_class: type[CellSettings] = PrivateAttr()
+    _settings_class: type[TrainingSettings] = PrivateAttr()
 
     @property
-    def settings_class(self) -> type[CellSettings]:
+    def settings_class(self) -> type[TrainingSettings]:
         """The class of the cells."""
         return self._settings_class
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that the cells report."""
+        return self.settings_class.metrics
+
+    @property
+    def objective_metric(self) -> Metric:
+        """The metric that selection, early stopping and a search go by."""
+        return next(metric for metric in self.metrics if self.objective in (None, metric.name))
 
     def range_of(self, name: str) -> Range | None:
         """Return the range in which a setting is searched, or None if it is not."""
         return self.search.ranges.get(name) if self.search else None
 
-    def describe(self, cell: CellSettings) -> str:
+    def describe(self, cell: TrainingSettings) -> str:
         """Return a cell's label: its factors in one line."""
         return describe_settings({name: getattr(cell, name) for name in self.factors})
 

@@ -14,7 +14,7 @@ from study.grid.ranges import add_searched_factors
 from study.grid.values import context_class, find_settings_class, matches_any, typed
 from study.grid.yaml_text import PlacedError
 from study.words import Value
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 
 class GridError(StudyError):
@@ -41,17 +41,17 @@ class Grid(GridFields):
         check_grid(grid)
         return grid
 
-    def cells(self, data: str | None = None) -> list[CellSettings]:
+    def cells(self, data: str | None = None) -> list[TrainingSettings]:
         """Return the cells in the order of the file, of the source ``data`` if given; raise GridError."""
         with self._chosen(data) as chosen:
             return build_cells(self, chosen)
 
-    def suggested(self, point: Mapping[str, Value], data: str | None) -> CellSettings:
+    def suggested(self, point: Mapping[str, Value], data: str | None) -> TrainingSettings:
         """Return the cell at a point of the search; raise GridError if it is impossible."""
         with self._chosen(data) as chosen:
             return build_suggested(self, point, chosen)
 
-    def ends(self, data: str | None) -> list[CellSettings]:
+    def ends(self, data: str | None) -> list[TrainingSettings]:
         """Return the cells at the ends of all ranges of a search; none without a search."""
         return [self.suggested(point, data) for point in self.search.ends()] if self.search else []
 
@@ -72,10 +72,10 @@ class Grid(GridFields):
         budgeted = self.search.budget.cells(self.seeds)
         return None if budgeted is None else max(most, budgeted)
 
-    def protects(self, cell: CellSettings) -> bool:
+    def protects(self, cell: TrainingSettings) -> bool:
         """Tell whether early stopping must leave the cell alone."""
         return matches_any(cell.model_dump(), self.stopping.protect)
 
-    def stratum(self, cell: CellSettings) -> tuple[Value, ...]:
+    def stratum(self, cell: TrainingSettings) -> tuple[Value, ...]:
         """Return the values of the scientific factors; cells with the same values compete."""
         return tuple(getattr(cell, name) for name, of in self.factors.items() if of.role == "scientific")

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from study.grid.values import Count, Scalar, Strict, check_setting, context_class, entry, typed, typed_values
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 DIGITS = 3  # of a suggested number: more are hard to read and make no measurable difference
 MOST_ENDS = 4096  # how many combinations of the ranges' ends are checked
@@ -86,7 +86,7 @@ def _typed_ranges(ranges: dict[str, Range], info: ValidationInfo) -> dict[str, R
     return {name: _typed_range(context_class(info), name, given) for name, given in ranges.items()}
 
 
-def _typed_range(cls: type[CellSettings], name: str, given: Range) -> Range:
+def _typed_range(cls: type[TrainingSettings], name: str, given: Range) -> Range:
     """Return the range with its values as the setting has them; raise PlacedError."""
     check_setting(cls, name)
     if given.choices is not None:
@@ -159,7 +159,7 @@ class Search(Strict):
             yield dict(zip(self.ranges, chosen, strict=True))
 
 
-def add_searched_factors(content: Any, cls: type[CellSettings]) -> Any:
+def add_searched_factors(content: Any, cls: type[TrainingSettings]) -> Any:
     """Return the content with tuned factors for what it searches; raise PlacedError if one is there."""
     # These factors have no values. What is malformed is reported later.
     ranges = entry(content, "search", "ranges")

@@ -21,11 +21,11 @@ from pydantic import (
 
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, format_value, suggest
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 from trainables.registry import BUILT_IN, ModelError, default_settings, settings_class
 
 
-def find_settings_class(content: Any) -> type[CellSettings]:
+def find_settings_class(content: Any) -> type[TrainingSettings]:
     """Return the settings' class of an unchecked grid file; raise PlacedError for an unusable model."""
     found = None
     for model, at in _models(content):
@@ -63,13 +63,13 @@ def entry(content: Any, *keys: str) -> Any:
     return content
 
 
-def context_class(info: ValidationInfo) -> type[CellSettings]:
+def context_class(info: ValidationInfo) -> type[TrainingSettings]:
     """Return the class of the settings, which validation carries as its context."""
     assert info.context is not None, "a part of a grid file is validated with the whole grid"
-    return cast("type[CellSettings]", info.context)
+    return cast("type[TrainingSettings]", info.context)
 
 
-def typed(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> Value:
+def typed(cls: type[TrainingSettings], name: str, value: Value, *at: str | int) -> Value:
     """Return a value as the setting has it (1 and 1e0 are the same); raise PlacedError, ``at`` below it."""
     check_setting(cls, name)
     switch = cls.model_fields[name].annotation is bool
@@ -83,7 +83,7 @@ def typed(cls: type[CellSettings], name: str, value: Value, *at: str | int) -> V
         raise PlacedError(f"{'expected on or off' if switch else expected}, not {given}", name, *at) from None
 
 
-def typed_values(cls: type[CellSettings], name: str, given: list[Value], key: str) -> list[Value]:
+def typed_values(cls: type[TrainingSettings], name: str, given: list[Value], key: str) -> list[Value]:
     """Return the values under a key of a setting, each ``typed``; raise PlacedError if one is there twice."""
     values: dict[Value, None] = {}  # in their order
     for index, one in enumerate(given):
@@ -94,14 +94,14 @@ def typed_values(cls: type[CellSettings], name: str, given: list[Value], key: st
     return list(values)
 
 
-def check_setting(cls: type[CellSettings], name: str) -> None:
+def check_setting(cls: type[TrainingSettings], name: str) -> None:
     """Raise PlacedError if there is no setting of this name."""
     if name not in cls.model_fields:
         raise PlacedError(f"unknown setting; {suggest(name, cls.model_fields)}", name)
 
 
 @cache
-def _adapter(cls: type[CellSettings], name: str) -> TypeAdapter[Value]:
+def _adapter(cls: type[TrainingSettings], name: str) -> TypeAdapter[Value]:
     field = cls.model_fields[name]
     return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from study.plan.run_options import Work
 from study.store.files import StoreError
 from study.store.store import Store
 from study.store.study_json import config_of
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
@@ -40,7 +40,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     return Work(grid, cells, fresh, "none", store, info)
 
 
-def _chosen(data: StudyData) -> list[CellSettings]:
+def _chosen(data: StudyData) -> list[TrainingSettings]:
     """Return the chosen cells; raise StoreError for one that would be another cell now."""
     ids = chosen_cells(data)
     cells = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from study.plan.jobs import Job, plan_job
 from study.plan.run_options import Work
@@ -14,7 +15,8 @@ class EarlyStopping:
 
     grace_period: int
     reduction_factor: int
-    # Cells that earlier runs have ended, with their mean validation accuracies by epoch. They
+    goal: Literal["max", "min"] = "max"
+    # Cells that earlier runs have ended, with their mean objectives by epoch. They
     # take part: a resumed run sets its bar as a run in one go would.
     ended: tuple[tuple[Job, Mapping[int, float]], ...] = ()
 
@@ -23,10 +25,12 @@ def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
     """Return how a run of these jobs stops cells early; reads the stored learning curves."""
     ended = {row["cell_id"] for row in work.store.read_trials()[0] if row["status"] != "failed"}
     # A cell that only gets further seeds takes no part: its rivals' means are over other seeds.
-    curves = mean_curves(work.store.read_epochs(), ended - {job.cell.cell_id for job in jobs})
+    objective = work.info.goal.column("val")
+    curves = mean_curves(work.store.read_epochs(), ended - {job.cell.cell_id for job in jobs}, objective)
     remembered = []
     for cell in work.cells:
         if cell.cell_id in curves:
             remembered.append((plan_job(work.grid, cell, ()), curves[cell.cell_id]))
     rule = work.grid.stopping
-    return EarlyStopping(rule.grace_period, rule.reduction_factor, tuple(remembered))
+    goal = work.grid.objective_metric.goal
+    return EarlyStopping(rule.grace_period, rule.reduction_factor, goal, tuple(remembered))

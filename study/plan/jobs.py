@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.stored import FINISHED, StudyInfo
+from analysis.stored import FINISHED, StoredMetric, StudyInfo
 from study.grid.grid import Grid
 from study.plan.run_options import Work
 from study.store.files import StoreError
 from study.store.study_json import disagreements, join_info
 from study.words import Value
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 if TYPE_CHECKING:  # only a search needs Optuna
     from study.plan.next_cell import CellSearch
@@ -24,19 +24,22 @@ class Job:
     ``label`` names the cell for people. Cells with the same ``stratum`` (the values of the
     scientific factors) compete in early stopping, which leaves ``protected`` ones alone. A
     ``whole`` job trains all seeds of the cell, so that its mean compares with other cells'.
+    ``factors`` are the cell's settings that the study varies.
     """
 
-    cell: CellSettings
+    cell: TrainingSettings
     seeds: tuple[int, ...]
     whole: bool
     label: str
     stratum: tuple[Value, ...]
     protected: bool
+    factors: dict[str, Value] = field(default_factory=dict, compare=False)
 
 
-def plan_job(grid: Grid, cell: CellSettings, seeds: Iterable[int], whole: bool = True) -> Job:
+def plan_job(grid: Grid, cell: TrainingSettings, seeds: Iterable[int], whole: bool = True) -> Job:
     """Return the job that trains some seeds of a cell of the grid."""
-    return Job(cell, tuple(seeds), whole, grid.describe(cell), grid.stratum(cell), grid.protects(cell))
+    factors = {name: getattr(cell, name) for name in grid.roles}
+    return Job(cell, tuple(seeds), whole, grid.describe(cell), grid.stratum(cell), grid.protects(cell), factors)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def plan_run(work: Work, trials: Sequence[dict[str, Any]]) -> RunPlan:
 
 
 def study_info(
-    study: str, grid: Grid, cells: Sequence[CellSettings], seeds: Sequence[int], earlier: StudyInfo | None
+    study: str, grid: Grid, cells: Sequence[TrainingSettings], seeds: Sequence[int], earlier: StudyInfo | None
 ) -> StudyInfo:
     """Return the content of study.json after cells and seeds have joined what the study had before.
 
@@ -107,6 +110,8 @@ def study_info(
         protocol={name: value for name, value in cells[0].model_dump().items() if name not in grid.roles},
         runs=(),
         search=None if grid.search is None else grid.search.model_dump(exclude_none=True),
+        metrics=tuple(StoredMetric(**asdict(metric)) for metric in grid.metrics),
+        objective=grid.objective_metric.name,
     )
     if earlier is None:
         return asked

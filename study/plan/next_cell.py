@@ -22,7 +22,7 @@ from analysis.stored import FINISHED, StudyInfo
 from study.grid.grid import Grid
 from study.plan.jobs import Job, plan_job
 from study.store.study_json import config_of
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 TRIES = 500  # suggestions in a row that may all be cells that the study has
 LEARNED_TRIES = 10  # after so many the sampler would repeat itself, so the others are random
@@ -64,7 +64,7 @@ class CellSearch:
     """The state of a search: ``cells`` as they were suggested, and what the store has."""
 
     def __init__(
-        self, grid: Grid, seeds: Sequence[int], cells: Iterable[CellSettings], trials: Iterable[TrialRow]
+        self, grid: Grid, seeds: Sequence[int], cells: Iterable[TrainingSettings], trials: Iterable[TrialRow]
     ) -> None:
         assert grid.search is not None
         self._grid, self._asked, self._seeds = grid, grid.search, tuple(seeds)
@@ -142,7 +142,7 @@ class CellSearch:
             yield job
         self._has_suggested_all = True
 
-    def suggest(self) -> CellSettings | None:
+    def suggest(self) -> TrainingSettings | None:
         """Return a cell that the study lacks, or None if TRIES suggestions were all known."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it reports every study
         there = {cell.cell_id for cell in self.cells}
@@ -162,7 +162,7 @@ class CellSearch:
                 return cell
         return None
 
-    def _as_optuna_trial(self, cell: CellSettings) -> FrozenTrial | None:
+    def _as_optuna_trial(self, cell: TrainingSettings) -> FrozenTrial | None:
         """Return what Optuna learns of a cell: None if it failed or is outside of the ranges."""
         point = point_of(self._grid, cell)
         score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds))
@@ -177,7 +177,7 @@ class CellSearch:
         return create_trial(value=score.accuracy, **known)
 
 
-def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
+def point_of(grid: Grid, cell: TrainingSettings) -> dict[str, Any] | None:
     """Return the cell's values of the searched settings, None if it would not be suggested."""
     assert grid.search is not None
     point = {}
@@ -189,7 +189,7 @@ def point_of(grid: Grid, cell: CellSettings) -> dict[str, Any] | None:
     return point if grid.suggested(point, _data(cell)) == cell else None
 
 
-def searched_cells(grid: Grid, given: Sequence[CellSettings], info: StudyInfo | None) -> list[CellSettings]:
+def searched_cells(grid: Grid, given: Sequence[TrainingSettings], info: StudyInfo | None) -> list[TrainingSettings]:
     """Return the cells with which a search begins: its own of study.json, and the grid's."""
     own = []
     for cell in map(config_of, () if info is None else info.cells):
@@ -198,6 +198,6 @@ def searched_cells(grid: Grid, given: Sequence[CellSettings], info: StudyInfo | 
     return list(dict.fromkeys([*own, *given]))
 
 
-def _data(cell: CellSettings) -> str | None:
+def _data(cell: TrainingSettings) -> str | None:
     """Return the source of a cell's data, if its model has several."""
     return getattr(cell, "data", None)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # `study --help` reads the options; what a run needs takes se
     from study.grid.grid import Grid
     from study.plan.next_cell import CellSearch
     from study.store.store import Store
-    from trainables.config import CellSettings
+    from trainables.config import TrainingSettings
 
 
 class LaunchError(StudyError):
@@ -160,7 +160,7 @@ class Work:
     """What a run is to leave in the store: all seeds of all cells, and study.json (``info``)."""
 
     grid: "Grid"
-    cells: "Sequence[CellSettings]"
+    cells: "Sequence[TrainingSettings]"
     seeds: Sequence[int]
     scheduler: str
     store: "Store"
@@ -168,7 +168,7 @@ class Work:
     trackers: tuple[str, ...] = ()
 
     @property
-    def outermost_cells(self) -> "list[CellSettings]":
+    def outermost_cells(self) -> "list[TrainingSettings]":
         """The cells at the ends of a search's ranges: if these can be trained, so can the others."""
         return self.grid.ends(getattr(self.cells[0], "data", None))
 

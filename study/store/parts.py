@@ -18,9 +18,7 @@ import pyarrow.parquet as pq
 
 from analysis.stored import FINISHED, SCHEMA_VERSION, UNFINISHED
 from study.store.files import Folder
-from study.store.rows import Row
-from study.store.schema import EPOCHS, TRIALS
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 
 Kind = Literal["trials", "epochs"]
 KINDS: tuple[Kind, Kind] = ("epochs", "trials")  # in the order of writing
@@ -36,7 +34,7 @@ def part_name(cell_id: str, trial_ids: Iterable[str], ending: str = "") -> str:
     return f"{cell_id}-{digest}{ending}.parquet"
 
 
-def part_metadata(cell: CellSettings) -> dict[Any, Any]:
+def part_metadata(cell: TrainingSettings) -> dict[Any, Any]:
     """Return the metadata of a part's files: the schema version and the cell."""
     return {"schema": str(SCHEMA_VERSION), "cell": cell.model_dump_json()}
 
@@ -90,21 +88,17 @@ class Parts:
             return list(zip(names, tables, strict=True))
 
     def write(self, name: str, trials: pa.Table, epochs: pa.Table) -> None:
-        """Write both files of a part; their schemas are TRIALS and EPOCHS with ``part_metadata``."""
+        """Write both files of a part; their schemas have ``part_metadata``."""
         self._put("epochs", name, epochs)
         self._put("trials", name, trials)
         if self._unfinished is not None and ending_of(name):
             self._unfinished.add(name)
 
-    def write_rows(
-        self, cell_id: str, ending: str, trials: list[Row], epochs: list[Row], metadata: dict[Any, Any]
-    ) -> str:
-        """Write rows as a part, with the epochs of its trials only; return the part's name."""
-        ids = {row["trial_id"] for row in trials}
-        own = [row for row in epochs if row["trial_id"] in ids]
+    def write_rows(self, cell_id: str, ending: str, trials: pa.Table, epochs: pa.Table) -> str:
+        """Write trials as a part, with their own epochs only; return the part's name."""
+        ids = set(trials["trial_id"].to_pylist())
         name = part_name(cell_id, ids, ending)
-        trials_table = pa.Table.from_pylist(trials, TRIALS.with_metadata(metadata))
-        self.write(name, trials_table, pa.Table.from_pylist(own, EPOCHS.with_metadata(metadata)))
+        self.write(name, trials, epochs.filter(pc.is_in(epochs["trial_id"], pa.array(sorted(ids)))))
         return name
 
     def copy(self, source: "Parts", name: str, ids: set[str]) -> bool:
@@ -126,11 +120,10 @@ class Parts:
                 continue  # for ``Store.repair`` to set aside
             if ids.isdisjoint(trials["trial_id"].to_pylist()):
                 continue
-            rest = [row for row in trials.to_pylist() if row["trial_id"] not in ids]
+            rest = trials.filter(pc.invert(pc.is_in(trials["trial_id"], pa.array(sorted(ids)))))
             # The rest is written before the part goes, so that a crash loses no row.
-            if rest:
-                metadata = trials.schema.metadata
-                self.write_rows(cell_id_of(name), ending_of(name), rest, epochs.to_pylist(), metadata)
+            if len(rest):
+                self.write_rows(cell_id_of(name), ending_of(name), rest, epochs)
             self._folder.delete(f"trials/{name}")
             self._folder.delete(f"epochs/{name}")
             if self._unfinished is not None:

@@ -1,12 +1,13 @@
 """What the result of a cell becomes in the store: rows of ``trials`` and of ``epochs``."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from analysis import stored
-from trainables.config import CellSettings
+from study.words import Value
+from trainables.config import TrainingSettings
 
 Row = dict[str, Any]
 
@@ -16,10 +17,12 @@ class CellResult:
     """How the training of some seeds of a cell ended.
 
     ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says
-    that it is still running has ended as ``ended`` says, with ``error``.
+    that it is still running has ended as ``ended`` says, with ``error``. ``factors`` are the cell's
+    settings that the study varies. ``best_by`` is the figure
+    by which the best epoch is the best if there is no val_loss, and ``sign`` is -1 if less is better.
     """
 
-    cell: CellSettings
+    cell: TrainingSettings
     seeds: tuple[int, ...]
     records: tuple[dict[str, Any], ...]
     ended: Literal["pruned", "failed"]
@@ -27,23 +30,34 @@ class CellResult:
     device: str
     started_at: datetime
     finished_at: datetime
+    factors: dict[str, Value] = field(default_factory=dict)
+    best_by: str = "val_loss"
+    sign: int = -1
 
 
 def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
     """Return the rows of ``trials`` and of ``epochs`` for a result."""
     trials = [_trial_row(study, result, seed) for seed in result.seeds]
+    # A figure that no epoch has was measured at the end of the training.
+    every_epoch = result.cell.epoch_figures()
+    figures_at_the_end = [
+        name for name in result.cell.trial_figures() if name.startswith("train_") and name not in every_epoch
+    ]
     if any(row["status"] == "pruned" for row in trials):
         # The seeds of a cell live or die together: a seed that converged before the cell was
         # pruned is no sample of the cell, since the seeds that it would join have no result.
         for row in trials:
             if row["status"] != "failed":
-                row.update({"status": "pruned"} | dict.fromkeys(stored.END_METRICS))
+                row["status"] = "pruned"
+                row.update(dict.fromkeys(figures_at_the_end))
     return trials, [_epoch_row(result.cell, record) for record in result.records]
 
 
-def _epoch_row(cell: CellSettings, record: dict[str, Any]) -> Row:
-    row = {name: _null_if_nan(record[name]) for name in stored.EPOCH_COLUMNS if name in record}
-    return row | {"cell_id": cell.cell_id, "trial_id": cell.trial_id(record["seed"])}
+def _epoch_row(cell: TrainingSettings, record: dict[str, Any]) -> Row:
+    row = {"cell_id": cell.cell_id, "trial_id": cell.trial_id(record["seed"])}
+    row |= {name: record[name] for name in ("seed", "epoch")}
+    names = ("learning_rate", "train_loss", "val_loss", *cell.epoch_figures())
+    return row | {name: _figure(record, name) for name in names}
 
 
 def _trial_row(study: str, result: CellResult, seed: int) -> Row:
@@ -56,7 +70,7 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
         "study": study,
         "cell_id": result.cell.cell_id,
         "trial_id": result.cell.trial_id(seed),
-        **_setting_columns(result.cell),
+        **_setting_columns(result),
         "seed": seed,
         "status": status,
         "epochs": len(records),
@@ -67,27 +81,36 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
         "finished_at": result.finished_at,
     }
     # A failed training is missing, not bad: what it had reached is no result.
-    return row if status == "failed" else row | _metrics(records)
+    return row if status == "failed" else row | _metrics(result, records)
 
 
-def _setting_columns(cell: CellSettings) -> Row:
-    """Return the settings that are columns, null if the cell's model does not store one so."""
-    # A user's model may have a setting of the same name, but of another type than the column.
-    own = {*CellSettings.model_fields, *cell.stored_as_columns}
-    return {name: getattr(cell, name) if name in own else None for name in stored.SETTING_COLUMNS}
+def _setting_columns(result: CellResult) -> Row:
+    """Return the settings that are columns: of every study, null if the cell's model does not store it, and factors."""
+    own = {"model", "learning_rate", *result.cell.stored_as_columns}
+    always: Row = {name: getattr(result.cell, name, None) if name in own else None for name in stored.SETTING_COLUMNS}
+    return always | result.factors
 
 
-def _metrics(records: Sequence[dict[str, Any]]) -> Row:
+def _metrics(result: CellResult, records: Sequence[dict[str, Any]]) -> Row:
     """Return the metrics of a trial from its records, in the order of their epochs."""
     last = records[-1]
-    best = min(records, key=lambda record: record["val_loss"])
-    row = {"best_epoch": best["epoch"]}
-    for name in (*stored.EPOCH_METRICS, *stored.LAST_EPOCH_METRICS, *stored.END_METRICS):
-        row[name] = _null_if_nan(last[name])
-    for name in stored.BEST_EPOCH_METRICS:
-        row[f"best_{name}"] = best[name]
+    best = _best(result, records)
+    row = {"best_epoch": best["epoch"], "val_loss": _figure(last, "val_loss")}
+    for name in result.cell.trial_figures():
+        record = best if name.startswith("best_") else last
+        row[name] = _figure(record, name.removeprefix("best_"))
     return row
 
 
-def _null_if_nan(value: Any) -> Any:
+def _best(result: CellResult, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record of the lowest validation loss, or without one of the best objective; the first of equals."""
+    has_loss = _figure(records[-1], "val_loss") is not None
+    name, sign = ("val_loss", -1) if has_loss else (result.best_by, result.sign)
+    known = [record for record in records if _figure(record, name) is not None]
+    return max(known or records, key=lambda record: sign * (_figure(record, name) or 0.0))
+
+
+def _figure(record: Mapping[str, Any], name: str) -> float | None:
+    """Return a figure of an epoch, None if it is missing."""
+    value: float | None = record["figures"].get(name)
     return None if value != value else value

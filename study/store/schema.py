@@ -1,10 +1,14 @@
 """The column types of ``trials`` and ``epochs``; analysis/stored.py has their names."""
 
+from collections.abc import Iterable, Iterator, Mapping
+
 import pyarrow as pa
 
 from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
+from study.words import Value
+from trainables.config import TrainingSettings
 
-SETTING_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+SETTING_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 TYPES = {
     **dict.fromkeys(("study", "cell_id", "trial_id", "status", "device", "error"), pa.string()),
     **dict.fromkeys(("epochs", "best_epoch", "epoch"), pa.int32()),
@@ -13,12 +17,32 @@ TYPES = {
 }
 
 
+def trials_schema(cell: TrainingSettings, factors: Mapping[str, Value]) -> pa.Schema:
+    """Return the columns of a cell's rows of ``trials``: of every study, of its metrics, and of its factors."""
+    # A factor without a value has no type; readers take a column that a file lacks as null.
+    types = {name: SETTING_TYPES[type(value)] for name, value in factors.items() if value is not None}
+    further = [name for name in types if name not in SETTING_COLUMNS]
+    return _schema((*_with_metrics(TRIAL_COLUMNS, cell.trial_figures()), *further), types)
+
+
+def epochs_schema(cell: TrainingSettings) -> pa.Schema:
+    """Return the columns of a cell's rows of ``epochs``."""
+    return _schema(_with_metrics(EPOCH_COLUMNS, cell.epoch_figures()), {})
+
+
+def _with_metrics(columns: Iterable[str], metrics: Iterable[str]) -> Iterator[str]:
+    for column in columns:
+        yield column
+        if column == "val_loss":
+            yield from metrics
+
+
+def _schema(columns: Iterable[str], types: Mapping[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([(column, types.get(column) or _type_of(column)) for column in columns])
+
+
 def _type_of(column: str) -> pa.DataType:
     if column in SETTING_COLUMNS:
         return SETTING_TYPES[SETTING_COLUMNS[column]]
     # What has no other type is a metric, or a time in seconds.
     return TYPES.get(column, pa.float64())
-
-
-TRIALS = pa.schema(zip(TRIAL_COLUMNS, map(_type_of, TRIAL_COLUMNS), strict=True))
-EPOCHS = pa.schema(zip(EPOCH_COLUMNS, map(_type_of, EPOCH_COLUMNS), strict=True))

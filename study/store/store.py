@@ -11,7 +11,7 @@ from analysis.stored import RANK, StudyInfo
 from study.store.files import Folder, StoreError, folder_names
 from study.store.parts import ENDINGS, Parts, ending_of, part_metadata
 from study.store.rows import CellResult, Row, rows_of
-from study.store.schema import EPOCHS
+from study.store.schema import epochs_schema, trials_schema
 from study.store.study_json import read_study_json, write_study_json
 from study.words import suggest
 
@@ -69,7 +69,7 @@ class Store:
     def read_epochs(self) -> pa.Table:
         """Return all rows of ``epochs`` that belong to a part that counts."""
         tables = [table for _, table in self.parts.read_all("epochs") if table is not None]
-        return pa.concat_tables([EPOCHS.empty_table(), *tables])
+        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
     def read_parts(self) -> list[tuple[str, pa.Table | None]]:
         """Return the names of all parts with their trials, None if unreadable; finished ones first."""
@@ -81,12 +81,15 @@ class Store:
         trials, epochs = rows_of(self.study, result)
         cell_id = result.cell.cell_id
         metadata = part_metadata(result.cell)
+        own_epochs = pa.Table.from_pylist(epochs, epochs_schema(result.cell).with_metadata(metadata))
         earlier = {name for name in self.parts.unfinished() if name.startswith(cell_id)}
         written = set()
         for ending, statuses in ENDINGS.items():
             rows = [row for row in trials if row["status"] in statuses]
             if rows:
-                written.add(self.parts.write_rows(cell_id, ending, rows, epochs, metadata))
+                schema = trials_schema(result.cell, result.factors).with_metadata(metadata)
+                own = pa.Table.from_pylist(rows, schema)
+                written.add(self.parts.write_rows(cell_id, ending, own, own_epochs))
         # Now the parts of earlier tries can go. If such a try ended in the same way, its part
         # has the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
@@ -151,14 +154,16 @@ def locate(study: str, storage: str) -> Store:
     return Store(folder or "/", name) if slash else Store(storage, study)
 
 
-def mean_curves(epochs: pa.Table, cell_ids: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return for each cell with rows the mean validation accuracy over its seeds, by epoch."""
-    # ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last accuracy.
-    frame = epochs.select(["cell_id", "seed", "epoch", "val_accuracy"]).to_pandas()
+def mean_curves(epochs: pa.Table, cell_ids: Iterable[str], column: str) -> dict[str, dict[int, float]]:
+    """Return for each cell with rows the mean of a column over its seeds, by epoch."""
+    # ``epochs`` is what ``read_epochs`` returns. A seed that has ended keeps its last figure.
+    if column not in epochs.column_names:
+        return {}
+    frame = epochs.select(["cell_id", "seed", "epoch", column]).to_pandas()
     curves = {}
     for cell_id in cell_ids:
         rows = frame[frame["cell_id"] == cell_id]
         if len(rows):
-            by_seed = rows.pivot_table(index="epoch", columns="seed", values="val_accuracy").ffill()
+            by_seed = rows.pivot_table(index="epoch", columns="seed", values=column).ffill()
             curves[cell_id] = {int(str(epoch)): float(mean) for epoch, mean in by_seed.mean(axis=1).items()}
     return curves

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.stored import OtherSchemaError, StudyInfo
 from study.store.files import Folder, StoreError
-from trainables.config import CellSettings
+from trainables.config import TrainingSettings
 from trainables.registry import describe_network, read_cell, settings_class
 
 STUDY_JSON = "study.json"
@@ -32,7 +32,7 @@ def write_study_json(folder: Folder, info: StudyInfo) -> None:
     folder.put(STUDY_JSON, json.dumps(info.as_dict(), indent=1).encode())
 
 
-def config_of(stored: Mapping[str, Any]) -> CellSettings:
+def config_of(stored: Mapping[str, Any]) -> TrainingSettings:
     """Return the settings of a cell of study.json."""
     return read_cell({name: value for name, value in stored.items() if name != "cell_id"})
 
@@ -85,13 +85,13 @@ def _each_once(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any]
     return tuple(found.values())
 
 
-def with_cell(info: StudyInfo, cell: CellSettings) -> StudyInfo:
+def with_cell(info: StudyInfo, cell: TrainingSettings) -> StudyInfo:
     """Return study.json with one more cell."""
     added = {"cell_id": cell.cell_id, **cell.model_dump()}
     return replace(with_networks(info, [cell]), cells=(*info.cells, added))
 
 
-def with_networks(info: StudyInfo, cells: Iterable[CellSettings]) -> StudyInfo:
+def with_networks(info: StudyInfo, cells: Iterable[TrainingSettings]) -> StudyInfo:
     """Return study.json with the layers of the cells' networks, each network once."""
     described = filter(None, map(describe_network, cells))
     return replace(info, networks=_each_once((*info.networks, *described)))

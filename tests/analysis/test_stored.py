@@ -10,19 +10,22 @@ from study.store import schema
 from study.store.parts import ENDINGS
 from study.store.store import Store
 from tests.study.conftest import build_result, made_info, record
+from trainables.digits.settings import CellConfig
 
 
 def test_the_schemas_have_the_columns_of_both_sides():
-    assert schema.TRIALS.names == list(stored.TRIAL_COLUMNS)
-    assert schema.EPOCHS.names == list(stored.EPOCH_COLUMNS)
+    cell = CellConfig()
+    of_trials = [name for name in schema.trials_schema(cell, {}).names if name not in cell.trial_figures()]
+    of_epochs = [name for name in schema.epochs_schema(cell).names if name not in cell.epoch_figures()]
+    assert (tuple(of_trials), tuple(of_epochs)) == (stored.TRIAL_COLUMNS, stored.EPOCH_COLUMNS)
 
 
 def test_rows_have_exactly_these_columns(tmp_path):
     made = Store(str(tmp_path), "made")
     made.write_info(made_info())
     rows = made.write(build_result([record(0, 1), record(0, 2, "completed")]))
-    assert [set(row) for row in rows] == [set(stored.TRIAL_COLUMNS)]
-    assert made.read_epochs().schema.names == list(stored.EPOCH_COLUMNS)
+    assert [set(row) for row in rows] == [{*stored.TRIAL_COLUMNS, *CellConfig.trial_figures()}]
+    assert set(made.read_epochs().schema.names) == {*stored.EPOCH_COLUMNS, *CellConfig.epoch_figures()}
 
 
 def test_columns_are_named_once_and_circumstances_are_among_them():

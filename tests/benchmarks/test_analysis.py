@@ -18,8 +18,7 @@ from analysis.statistics.cells import LISTED, by_seed, cells_sheet
 from analysis.statistics.effects import anova_data, main_effects_data
 from analysis.statistics.inference import AT_ONCE, RESAMPLES
 from benchmarks.analysis import use_of
-from benchmarks.made_store import LENGTH, NAME, SEEDS, made_grid, make_store, write_grid
-from study.store.schema import EPOCHS, TRIALS
+from benchmarks.made_store import EPOCHS, LENGTH, NAME, SEEDS, TRIALS, made_grid, make_store, write_grid
 from study.store.store import Store
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("made")]  # one made store for all of them

@@ -20,9 +20,7 @@ from trainables.digits.settings import CellConfig
 
 def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_accuracy=0.5, error=None):
     """An epoch record as the Tune trainable reports it."""
-    return {
-        "seed": seed,
-        "epoch": epoch,
+    figures = {
         "learning_rate": 1e-3,
         "train_loss": 0.9,
         "val_loss": val_loss,
@@ -32,6 +30,11 @@ def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_a
         "test_accuracy_by_probability": math.nan,
         "train_accuracy": math.nan if status == "running" else 0.875,
         "train_digit_accuracy": math.nan if status == "running" else 0.9375,
+    }
+    return {
+        "seed": seed,
+        "epoch": epoch,
+        "figures": figures,
         "train_time_s": 0.5,
         "status": status,
         "error": error,

@@ -17,7 +17,6 @@ from trainables.digits.normalisation import Moments, Normalisation, norm_of
 from trainables.digits.pairs import PairsNetwork
 from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, linear, per_image, unpack
-from trainables.engine.model import Right
 
 DIGIT_UNITS = 64
 
@@ -40,12 +39,12 @@ class Classifier(PairsNetwork):
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
 
-    def losses(self, outputs: Tensor, digits: Tensor, aux_weights: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, digits: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
         """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""
         return digit_losses(outputs, digits)
 
-    def correct(self, outputs: Tensor, digits: Tensor) -> Right:
-        """Count right answers by the rule, for the likeliest digits, and by probability."""
+    def sums(self, outputs: Tensor, digits: Tensor) -> dict[str, Tensor]:
+        """Count right answers by the rule, for the likeliest digits (half of one each), and by probability."""
         target = first_not_larger(digits)
         by_rule = first_not_larger(outputs.argmax(-1).mT)
 
@@ -53,7 +52,11 @@ class Classifier(PairsNetwork):
         first, second = outputs.softmax(-1).unbind(1)
         joint = first.unsqueeze(-1) * second.unsqueeze(-2)  # [K, B, 10, 10]
         by_probability = joint.triu().sum((-2, -1)) >= 0.5
-        return Right((by_rule == target).sum(1), right_digits(outputs, digits), (by_probability == target).sum(1))
+        return {
+            "accuracy": (by_rule == target).sum(1),
+            "digit_accuracy": right_digits(outputs, digits) / 2,
+            "accuracy_by_probability": (by_probability == target).sum(1),
+        }
 
 
 def digit_layers(config: CellConfig) -> tuple[Layer, ...]:

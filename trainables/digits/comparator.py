@@ -7,6 +7,7 @@ Leaky ReLU (0.01) follows each layer except the logits. Beside the classifier's 
 units are dropped after both comparison layers and after the 32-unit output layer.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -28,7 +29,6 @@ from trainables.digits.normalisation import Moments, Normalisation
 from trainables.digits.pairs import PairsNetwork
 from trainables.digits.settings import CellConfig
 from trainables.engine.layers import Layer, linear, unpack
-from trainables.engine.model import Right
 
 COMPARE_UNITS = (64, 32)
 OUTPUT_UNITS = 32
@@ -81,15 +81,15 @@ class Comparator(PairsNetwork):
         weight, bias = layers["output2"]
         return Outputs(linear(hidden, weight.squeeze(1), bias.squeeze(1)), digits)
 
-    def losses(self, outputs: Outputs, digits: Tensor, aux_weights: Tensor) -> Tensor:
+    def losses(self, outputs: Outputs, digits: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
         """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``."""
         on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)
-        return on_target + aux_weights.to(on_target.dtype) * digit_losses(outputs.digits, digits)
+        return on_target + varied["aux_weight"].to(on_target.dtype) * digit_losses(outputs.digits, digits)
 
-    def correct(self, outputs: Outputs, digits: Tensor) -> Right:
-        """Count right answers; digits ``[K, B, 2]``."""
+    def sums(self, outputs: Outputs, digits: Tensor) -> dict[str, Tensor]:
+        """Count right answers, a digit as half of one; digits ``[K, B, 2]``."""
         right_target = outputs.target.argmax(-1) == first_not_larger(digits)
-        return Right(right_target.sum(1), right_digits(outputs.digits, digits))
+        return {"accuracy": right_target.sum(1), "digit_accuracy": right_digits(outputs.digits, digits) / 2}
 
     def _split_masks(
         self, masks: Tensor | None, batch: int

@@ -5,12 +5,21 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.config import CellSettings, Number
+from trainables.config import CellSettings, Metric, Number
 
 
 class CellConfig(CellSettings):
-    """A cell of the report's networks."""
+    """A cell of the report's networks.
 
+    ``accuracy`` is that of the target, ``digit_accuracy`` that of the digits of both images, and
+    ``accuracy_by_probability`` the classifier's by P(first <= second) instead of the likeliest digits.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "max", "%", 100),
+        Metric("digit_accuracy", "max", "%", 100),
+        Metric("accuracy_by_probability", "max", "%", 100),
+    )
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ("aux_weight", "dropout", "learning_rate")
     came_later: ClassVar[Mapping[str, Any]] = {
         "fixed_data": False,
@@ -66,6 +75,17 @@ class CellConfig(CellSettings):
         ge=1 / 16,
         description="The numbers of channels and units of all hidden layers are multiplied by this, and rounded.",
     )
+
+    @classmethod
+    def epoch_figures(cls) -> tuple[str, ...]:
+        """Return the columns that ``epochs`` has had since the first version."""
+        return "val_accuracy", "test_accuracy", "test_digit_accuracy"
+
+    @classmethod
+    def trial_figures(cls) -> tuple[str, ...]:
+        """Return the columns that ``trials`` has had since the first version."""
+        best = ("best_test_accuracy", "best_test_digit_accuracy")
+        return (*cls.epoch_figures(), *best, "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
 
     @property
     def has_shipped_rate(self) -> bool:

@@ -20,26 +20,29 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """One seed's examples. The three parts share none, and are of equal size for every seed."""
+    """One seed's examples. The parts share none, and are of equal size for every seed; a test may be missing."""
 
     train: Examples
     validation: Examples
-    test: Examples
+    test: Examples | None = None
 
 
 def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: float, test_share: float) -> Split:
-    """Divide examples by seed; shares are of all, rounded. Raises ValueError for an empty part."""
+    """Divide examples by seed; shares are of all, rounded. Raises ValueError for an empty part.
+
+    With a ``test_share`` of 0 there is no test part.
+    """
     n = len(labels)
     test = round(n * test_share)
     validation = round(n * validation_share)
     sizes = [n - validation - test, validation, test]
-    if min(sizes) < 1:
+    if min(sizes if test_share else sizes[:2]) < 1:
         raise ValueError(
             f"validation_share {validation_share:g} and test_share {test_share:g} of {n} examples leave {sizes[0]} to "
             f"train on, {sizes[1]} to validate and {sizes[2]} to test: expected one or more of each"
         )
     order = permutations(stream_keys([seed], "data"), n)[0].split(sizes)
-    return Split(*(Examples(inputs[part], labels[part]) for part in order))
+    return Split(*(Examples(inputs[part], labels[part]) for part in order if len(part)))
 
 
 class StackedExamples(Examples):
@@ -74,24 +77,26 @@ class StackedExamples(Examples):
 
 @dataclass(frozen=True)
 class StackedSplit:
-    """The three parts of the examples of K replicates."""
+    """The parts of the examples of K replicates."""
 
     train: StackedExamples
     validation: StackedExamples
-    test: StackedExamples
+    test: StackedExamples | None
 
     @classmethod
     def of(cls, replicates: Sequence[Split], device: torch.device) -> Self:
         """Stack the examples of each replicate, part by part."""
+        tests = [split.test for split in replicates if split.test is not None]
         return cls(
             StackedExamples.of([split.train for split in replicates], device),
             StackedExamples.of([split.validation for split in replicates], device),
-            StackedExamples.of([split.test for split in replicates], device),
+            StackedExamples.of(tests, device) if tests else None,
         )
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates except those at ``rows`` (int64)."""
-        return type(self)(self.train.keep(rows), self.validation.keep(rows), self.test.keep(rows))
+        test = None if self.test is None else self.test.keep(rows)
+        return type(self)(self.train.keep(rows), self.validation.keep(rows), test)
 
 
 class Presentation(Protocol):

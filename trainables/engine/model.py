@@ -5,17 +5,14 @@ stacked_module.py stacks it. A model that computes all replicates at once by the
 of layers.py is faster (``Model``); digits/classifier.py is one.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainables.config import CellSettings
 from trainables.engine.examples import Presentation, Shuffled, Split, StackedExamples
-
-# The setting that ``Model.losses`` gets for each replicate; 0 for cells without it.
-LOSS_WEIGHT = "aux_weight"
 
 
 class Data(Protocol):
@@ -36,34 +33,32 @@ class Module(Data, Protocol):
     """An ``nn.Module``, built as ``MyModel(settings)``, with dropout of ``settings.dropout``.
 
     ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits
-    ``[B, classes]``, and the largest logit is the answer.
+    ``[B, classes]``, and the largest logit is the answer. A module whose settings name other metrics
+    than accuracy has ``figures`` instead of ``correct``: each metric by its name, of one replicate's
+    outputs and labels of a whole part.
     """
 
     def forward(self, inputs: Tensor) -> Any: ...
     def losses(self, outputs: Any, labels: Tensor) -> Tensor: ...  # of each example, [B]
     def correct(self, outputs: Any, labels: Tensor) -> Tensor: ...  # each example, [B] bool
-
-
-class Right(NamedTuple):
-    """Right answers among B, each ``[K]``: on the target; on digits and by probability, or None."""
-
-    target: Tensor
-    digits: Tensor | None = None
-    target_by_probability: Tensor | None = None
+    def figures(self, outputs: Any, labels: Tensor) -> Mapping[str, float]: ...  # instead of correct
 
 
 class Model(Data, Protocol):
     """K replicates at once, built as ``MyModel(settings)``, on examples ``[K, B, ...]``.
 
-    It may also offer the methods that ``presentation_of`` and ``evaluator_of`` look for.
+    ``losses`` are means over the examples, and ``sums`` are sums over them by the metric's name.
+    ``varied`` has the settings in which replicates differ, each ``[K]`` (float64), but not learning
+    rate and dropout. A model may also offer ``figures`` instead of ``sums``, as a Module does but for
+    all replicates, and the methods that ``presentation_of`` and ``evaluator_of`` look for.
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor: ...  # [K, P]
     def forward(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None) -> Any: ...
-    def losses(self, outputs: Any, labels: Tensor, aux_weights: Tensor) -> Tensor: ...  # means, [K]
-    def correct(self, outputs: Any, labels: Tensor) -> Right: ...
+    def losses(self, outputs: Any, labels: Tensor, varied: Mapping[str, Tensor]) -> Tensor: ...  # [K]
+    def sums(self, outputs: Any, labels: Tensor) -> Mapping[str, Tensor]: ...  # each [K]
 
 
 def presentation_of(model: Model, seeds: Sequence[int], device: torch.device) -> Presentation:

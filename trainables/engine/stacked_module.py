@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch.func import functional_call, vmap
 
 from trainables.config import CellSettings
 from trainables.engine.examples import Split
-from trainables.engine.model import Right
 
 
 class StackedModule:
@@ -39,6 +38,13 @@ class StackedModule:
             # The module's own dropout would draw from a generator that all replicates share, so a
             # seed's numbers would depend on what else is in its stack.
             dropout.forward = self._drop  # type: ignore[method-assign]
+        if hasattr(self._module, "figures"):
+            self.figures = self._figures
+        elif [metric.name for metric in settings.metrics] != ["accuracy"]:
+            names = ", ".join(metric.name for metric in settings.metrics) or "none"
+            raise ValueError(
+                f"the metrics of {self._name} are {names}: expected a method figures(outputs, labels) that gives them"
+            )
         self._masks: Tensor | None = None
         self._used = 0
         self._shapes = {name: value.shape for name, value in self._module.named_parameters()}
@@ -112,13 +118,28 @@ class StackedModule:
         self._used += count
         return input * part.view(input.shape)
 
-    def losses(self, outputs: Any, labels: Tensor, aux_weights: Tensor) -> Tensor:
-        """Return the mean losses ``[K]``; there are no auxiliary weights."""
+    def losses(self, outputs: Any, labels: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean losses ``[K]``."""
         own = getattr(self._module, "losses", partial(F.cross_entropy, reduction="none"))
         losses: Tensor = vmap(own)(outputs, labels).mean(1)
         return losses
 
-    def correct(self, outputs: Any, labels: Tensor) -> Right:
+    def sums(self, outputs: Any, labels: Tensor) -> dict[str, Tensor]:
         """Count right answers."""
         own = getattr(self._module, "correct", lambda logits, labels: logits.argmax(-1) == labels)
-        return Right(vmap(own)(outputs, labels).sum(1))
+        return {"accuracy": vmap(own)(outputs, labels).sum(1)}
+
+    def _figures(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the module's own metrics of all examples of a part, each ``[K]`` (float64)."""
+        names = [metric.name for metric in self._settings.metrics]
+        figures: Callable[[Tensor, Tensor], Mapping[str, float]] = getattr(self._module, "figures")  # noqa: B009
+        columns: dict[str, list[float]] = {name: [] for name in names}
+        # One replicate after the other, as most metrics of other libraries take one prediction per example.
+        for own, truth in zip(outputs.cpu(), labels.cpu(), strict=True):
+            # Other libraries refuse the outputs of a training that has diverged.
+            found = figures(own, truth) if own.isfinite().all() else dict.fromkeys(names, math.nan)
+            if set(found) != set(names):
+                raise ValueError(f"figures of {self._name} gives {sorted(found)}: expected {sorted(names)}")
+            for name in names:
+                columns[name].append(float(found[name]))
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}

@@ -1,6 +1,6 @@
 """The training steps of a stack: on a GPU, CUDA graphs, one launch for many kernels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,16 +17,16 @@ WARM_UP = 3
 
 
 class Steps:
-    """Takes a stack's training steps; ``dropout`` and ``aux_weights`` are ``[K]`` (float64)."""
+    """Takes a stack's training steps; ``varied`` has settings of the rows, each ``[K]`` (float64)."""
 
     def __init__(
-        self, model: Model, stack: Stack, train: StackedExamples, dropout: Tensor, aux_weights: Tensor
+        self, model: Model, stack: Stack, train: StackedExamples, dropout: Tensor, varied: Mapping[str, Tensor]
     ) -> None:
         self._model = model
         self._stack = stack
         self._train = train
         self._dropout = dropout
-        self._aux_weights = aux_weights
+        self._varied = varied
         self._any_dropout = bool(dropout.any())
 
         # Which numbers a seed draws depends only on the seed.
@@ -60,7 +60,7 @@ class Steps:
             keys = fold(self._dropout_keys, self._step)
             masks = dropout_masks(keys, count * self._model.mask_units, self._dropout)
         outputs = self._model.forward(parameters, inputs, masks)
-        losses = self._model.losses(outputs, labels, self._aux_weights)
+        losses = self._model.losses(outputs, labels, self._varied)
 
         # No loss depends on another's parameters, so the gradient of the sum is that of each.
         losses.sum().backward()

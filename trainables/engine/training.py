@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from trainables.config import CellSettings
-from trainables.engine.evaluation import EpochRecord, Status, evaluate
+from trainables.engine.evaluation import evaluate
 from trainables.engine.examples import StackedSplit
-from trainables.engine.model import LOSS_WEIGHT, Model, evaluator_of
+from trainables.engine.model import Model, evaluator_of
 from trainables.engine.optimiser import Row, Stack
+from trainables.engine.record import EpochRecord, Status
 from trainables.engine.steps import Steps
 
 
@@ -68,32 +69,29 @@ class Training(Iterator[list[EpochRecord]]):
 
         # Validation decides how each row goes on; the test is only recorded.
         answer = evaluator_of(self.model, self.stack.parameters, self._examples.train)
-        validation = evaluate(self.model, answer, self._examples.validation, self._aux_weights)
-        test = evaluate(self.model, answer, self._examples.test, self._aux_weights)
-        statuses = self._judge(validation.loss)
-        at_end = self._evaluate_ends(statuses)
+        columns = {"learning_rate": learning_rate, "train_loss": train_loss}
+        validation = evaluate(self.model, answer, self._examples.validation, self._varied)
+        columns |= {f"val_{name}": value for name, value in validation.items()}
+        if self._examples.test is not None:
+            test = evaluate(self.model, answer, self._examples.test, self._varied)
+            columns |= {f"test_{name}": value for name, value in test.items()}
+        statuses = self._judge(validation["loss"])
+        columns |= self._evaluate_ends(statuses)
         time_s = (time.perf_counter() - started) / len(self.rows)
 
-        columns = {
-            "learning_rate": learning_rate,
-            "train_loss": train_loss,
-            "val_loss": validation.loss,
-            "val_accuracy": validation.accuracy,
-            "test_accuracy": test.accuracy,
-            "test_digit_accuracy": test.digit_accuracy,
-            "test_accuracy_by_probability": test.accuracy_by_probability,
-            "train_accuracy": at_end[0],
-            "train_digit_accuracy": at_end[1],
-        }
         # One transfer per column: single values of a tensor are slow to read.
         of_rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         records = []
         for row, status, own in zip(self.stack.rows, statuses, of_rows, strict=True):
             if status is not None:  # a row without a status ended before
-                values = dict(zip(columns, own, strict=True))
-                records.append(EpochRecord(*row, self.epoch, **values, train_time_s=time_s, status=status))
+                figures = dict(zip(columns, own, strict=True))
+                error = _diverged(figures["val_loss"], self.epoch) if status == "failed" else None
+                records.append(EpochRecord(*row, self.epoch, figures, time_s, status, error))
         self._go_on_with([status == "running" for status in statuses])
         return records
+
+    def close(self) -> None:
+        """Hold nothing open: the adapter closes every training that it leaves."""
 
     def train_epoch(self) -> Tensor:
         """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
@@ -123,8 +121,10 @@ class Training(Iterator[list[EpochRecord]]):
 
     def _prepare_steps(self) -> None:
         dropout = self._setting_of_rows("dropout")
-        self._aux_weights = self._setting_of_rows(LOSS_WEIGHT)
-        self._steps = Steps(self.model, self.stack, self._examples.train, dropout, self._aux_weights)
+        own = {"learning_rate", "dropout"}  # the engine's: a model's losses take the others
+        names = [name for name in self.settings.varied_in_a_stack if name not in own]
+        self._varied = {name: self._setting_of_rows(name) for name in names}
+        self._steps = Steps(self.model, self.stack, self._examples.train, dropout, self._varied)
 
     def _setting_of_rows(self, name: str) -> Tensor:
         """Return a setting of each row's cell, ``[K]`` (float64); 0 if its model has none."""
@@ -139,19 +139,23 @@ class Training(Iterator[list[EpochRecord]]):
         judged = zip(self.stack.running, val_loss.isfinite().tolist(), stopped.tolist(), strict=True)
         return [_status(finite, last, stop) if running else None for running, finite, stop in judged]
 
-    def _evaluate_ends(self, statuses: Sequence[Status | None]) -> Tensor:
-        """Return accuracies on training examples, ``[2, K]``: NaN except for rows that end."""
-        accuracies = torch.full((2, len(statuses)), math.nan, dtype=torch.float64)
+    def _evaluate_ends(self, statuses: Sequence[Status | None]) -> dict[str, Tensor]:
+        """Return metrics on training examples, each ``[K]``: NaN except for rows that end."""
         ending = [place for place, status in enumerate(statuses) if status not in ("running", None)]
+        if not ending:
+            return {}
         # The training part is the largest, so only the rows that need it are evaluated on it.
-        if ending:
-            places = torch.tensor(ending, dtype=torch.int64)
-            index = places.to(self._device)
-            train = self._examples.train.keep(index)
-            answer = evaluator_of(self.model, self.stack.parameters.detach()[index], train)
-            found = evaluate(self.model, answer, train, self._aux_weights[index])
-            accuracies[:, places] = torch.stack([found.accuracy, found.digit_accuracy])
-        return accuracies
+        places = torch.tensor(ending, dtype=torch.int64)
+        index = places.to(self._device)
+        train = self._examples.train.keep(index)
+        answer = evaluator_of(self.model, self.stack.parameters.detach()[index], train)
+        varied = {name: values[index] for name, values in self._varied.items()}
+        columns = {}
+        for name, found in evaluate(self.model, answer, train, varied).items():
+            if name != "loss":  # the loss of an epoch is that of its steps
+                columns[f"train_{name}"] = torch.full((len(statuses),), math.nan, dtype=torch.float64)
+                columns[f"train_{name}"][places] = found
+        return columns
 
     def _go_on_with(self, running: list[bool]) -> None:
         """Set which rows are running, and drop the others once they are too many."""
@@ -165,6 +169,10 @@ class Training(Iterator[list[EpochRecord]]):
         index = torch.tensor(places, dtype=torch.int64, device=self._device)
         self._examples = self._examples.keep(index)
         self._prepare_steps()
+
+
+def _diverged(val_loss: float, epoch: int) -> str:
+    return f"the validation loss is {val_loss} after epoch {epoch}; a lower learning rate may help"
 
 
 def _status(finite: bool, last: bool, stopped: bool) -> Status:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.store.files import StoreError
-from study.store.schema import EPOCHS, TRIALS
+from study.store.schema import epochs_schema, trials_schema
 from study.store.store import Store, mean_curves, study_names
 from tests.study.conftest import made_info, record
 from trainables.digits.settings import CellConfig
@@ -50,7 +50,8 @@ def names(folder, kind="trials"):
 
 
 def test_schema_has_the_names_of_the_design():
-    assert (TRIALS.names, EPOCHS.names) == (TRIAL_COLUMNS, EPOCH_COLUMNS)
+    assert trials_schema(CellConfig(), {"dropout": 0.5}).names == TRIAL_COLUMNS
+    assert epochs_schema(CellConfig()).names == EPOCH_COLUMNS
 
 
 def test_rows_of_a_finished_cell(store, folder, make_result):
@@ -262,7 +263,7 @@ def test_mean_curves_hold_the_last_value_of_an_ended_seed(store, make_result):
         record(1, 3, "converged", val_accuracy=0.8),
     ]
     store.write(make_result(records, cell))
-    curve = mean_curves(store.read_epochs(), [cell.cell_id, "unknown"])
+    curve = mean_curves(store.read_epochs(), [cell.cell_id, "unknown"], "val_accuracy")
     assert curve == {cell.cell_id: pytest.approx({1: 0.3, 2: 0.45, 3: 0.6})}
 
 
