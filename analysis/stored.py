@@ -1,6 +1,7 @@
 """What ``study/`` writes and ``analysis/`` reads: statuses, columns, and the content of study.json."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
@@ -76,6 +77,35 @@ class StoredMetric:
     def column(self, part: str) -> str:
         """Return its column for a part of the data: train, val or test."""
         return f"{part}_{self.name}"
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference of two values."""
+        return "points" if self.unit == "%" else self.unit
+
+    def number(self, value: float | None, sign: str = "") -> str:
+        """Write a stored value without its unit, nothing for None or NaN; with ``sign`` "+", always with a sign.
+
+        A percentage has one decimal, any other value four significant digits.
+        """
+        if value is None or math.isnan(value):
+            return ""
+        scaled = self.scale * value
+        if self.unit == "%":
+            return f"{scaled:{sign}z.1f}"
+        # Rounded first: 9.9999 has the digits of 10.
+        exponent = int(f"{scaled:.3e}".partition("e")[2]) if math.isfinite(scaled) else 0
+        shown = f"z.{max(0, 3 - exponent)}f" if exponent > -5 else ".3e"
+        return f"{scaled:{sign}{shown}}" if scaled else "0"
+
+    def format(self, value: float | None) -> str:
+        """Write a stored value as people read it, such as ``81.3 %`` or ``0.4567``; nothing for None or NaN."""
+        return f"{self.number(value)} {self.unit}".strip() if self.number(value) else ""
+
+    def format_difference(self, value: float | None) -> str:
+        """Write a difference of two stored values, such as ``+1.3 points``; nothing for None or NaN."""
+        number = self.number(value, "+")
+        return f"{number} {self.difference_unit}".strip() if number else ""
 
 
 # What studies report that were run before metrics were stored.

@@ -1,11 +1,13 @@
 """What study/ writes and what analysis/ reads are one list."""
 
 import json
+import math
 import re
 
 import pytest
 
 from analysis import stored
+from analysis.stored import StoredMetric
 from study.store import schema
 from study.store.parts import ENDINGS
 from study.store.store import Store
@@ -86,3 +88,24 @@ def test_a_study_json_with_a_wrong_value_is_refused_in_one_line(changes, reason)
 def test_what_is_missing_in_a_study_json_is_named():
     with pytest.raises(ValueError, match=r"^cells, grid, protocol, roles, runs, seeds, study missing$"):
         stored.StudyInfo.parse("{}")
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "value", "text", "difference"),
+    [
+        ("%", 100, 0.8134, "81.3 %", "+81.3 points"),
+        ("%", 100, -0.0001, "0.0 %", "+0.0 points"),
+        ("mg/dl", 1, 54.3219, "54.32 mg/dl", "+54.32 mg/dl"),
+        ("", 1, 12345.6, "12346", "+12346"),
+        ("", 1, -0.0123456, "-0.01235", "-0.01235"),
+        ("", 1, 9.99996, "10.00", "+10.00"),
+        ("", 1, 1.23456e-9, "1.235e-09", "+1.235e-09"),
+        ("s", 1, 0.0, "0 s", "0 s"),
+        ("s", 1, math.nan, "", ""),
+        ("s", 1, None, "", ""),
+    ],
+)
+def test_a_metric_is_written_with_its_scale_unit_and_sensible_digits(unit, scale, value, text, difference):
+    metric = StoredMetric("rmse", "min", unit, scale)
+    assert metric.format(value) == text
+    assert metric.format_difference(value) == difference
