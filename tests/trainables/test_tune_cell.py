@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SEEDS = [4, 0]
-REST = {"device": "cpu", "threads": 1, "data_dir": None, "epoch_limit_s": 600, "marker": None, "verdicts": None}
+REST = {
+    "device": "cpu",
+    "threads": 1,
+    "data_dir": None,
+    "epoch_limit_s": 600,
+    "marker": None,
+    "verdicts": None,
+    "objective": "val_accuracy",
+}
 
 
 def config_of(*cells, seeds=SEEDS):
@@ -35,14 +44,15 @@ def config_of(*cells, seeds=SEEDS):
 
 
 def timeless(results):
-    """A cell's results as (epoch, val_accuracy, records), the records without the time they took, NaN as None."""
+    """A cell's results as (epoch, objective, records), the records without the time they took, NaN as None."""
 
     def plain(record):
-        return {name: None if value != value else value for name, value in record.items()} | {"train_time_s": 0}
+        figures = {name: None if value != value else value for name, value in record["figures"].items()}
+        return record | {"figures": figures, "train_time_s": 0}
 
     reports = [report for result in results for report in result.get("cells", [result])]
     return [
-        (report["epoch"], report["val_accuracy"], [plain(record) for record in report["records"]]) for report in reports
+        (report["epoch"], report["objective"], [plain(record) for record in report["records"]]) for report in reports
     ]
 
 
@@ -50,12 +60,9 @@ def direct(cell, pool, seeds=SEEDS):
     """The timeless results that a training of this cell should have, from the training itself."""
     results, last = [], {}
     for epoch, records in enumerate(start_training({cell: seeds}, pool), start=1):
-        last |= {record.seed: record.val_accuracy for record in records}
-        names = ("cell_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy")
-        names += ("test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
-        names += ("train_time_s", "status", "error")
-        plain = [{name: getattr(record, name) for name in names} for record in records]
-        results.append({"epoch": epoch, "val_accuracy": sum(last.values()) / len(last), "records": plain})
+        last |= {record.seed: record.figure("val_accuracy") for record in records}
+        plain = [asdict(record) for record in records]
+        results.append({"epoch": epoch, "objective": sum(last.values()) / len(last), "records": plain})
     return timeless(results)
 
 
@@ -173,9 +180,9 @@ def pack_directly(pack, pool, pruned=()):
                 training.drop(cell.cell_id)
         for cell_id, records in itertools.groupby(next(training), lambda record: record.cell_id):
             records = list(records)
-            plain = [vars(record) | {"error": record.error} for record in records]
-            mean = sum(record.val_accuracy for record in records) / len(records)
-            reports.setdefault(cell_id, []).append({"epoch": training.epoch, "val_accuracy": mean, "records": plain})
+            plain = [asdict(record) for record in records]
+            mean = sum(record.figure("val_accuracy") for record in records) / len(records)
+            reports.setdefault(cell_id, []).append({"epoch": training.epoch, "objective": mean, "records": plain})
     return {cell_id: timeless(own) for cell_id, own in reports.items()}
 
 

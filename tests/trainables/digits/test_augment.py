@@ -48,10 +48,10 @@ class Shown:
             self.images.append(images.clone())
         return self._model.forward(parameters, images, masks, *moments, **named)
 
-    def losses(self, outputs, digits, aux_weights):
+    def losses(self, outputs, digits, varied):
         if torch.is_grad_enabled():
             self.digits.append(digits.clone())
-        return self._model.losses(outputs, digits, aux_weights)
+        return self._model.losses(outputs, digits, varied)
 
 
 def shown(cell, seeds, pool, epochs=2):
@@ -201,7 +201,9 @@ def test_evaluation_shows_all_pairs_as_they_were_drawn(small_cell, pool):
     accuracies = []
     for settings in ({}, {"pairing": "renewed", "shift": 3, "distort": 0.5}):
         training = start_training({small_cell(learning_rate=1e-30, **settings): SEEDS}, pool)
-        accuracies.append([(r.val_loss, r.val_accuracy, r.test_accuracy) for r in next(training)])
+        accuracies.append(
+            [(r.figure("val_loss"), r.figure("val_accuracy"), r.figure("test_accuracy")) for r in next(training)]
+        )
     assert accuracies[0] == accuracies[1]
 
 

@@ -56,7 +56,7 @@ def logits_of(*pairs):
 
 def test_the_loss_by_hand(classifier):
     logits = logits_of(({3: 0.5, 5: 0.5}, {5: 0.25, 0: 0.75}), ({8: 1}, {2: 0.125, 1: 0.875}))
-    losses = classifier.losses(logits, torch.tensor([[[3, 5], [8, 2]]]), torch.zeros(1))
+    losses = classifier.losses(logits, torch.tensor([[[3, 5], [8, 2]]]), {})
     left, right = (math.log(2) + math.log(1)) / 2, (math.log(4) + math.log(8)) / 2
     assert losses.tolist() == [pytest.approx((left + right) / 2)]
 
@@ -79,12 +79,12 @@ def test_the_loss_by_hand(classifier):
 def test_the_two_decisions_by_hand(first, second, by_rule, by_probability, classifier):
     logits = logits_of((first, second))
     for digits, target in (([3, 3], True), ([4, 3], False)):
-        right = classifier.correct(logits, torch.tensor([[digits]]))
-        assert right.target.tolist() == [by_rule == target]
-        assert right.target_by_probability.tolist() == [by_probability == target]
+        right = classifier.sums(logits, torch.tensor([[digits]]))
+        assert right["accuracy"].tolist() == [by_rule == target]
+        assert right["accuracy_by_probability"].tolist() == [by_probability == target]
 
 
 def test_right_answers_are_counted_over_the_batch(classifier):
     logits = logits_of(({3: 1}, {5: 1}), ({8: 1}, {2: 1}), ({0: 0.4, 5: 0.3, 7: 0.3}, {1: 0.4, 2: 0.3, 4: 0.3}))
-    right = classifier.correct(logits, torch.tensor([[[3, 4], [8, 2], [5, 1]]]))
-    assert [count.tolist() for count in right] == [[2], [4], [3]]
+    right = classifier.sums(logits, torch.tensor([[[3, 4], [8, 2], [5, 1]]]))
+    assert [count.tolist() for count in right.values()] == [[2], [2.0], [3]]

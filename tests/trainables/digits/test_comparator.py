@@ -173,7 +173,7 @@ def test_logits_losses_and_gradients_are_those_of_a_plain_module(switches, small
     parameters.requires_grad_()
     batch_images, batch_digits = StackedExamples(images, digits).batch(torch.arange(9).expand(3, 9))
     outputs = model.forward(parameters, batch_images, masks)
-    losses = model.losses(outputs, batch_digits, torch.full((len(SEEDS),), float(cell.aux_weight)))
+    losses = model.losses(outputs, batch_digits, {"aux_weight": torch.full((len(SEEDS),), float(cell.aux_weight))})
     losses.sum().backward()
     for row in range(len(SEEDS)):
         plain = plain_from_row(model.layers, parameters, row, cell)
@@ -260,15 +260,15 @@ def test_the_loss_by_hand(aux_weight, small_cell):
     outputs, digits = outputs_by_hand()
     on_target = (math.log(4 / 3) + math.log(5)) / 2
     left, right = (math.log(2) + math.log(10)) / 2, (math.log(10) + math.log(20)) / 2
-    losses = Comparator(small_cell()).losses(outputs, digits, torch.tensor([float(aux_weight)]))
+    losses = Comparator(small_cell()).losses(outputs, digits, {"aux_weight": torch.tensor([float(aux_weight)])})
     assert losses.tolist() == [pytest.approx(on_target + aux_weight * 0.5 * (left + right))]
 
 
 def test_right_answers_by_hand(small_cell):
     outputs, digits = outputs_by_hand()
     model = Comparator(small_cell())
-    right = model.correct(outputs, digits)
-    assert (right.target.tolist(), right.digits.tolist(), right.target_by_probability) == ([1], [1], None)
+    right = model.sums(outputs, digits)
+    assert {name: count.tolist() for name, count in right.items()} == {"accuracy": [1], "digit_accuracy": [0.5]}
     # All four images look alike to argmax but for their largest logit: it says 3, 0, 0 and 4.
-    right = model.correct(outputs, torch.tensor([[[3, 3], [0, 4]]]))
-    assert (right.target.tolist(), right.digits.tolist()) == ([2], [3])
+    right = model.sums(outputs, torch.tensor([[[3, 3], [0, 4]]]))
+    assert {name: count.tolist() for name, count in right.items()} == {"accuracy": [2], "digit_accuracy": [1.5]}

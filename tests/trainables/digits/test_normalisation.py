@@ -153,7 +153,12 @@ def test_in_float64_a_stack_is_plain_trainings(switches, sharing, small_cell, do
             epochs, itertools.islice(plain_epochs(plain, cell, seed, double_pool), 2), strict=True
         ):
             found = records[row]
-            measured = (found.train_loss, found.val_loss, found.val_accuracy, found.test_accuracy)
+            measured = (
+                found.figure("train_loss"),
+                found.figure("val_loss"),
+                found.figure("val_accuracy"),
+                found.figure("test_accuracy"),
+            )
             assert measured == pytest.approx(expected, abs=1e-8)
         own = parameters_of(plain, training.model.layers)
         torch.testing.assert_close(training.stack.parameters[row].detach(), own, rtol=0, atol=1e-7)

@@ -60,6 +60,6 @@ def test_replayed_steps_are_those_taken_one_by_one(small_cell, pool):
     plain._steps._take_step = plain._steps._train_step
     for _ in range(3):
         for one, other in zip(next(graphed), next(plain), strict=True):
-            assert one.train_loss == other.train_loss
-            assert one.val_loss == other.val_loss
+            assert one.figure("train_loss") == other.figure("train_loss")
+            assert one.figure("val_loss") == other.figure("val_loss")
     assert torch.equal(graphed.stack.parameters, plain.stack.parameters)
