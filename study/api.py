@@ -5,9 +5,9 @@
     smoke = study.load("smoke")       # the same later, from any machine that sees the storage
     smoke.means()
 
-Accuracies and their differences are fractions in [0, 1]. An error that the user can mend has a
-message of one line, and is a study.errors.StudyError, an analysis.stored.AnalysisError or a
-trainables.config.TrainableError.
+Metrics are as the store has them: what tables show in percent is a fraction in [0, 1]. An error
+that the user can mend has a message of one line, and is a study.errors.StudyError, an
+analysis.stored.AnalysisError or a trainables.config.TrainableError.
 """
 
 from collections.abc import Iterable, Mapping

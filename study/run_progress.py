@@ -1,11 +1,14 @@
 """A heartbeat's JSON in words and as a table, for live progress and for ``study status``."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from study.words import format_counts, format_duration
+
+if TYPE_CHECKING:
+    from analysis.stored import StoredMetric
 
 
 def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> str:
@@ -28,15 +31,12 @@ def describe_progress(report: Mapping[str, Any], done: str = "cells done") -> st
     return text
 
 
-def running_cells_table(cells: Iterable[Mapping[str, Any]]) -> Table:
+def running_cells_table(cells: Iterable[Mapping[str, Any]], objective: "StoredMetric") -> Table:
     """Draw the cells that are training, as they were when their last epoch ended."""
-    table = Table("running cell", "seeds", "epoch", "validation", box=None, header_style="bold")
+    validation = f"validation {objective.label}"
+    table = Table("running cell", "seeds", "epoch", validation, box=None, header_style="bold")
     for cell in cells:
-        accuracy = format_accuracy(cell["objective"])
-        table.add_row(cell["label"], str(cell["seeds"]), f"{cell['epoch']} of {cell['max_epochs']}", accuracy)
+        epoch = f"{cell['epoch']} of {cell['max_epochs']}"
+        # The beat that a driver of an earlier version left behind has no objective.
+        table.add_row(cell["label"], str(cell["seeds"]), epoch, objective.format(cell.get("objective")))
     return table
-
-
-def format_accuracy(accuracy: float | None) -> str:
-    """Write a fraction as a percentage, and None as nothing."""
-    return "" if accuracy is None else f"{100 * accuracy:.1f} %"

@@ -183,7 +183,7 @@ def _describe_joined(source: str, joined: "Joined") -> list[str]:
     parts = filter(None, (f"{joined.added} trials added", format_counts(others)))
     lines = [f"{source}: {', '.join(parts)}"]
     for conflict in joined.conflicts:
-        numbers = f"test accuracy {conflict.kept:.4f} kept, {conflict.left:.4f} left out"
+        numbers = f"{conflict.column} {conflict.kept} kept, {conflict.left} left out"
         lines.append(f"  {conflict.trial_id}: {numbers}")
     lines += [f"  {file} cannot be read and is left out" for file in joined.unreadable]
     return lines

@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,6 +137,7 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
     return {
         "study": status.study,
         "planned": status.planned,
+        "objective": asdict(status.objective),
         "search": _describe_search(status) or None,
         "trials": status.trials,
         "missing": status.planned - sum(status.trials.values()),
@@ -182,5 +184,5 @@ def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
     if "cells" not in beat:
         return [Text(f"Run by {who}: starting")]
     driver = Text(f"Run by {who}, nodes: {beat.get('nodes', 'unknown')}")
-    cells = [running_cells_table(beat["running"])] if beat["running"] else []
+    cells = [running_cells_table(beat["running"], status.objective)] if beat["running"] else []
     return [driver, Text(describe_progress(beat, "cells of this run done")), *cells]

@@ -1,5 +1,6 @@
 """Observers of a run, and one that shows it: a live table on a terminal, else plain lines."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from analysis.stored import StoredMetric
 from study.plan.jobs import Job
-from study.run_progress import describe_progress, format_accuracy, running_cells_table
+from study.run_progress import describe_progress, running_cells_table
 
 
 class Observer:
@@ -30,10 +32,16 @@ class Observer:
 
 
 class Progress(Observer):
-    """Shows a run of so many ``cells``, None if time alone ends it. ``clock`` returns seconds."""
+    """Shows a run of so many ``cells``, None if only time ends it. ``clock`` returns seconds."""
 
-    def __init__(self, cells: int | None, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cells, self._console, self._clock = cells, console, clock
+    def __init__(
+        self,
+        cells: int | None,
+        objective: StoredMetric,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cells, self._objective, self._console, self._clock = cells, objective, console, clock
         # When the first cell began: how long Ray takes to start says nothing about cells.
         self._started: float | None = None
         self._running: dict[str, dict[str, Any]] = {}
@@ -67,7 +75,8 @@ class Progress(Observer):
 
     def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
         """Show the epoch."""
-        self._running[cell_id] |= {"epoch": epoch, "objective": objective}
+        # JSON has no NaN: a figure that is missing is null, as in the store.
+        self._running[cell_id] |= {"epoch": epoch, "objective": None if math.isnan(objective) else objective}
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """Count the cell, and print how it ended if there is no live table."""
@@ -76,8 +85,8 @@ class Progress(Observer):
         self._trained += cell["seeds"]
         self._epochs_of_ended += cell["epoch"]
         if not self._console.is_terminal:
-            accuracy = format_accuracy(cell["objective"])
-            validation = f", validation {accuracy}" if accuracy else ""
+            figure = self._objective.format(cell["objective"])
+            validation = f", validation {self._objective.label} {figure}" if figure else ""
             line = f"{cell['label']}: {how} at epoch {cell['epoch']}{validation} | {self.summary()}"
             self._console.print(line, soft_wrap=True, highlight=False)
 
@@ -115,4 +124,4 @@ class Progress(Observer):
     def render(self) -> RenderableType:
         """Draw the running cells and the summary."""
         report = self.snapshot()
-        return Group(running_cells_table(report["running"]), Text(describe_progress(report)))
+        return Group(running_cells_table(report["running"], self._objective), Text(describe_progress(report)))

@@ -73,8 +73,8 @@ def _train(work: Work, plan: RunPlan, resources: Resources, console: Console, he
         run = TuneRun(jobs, work.store, resources, stopping, search)
         nodes = NodeCount()
         cells = search.cells_of_a_run(jobs) if search else len(jobs)
-        tracking = tracking_by(work.trackers, work.store.study)
-        with Progress(cells, console) as progress, closing(tracking):
+        tracking = tracking_by(work.trackers, work.store.study, work.info.goal.column("val"))
+        with Progress(cells, work.info.goal, console) as progress, closing(tracking):
             heartbeat.report_from(lambda: progress.snapshot() | {"nodes": nodes.nodes})
             outcome = train_on_tune(run, [progress, tracking], nodes, heartbeat.check)
     outcome.errors.update(tracking.errors)

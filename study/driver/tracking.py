@@ -1,10 +1,11 @@
 """What TensorBoard, MLflow and Weights & Biases see of a run, by Ray's own integrations.
 
 Ray's loggers would log all of a Tune trial and its results. Here they see a cell: its settings,
-its number of seeds, and after each epoch its mean validation accuracy. All stays on this machine.
+its number of seeds, and after each epoch the mean of the objective over them. All stays on this machine.
 """
 
 import importlib.util
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -115,10 +116,13 @@ class WandbRuns:
 
 
 class Tracking(Observer):
-    """Hands cells to loggers by their trackers' names; ``errors`` says why one was left out."""
+    """Hands cells to loggers by their trackers' names; ``errors`` says why one was left out.
 
-    def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str) -> None:
-        self._loggers, self._folder, self._run = dict(loggers), folder, run
+    ``column`` names the objective, such as val_accuracy.
+    """
+
+    def __init__(self, loggers: Mapping[str, Any], folder: Path, run: str, column: str) -> None:
+        self._loggers, self._folder, self._run, self._column = dict(loggers), folder, run, column
         self._open: dict[str, TrackedCell] = {}
         self._epochs: dict[str, int] = {}
         self.errors: dict[str, str] = {}
@@ -141,7 +145,8 @@ class Tracking(Observer):
         """Log an epoch, but only once: a cell that continues from a checkpoint reports some again."""
         if epoch > self._epochs[cell_id]:
             self._epochs[cell_id] = epoch
-            result = {"training_iteration": epoch, "epoch": epoch, "val_accuracy": objective}
+            result: dict[str, Any] = {"training_iteration": epoch, "epoch": epoch}
+            result |= {} if math.isnan(objective) else {self._column: objective}
             self._tell("log_trial_result", epoch, self._open[cell_id], result)
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
@@ -166,8 +171,8 @@ class Tracking(Observer):
                 self.errors[f"tracking by {tracker}"] = f"{reason}; the study continues without it"
 
 
-def tracking_by(trackers: Collection[str], study: str) -> Tracking:
-    """Return what logs cells by Ray's own loggers; imports only those that are asked for."""
+def tracking_by(trackers: Collection[str], study: str, column: str) -> Tracking:
+    """Return what logs a column of cells by Ray's own loggers; imports only those that are asked for."""
     folder = folder_for(study, trackers)
     run = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
     loggers: dict[str, Any] = {}
@@ -181,4 +186,4 @@ def tracking_by(trackers: Collection[str], study: str) -> Tracking:
         loggers["mlflow"] = MLflowLoggerCallback((folder / "mlflow").as_uri(), experiment_name=study)
     if "wandb" in trackers:
         loggers["wandb"] = WandbRuns(folder)
-    return Tracking(loggers, folder, run)
+    return Tracking(loggers, folder, run, column)

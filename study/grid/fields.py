@@ -35,8 +35,8 @@ class GridFields(Strict):
     )
     search: Search | None = Field(
         None,
-        description="Let Optuna suggest cells, one after another, for the highest mean validation "
-        "accuracy. It begins with the cells under cells, or without those with the middle of all "
+        description="Let Optuna suggest cells, one after another, for the best mean of the objective "
+        "on the validation part. It begins with the cells under cells, or without those with the middle of all "
         "ranges. What is searched is a tuned factor.",
     )
     _settings_class: type[TrainingSettings] = PrivateAttr()

@@ -18,8 +18,8 @@ class Factor(Strict):
     """
 
     role: Role = Field(
-        description="scientific: the study compares its values. tuned: the value with the best "
-        "validation accuracy is picked. fixed: neither."
+        description="scientific: the study compares its values. tuned: the value with the best mean "
+        "of the objective on the validation part is picked. fixed: neither."
     )
     values: list[Scalar] = Field(
         [],
@@ -49,14 +49,14 @@ class Rule(Strict):
 class Contrast(Strict):
     """A comparison named before the run: the sum of the plus cells minus that of the minus cells.
 
-    It is made seed by seed. If several cells match a condition, the one with the highest mean
-    validation accuracy is taken.
+    It is made seed by seed. If several cells match a condition, the one with the best mean of the
+    objective on the validation part is taken.
     """
 
     name: str = Field(description="The name of the comparison in the report.")
-    plus: Annotated[list[Condition], Field(min_length=1)] = Field(description="Cells whose accuracies are added.")
+    plus: Annotated[list[Condition], Field(min_length=1)] = Field(description="Cells whose results are added.")
     minus: Annotated[list[Condition], Field(min_length=1)] = Field(
-        description="Cells whose accuracies are subtracted. There are as many as in plus."
+        description="Cells whose results are subtracted. There are as many as in plus."
     )
 
     @model_validator(mode="after")

@@ -143,7 +143,7 @@ class Budget(Strict):
 
 
 class Search(Strict):
-    """Cells that Optuna suggests one after another, for the highest mean validation accuracy."""
+    """Cells that Optuna suggests one after another, for the best mean of the objective."""
 
     ranges: Annotated[dict[str, Range], AfterValidator(_typed_ranges), Field(min_length=1)] = Field(
         description="The settings that are searched, each with low and high, or with choices."

@@ -30,6 +30,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         "factors": {name: {"role": role} for name, role in roles.items()},
         "cells": [cell.model_dump(include=set(roles)) for cell in cells],
         "protocol": dict(data.info.protocol),
+        "objective": data.info.objective,
     }
     grid = Grid.model_validate(content)
     # Seeds of studies end at MAX_SEEDS: none has or will have these. No cell is stopped early.

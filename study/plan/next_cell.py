@@ -15,6 +15,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.statistics.search_summary import distribution
@@ -32,21 +33,25 @@ TrialRow = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CellScore:
-    """How good a cell is: its mean validation accuracy at its last epoch, and if it was stopped there."""
+    """How good a cell is: its mean objective on the validation part at its last epoch, and if it was stopped there."""
 
-    accuracy: float
+    objective: float
     epoch: int
     pruned: bool
 
 
-def score_of(trials: Sequence[TrialRow], seeds: int) -> CellScore | None:
-    """Return the score of a cell by its rows, or None if a seed has failed or is missing."""
+def score_of(trials: Sequence[TrialRow], seeds: int, column: str) -> CellScore | None:
+    """Return the score of a cell by a column of its rows, or None if a seed has failed or has no figure."""
     statuses = {row["status"] for row in trials}
     if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
         return None
-    # Rounded, since the same accuracies in another order may differ in the last bit of their mean.
-    accuracy = round(float(np.mean([row["val_accuracy"] for row in trials])), 12)
-    return CellScore(accuracy, max(row["epochs"] for row in trials), "pruned" in statuses)
+    # A part that other code wrote may lack the column.
+    figures = [row[column] for row in trials if row.get(column) is not None]
+    if len(figures) < seeds:
+        return None
+    # Rounded, since the same figures in another order may differ in the last bit of their mean.
+    mean = round(float(np.mean(figures)), 12)
+    return CellScore(mean, max(row["epochs"] for row in trials), "pruned" in statuses)
 
 
 def trained_for(trials: Iterable[TrialRow]) -> timedelta:
@@ -68,6 +73,9 @@ class CellSearch:
     ) -> None:
         assert grid.search is not None
         self._grid, self._asked, self._seeds = grid, grid.search, tuple(seeds)
+        goal = grid.objective_metric
+        self._column = f"val_{goal.name}"
+        self._direction = StudyDirection.MAXIMIZE if goal.goal == "max" else StudyDirection.MINIMIZE
         self._space: dict[str, BaseDistribution] = {}
         for name, given in grid.search.ranges.items():
             self._space[name] = distribution(given.model_dump(exclude_none=True))
@@ -153,7 +161,7 @@ class CellSearch:
             seed = int(sequence.generate_state(1)[0])
             learned = TPESampler(seed=seed, n_startup_trials=self._asked.startup)
             sampler = learned if attempt < LEARNED_TRIES else RandomSampler(seed=seed)
-            asked = optuna.create_study(direction="maximize", sampler=sampler)
+            asked = optuna.create_study(direction=self._direction, sampler=sampler)
             asked.add_trials(known)
             point = asked.ask(dict(self._space)).params
             rounded = {name: given.rounded(point[name]) for name, given in self._asked.ranges.items()}
@@ -165,16 +173,16 @@ class CellSearch:
     def _as_optuna_trial(self, cell: TrainingSettings) -> FrozenTrial | None:
         """Return what Optuna learns of a cell: None if it failed or is outside of the ranges."""
         point = point_of(self._grid, cell)
-        score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds))
+        score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds), self._column)
         if point is None or (score is None and cell.cell_id not in self._in_flight):
             return None
         known: dict[str, Any] = {"params": point, "distributions": self._space}
         if score is None:
             return create_trial(state=TrialState.RUNNING, **known)
         if score.pruned:
-            last = {score.epoch: score.accuracy}
+            last = {score.epoch: score.objective}
             return create_trial(state=TrialState.PRUNED, intermediate_values=last, **known)
-        return create_trial(value=score.accuracy, **known)
+        return create_trial(value=score.objective, **known)
 
 
 def point_of(grid: Grid, cell: TrainingSettings) -> dict[str, Any] | None:

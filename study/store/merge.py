@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StudyInfo
+from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StoredMetric, StudyInfo
 from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
 from study.store.parts import READERS
@@ -16,11 +16,12 @@ from study.store.study_json import disagreements, join_info
 
 @dataclass(frozen=True)
 class Conflict:
-    """A trial that both have finished with different numbers: its test accuracies, kept and left out."""
+    """A trial that both have finished with different numbers: a column that differs, kept and left out."""
 
     trial_id: str
-    kept: float
-    left: float
+    column: str
+    kept: Any
+    left: Any
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, 
                 yield f"the contrast {one['name']!r}", one, other
 
 
-def _choose(source: Store, held: Mapping[str, Row]) -> tuple[dict[str, list[Row]], Joined]:
+def _choose(source: Store, held: Mapping[str, Row], objective: StoredMetric) -> tuple[dict[str, list[Row]], Joined]:
     """Return the rows, by part, that are better than those held, and what is known of the others."""
     best = dict(held)
     better: dict[str, list[Row]] = {}
@@ -103,20 +104,20 @@ def _choose(source: Store, held: Mapping[str, Row]) -> tuple[dict[str, list[Row]
             if here is None or RANK[row["status"]] < RANK[here["status"]]:
                 best[trial_id] = row
                 better.setdefault(name, []).append(row)
-            elif {here["status"], row["status"]} <= set(FINISHED) and not _same_numbers(here, row):
-                conflicts.append(Conflict(trial_id, here["test_accuracy"], row["test_accuracy"]))
+            elif {here["status"], row["status"]} <= set(FINISHED) and (differing := _differing(here, row, objective)):
+                conflicts.append(Conflict(trial_id, differing, here[differing], row[differing]))
             else:
                 there += 1
     return better, Joined(0, 0, there, tuple(conflicts), tuple(unreadable))
 
 
-def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
+def join_trials(source: Store, target: Store, held: dict[str, Row], objective: StoredMetric) -> Joined:
     """Copy the trials that the target lacks, or of which the source has a better row.
 
     ``held`` has the target's rows by trial id; new rows are added to it. A trial that both
     have finished stays as it is in the target. ``Store.repair`` removes replaced rows.
     """
-    better, seen = _choose(source, held)
+    better, seen = _choose(source, held, objective)
 
     def copy(part: tuple[str, list[Row]]) -> bool:
         name, rows = part
@@ -138,10 +139,12 @@ def join_trials(source: Store, target: Store, held: dict[str, Row]) -> Joined:
     return replace(seen, added=added, replaced=replaced, unreadable=tuple(unreadable))
 
 
-def _same_numbers(one: Row, other: Row) -> bool:
-    """Tell whether two rows of a trial differ in nothing but when and where it was trained."""
-    # A row of an earlier version may lack a column.
-    return all(one[name] == other[name] for name in one.keys() & other.keys() - CIRCUMSTANCES)
+def _differing(one: Row, other: Row, objective: StoredMetric) -> str | None:
+    """Return a column that differs between two rows of a trial, beside when and where; the objective's first."""
+    # Rows of other versions, or of a grid with other factors, may lack a column.
+    names = [objective.column("test"), objective.column("val"), *one]
+    both = one.keys() & other.keys() - CIRCUMSTANCES
+    return next((name for name in names if name in both and one[name] != other[name]), None)
 
 
 def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
@@ -162,11 +165,12 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
     brought = []
     with Heartbeat(target.folder) as heartbeat:
         # study.json comes first: rows of cells that it does not name would be no one's.
-        target.write_info(joined_info(target.study, _with(target, infos)))
+        info = joined_info(target.study, _with(target, infos))
+        target.write_info(info)
         set_aside = target.repair()
         held: dict[str, Row] = {row["trial_id"]: row for row in target.read_trials()[0]}
         for source, store in stores:
-            brought.append((source, join_trials(store, target, held)))
+            brought.append((source, join_trials(store, target, held, info.goal)))
             heartbeat.check()
         target.repair()
     return Merged(target, tuple(set_aside), tuple(brought))

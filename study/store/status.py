@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.stored import COUNTED, FINISHED, StudyInfo
+from analysis.stored import COUNTED, FINISHED, StoredMetric, StudyInfo
 from study.store.heartbeat import Heartbeat
 from study.store.rows import Row
 from study.store.store import Store, study_names
@@ -19,8 +19,9 @@ class StudyStatus:
     ``trials`` counts trials by the words of ``COUNTED``, of ``planned`` trials in ``cells`` cells.
     ``failures`` has the settings of each cell with a failed trial, and its last error.
     ``unreadable`` names files. ``beat`` is the last beat of its driver, None if no run is in
-    progress, and ``beat_age_s`` the time since then by this machine's clock. ``search`` is the
-    search of study.json; while it goes on, only the cells suggested so far are planned.
+    progress, and ``beat_age_s`` the time since then by this machine's clock. ``objective`` is the
+    metric whose mean the beat has. ``search`` is the search of study.json; while it goes on, only
+    the cells suggested so far are planned.
     """
 
     study: str
@@ -31,6 +32,7 @@ class StudyStatus:
     unreadable: tuple[str, ...]
     beat: Mapping[str, Any] | None
     beat_age_s: float | None
+    objective: StoredMetric
     search: Mapping[str, Any] | None = None
 
 
@@ -51,6 +53,7 @@ def read_status(store: Store) -> StudyStatus:
         unreadable=tuple(unreadable),
         beat=beat,
         beat_age_s=age_s,
+        objective=info.goal,
         search=info.search,
     )
 

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from analysis.stored import StoredMetric
 from study.run_progress import describe_progress, running_cells_table
 
 REPORT = {"cells": 4, "ended": {"finished": 1, "failed": 1}, "trainings_per_min": 60.0, "time_left_s": 75.0}
@@ -26,10 +27,10 @@ def test_a_run_in_one_line(changes, text):
 
 def test_a_cell_without_an_epoch_has_no_accuracy():
     cells = [
-        {"label": "first", "seeds": 10, "max_epochs": 80, "epoch": 0, "val_accuracy": None},
-        {"label": "second", "seeds": 5, "max_epochs": 80, "epoch": 7, "val_accuracy": 0.8125},
+        {"label": "first", "seeds": 10, "max_epochs": 80, "epoch": 0, "objective": None},
+        {"label": "second", "seeds": 5, "max_epochs": 80, "epoch": 7, "objective": 0.8125},
     ]
     console = Console(file=io.StringIO(), width=80)
-    console.print(running_cells_table(cells))
+    console.print(running_cells_table(cells, StoredMetric("accuracy", "max", "%", 100)))
     lines = [line.split() for line in console.file.getvalue().splitlines()]
     assert lines[1:] == [["first", "10", "0", "of", "80"], ["second", "5", "7", "of", "80", "81.2", "%"]]

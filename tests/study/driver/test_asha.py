@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,7 @@ CELLS = {(cell.sharing, cell.aux_weight): cell for cell in GRID.cells()}
 
 
 def report_of(name, epoch, accuracy, ended=False):
-    return {"cell_id": CELLS[name].cell_id, "epoch": epoch, "val_accuracy": accuracy, "ended": ended}
+    return {"cell_id": CELLS[name].cell_id, "epoch": epoch, "objective": accuracy, "ended": ended}
 
 
 def job_of(name, whole=True):
@@ -33,11 +34,11 @@ def job_of(name, whole=True):
 class Race:
     """Feeds results to the scheduler as Tune does; a cell is named by (sharing, aux_weight)."""
 
-    def __init__(self, partial=(), remembered=None):
+    def __init__(self, partial=(), remembered=None, goal="max"):
         jobs = [job_of(name, name not in partial) for name in CELLS]
         ended = tuple((job_of(name), curve) for name, curve in (remembered or {}).items())
         self.told = {}
-        self.asha = StratifiedASHA(EarlyStopping(2, 2, ended), jobs, self.told.__setitem__)
+        self.asha = StratifiedASHA(EarlyStopping(2, 2, goal, ended), jobs, self.told.__setitem__)
         self.trials = {name: self.add(name) for name in CELLS}
 
     def add(self, *names):
@@ -58,6 +59,15 @@ def test_the_worse_cell_of_a_stratum_is_stopped_at_a_rung():
     assert race.report(False, 3, 1, 0.1) == "CONTINUE"  # the grace period is two epochs
     assert race.report(False, 3, 2, 0.7) == "STOP"
     assert race.report(False, 10, 2, 0.9) == "CONTINUE"
+
+
+def test_with_a_min_goal_the_larger_is_stopped_and_a_cell_without_a_figure_is_not_judged():
+    race = Race(remembered={(True, 1): {2: 0.3}}, goal="min")
+    assert race.report(False, 1, 2, math.nan) == "CONTINUE"
+    assert race.report(False, 3, 2, 0.7) == "CONTINUE"  # the first that counts
+    assert race.report(False, 10, 2, 0.8) == "STOP"
+    assert race.report(False, 1, 3, 0.9) == "STOP"  # at the first figure after the rung
+    assert (race.report(True, 3, 2, 0.2), race.report(True, 10, 2, 0.4)) == ("CONTINUE", "STOP")
 
 
 def test_strata_do_not_compete():

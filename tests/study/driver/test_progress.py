@@ -1,11 +1,15 @@
 import io
+import math
 
 import pytest
 from rich.console import Console
 
+from analysis.stored import StoredMetric
 from study.driver.progress import Progress
 from study.plan.jobs import Job
 from trainables.digits.settings import CellConfig
+
+ACCURACY = StoredMetric("accuracy", "max", "%", 100)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def screen(terminal=False):
 
 def test_a_cell_that_is_tried_again_says_why(clock):
     console = screen()
-    with Progress(4, console, clock) as progress:
+    with Progress(4, ACCURACY, console, clock) as progress:
         progress.cell_started(job("sharing off"))
         progress.cells_set_back([key("sharing off")], "OSError: [Errno 5] disk gone")
         progress.cells_set_back([key("sharing off"), "b", "c"], "gone")
@@ -49,7 +53,7 @@ def test_a_cell_that_is_tried_again_says_why(clock):
 
 def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
     console = screen()
-    with Progress(4, console, clock) as progress:
+    with Progress(4, ACCURACY, console, clock) as progress:
         progress.cell_started(job("sharing off"))
         progress.cell_advanced(key("sharing off"), 60, 0.8125)
         clock.now += 30
@@ -57,13 +61,13 @@ def test_plain_lines_name_the_cell_and_how_far_the_run_is(clock):
     (line,) = console.file.getvalue().splitlines()
     # One of four cells in 30 s: three more take 90 s; 10 trainings in half a minute.
     assert line == (
-        "sharing off: finished at epoch 60, validation 81.2 % | "
+        "sharing off: finished at epoch 60, validation accuracy 81.2 % | "
         "1 of 4 cells done; 20.0 trainings/min, about 1 min 30 s left"
     )
 
 
 def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock):
-    progress = Progress(4, screen(), clock)
+    progress = Progress(4, ACCURACY, screen(), clock)
     assert progress.time_left_s() is None
     clock.now += 1000  # Ray starts
     progress.cell_started(job("a"))
@@ -81,7 +85,7 @@ def test_time_left_counts_running_cells_by_the_epochs_that_ended_ones_took(clock
 
 
 def test_summary_counts_pruned_and_failed(clock):
-    progress = Progress(3, screen(), clock)
+    progress = Progress(3, ACCURACY, screen(), clock)
     for label, how in (("a", "finished"), ("b", "pruned"), ("c", "failed")):
         progress.cell_started(job(label))
         clock.now += 20
@@ -91,7 +95,7 @@ def test_summary_counts_pruned_and_failed(clock):
 
 def test_live_table_shows_running_cells_with_epoch_and_accuracy(clock):
     console = screen(terminal=True)
-    with Progress(2, console, clock) as progress:
+    with Progress(2, ACCURACY, console, clock) as progress:
         progress.cell_started(job("sharing on"))
         progress.cell_advanced(key("sharing on"), 7, 0.5)
         console.print(progress.render())
@@ -103,9 +107,23 @@ def test_live_table_shows_running_cells_with_epoch_and_accuracy(clock):
 
 def test_a_run_that_time_alone_ends_counts_without_a_total(clock):
     console = screen()
-    with Progress(None, console, clock) as progress:
+    with Progress(None, ACCURACY, console, clock) as progress:
         progress.cell_started(job("sharing off"))
         clock.now += 30
         progress.cell_ended(key("sharing off"), "finished", [])
     assert progress.summary() == "1 cells done; 20.0 trainings/min"
     assert (progress.snapshot()["cells"], progress.time_left_s()) == (None, None)
+
+
+def test_a_metric_has_its_unit_and_a_missing_one_is_null(clock):
+    console = screen()
+    with Progress(2, StoredMetric("rmse", "min", "mg/dl"), console, clock) as progress:
+        for label, figure in (("a", 54.321), ("b", math.nan)):
+            progress.cell_started(job(label))
+            progress.cell_advanced(key(label), 3, figure)
+        assert [cell["objective"] for cell in progress.snapshot()["running"]] == [54.321, None]
+        for label in ("a", "b"):
+            progress.cell_ended(key(label), "finished", [])
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("a: finished at epoch 3, validation rmse 54.32 mg/dl | ")
+    assert second.startswith("b: finished at epoch 3 | ")

@@ -166,7 +166,7 @@ class Full:
 
 def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
     logger = Full()
-    tracking = Tracking({"mlflow": logger}, tmp_path, "now")
+    tracking = Tracking({"mlflow": logger}, tmp_path, "now", "val_accuracy")
     tracking.cell_started(job(CellConfig()))
     tracking.cell_advanced(CellConfig().cell_id, 1, 0.5)
     tracking.cell_ended(CellConfig().cell_id, "finished", [])
@@ -183,7 +183,7 @@ def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     cells = [CellConfig(aux_weight=weight) for weight in range(4)]
     (tmp_path / "own").mkdir()
-    tracking = Tracking({"wandb": WandbRuns(tmp_path / "own")}, tmp_path / "own", "now")
+    tracking = Tracking({"wandb": WandbRuns(tmp_path / "own")}, tmp_path / "own", "now", "val_accuracy")
     for cell in cells:
         tracking.cell_started(job(cell))
     for epoch in (1, 2):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.stored import FINISHED
+from analysis.stored import FINISHED, FIRST_METRICS
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
 from study.store.heartbeat import Heartbeat
@@ -21,6 +21,7 @@ from tests.study.conftest import build_result, record
 
 GRID = load_grid("smoke")
 CELLS = GRID.cells()
+OBJECTIVE = FIRST_METRICS[0]
 RANK = {"completed": 0, "pruned": 1, "failed": 2}
 
 
@@ -66,7 +67,7 @@ def test_every_trial_is_there_once_the_best_and_of_equals_the_first(held):
         target, *sources = stores
         before = {path: content for path, content in files(storage).items() if "s0" not in path.parts}
         known = {row["trial_id"]: row for row in target.read_trials()[0]}
-        joined = [join_trials(source, target, known) for source in sources]
+        joined = [join_trials(source, target, known, OBJECTIVE) for source in sources]
         target.repair()
 
         wanted = {}
@@ -87,7 +88,8 @@ def test_every_trial_is_there_once_the_best_and_of_equals_the_first(held):
 
         assert before == {path: content for path, content in files(storage).items() if "s0" not in path.parts}
         merged = files(storage)
-        again = [join_trials(source, target, {r["trial_id"]: r for r in target.read_trials()[0]}) for source in sources]
+        held_now = {row["trial_id"]: row for row in target.read_trials()[0]}
+        again = [join_trials(source, target, held_now, OBJECTIVE) for source in sources]
         target.repair()
         assert {one.added for one in again} == {0}
         assert files(storage) == merged
@@ -108,7 +110,7 @@ def test_studies_of_two_machines_become_one(tmp_path, study):
     code, out, errors = study("merge", "lab", f"{tmp_path}/usb/lab", "--into", "all")
     assert (code, errors) == (0, "")
     assert "lab: 5 trials added\n" in out
-    conflict = f"  {CELLS[0].trial_id(3)}: test accuracy 0.7500 kept, 0.2500 left out\n"
+    conflict = f"  {CELLS[0].trial_id(3)}: test_accuracy 0.75 kept, 0.25 left out\n"
     assert (
         f"{tmp_path}/usb/lab: 4 trials added, 1 of them in place of pruned or failed ones, 1 were there already, "
         f"1 were there with other numbers, which are kept:\n{conflict}" in out

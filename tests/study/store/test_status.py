@@ -43,7 +43,7 @@ def shown(status):
 REPORT = {
     "cells": 4,
     "ended": {"finished": 1, "failed": 1},
-    "running": [{"label": "sharing on", "seeds": 2, "max_epochs": 3, "epoch": 2, "val_accuracy": 0.75}],
+    "running": [{"label": "sharing on", "seeds": 2, "max_epochs": 3, "epoch": 2, "objective": 0.75}],
     "trainings_per_min": 60.0,
     "time_left_s": 75.0,
     "nodes": 3,

@@ -152,7 +152,9 @@ def test_rows_of_some_seeds_leave_the_others_of_an_earlier_try(store, folder, ma
 
 
 def test_a_classifiers_rows_have_both_of_its_accuracies(store, make_result):
-    records = [one | {"test_accuracy_by_probability": 0.65 + one["epoch"] / 100} for one in finished(0)]
+    records = finished(0)
+    for one in records:
+        one["figures"]["test_accuracy_by_probability"] = 0.65 + one["epoch"] / 100
     store.write(make_result(records, CellConfig(model="classifier", sharing=True)))
     (row,) = store.read_trials()[0]
     assert (row["model"], row["test_accuracy"], row["test_accuracy_by_probability"]) == ("classifier", 0.7, 0.68)

@@ -61,7 +61,7 @@ def _settings(cell):
 
 def test_disagreements_are_of_settings_that_are_no_factor_of_either():
     first, second = info_of(grid(WEIGHTS, batch_size=50, max_epochs=2)), info_of(grid(WEIGHTS, max_epochs=3))
-    assert disagreements(first, second) == [("batch_size", 50, 100), ("max_epochs", 2, 3)]
+    assert disagreements(first, second) == [("max_epochs", 2, 3), ("batch_size", 50, 100)]
     varied = info_of(grid(WEIGHTS | {"batch_size": [100]}, max_epochs=2))
     assert disagreements(first, varied) == disagreements(varied, first) == []
 
