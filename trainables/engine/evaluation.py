@@ -23,7 +23,8 @@ def evaluate(
     """
     whole = getattr(model, "figures", None)
     kept = []
-    totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=examples.labels.device))
+    zeros = torch.zeros(len(examples.labels), dtype=torch.float64, device=examples.labels.device)
+    totals: dict[str, Tensor] = defaultdict(zeros.clone)
     for start in range(0, len(examples), EVALUATION_CHUNK):
         inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
         outputs = answer(inputs)
@@ -33,7 +34,7 @@ def evaluate(
             continue
         for name, value in model.sums(outputs, labels).items():
             totals[name] = totals[name] + value
-    means = {name: (total / len(examples)).double().cpu() for name, total in totals.items()}
+    means = {name: (total / len(examples)).cpu() for name, total in totals.items()}
     if whole is None:
         return means
     # A figure such as an F1 score is no mean over examples, so it needs all outputs at once.

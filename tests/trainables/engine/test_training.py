@@ -112,8 +112,8 @@ def timeless(records):
     plain = []
     for record in records:
         figures = {name: record.figure(name) for name in (*METRICS, "learning_rate")}
-        known = {name: None if math.isnan(value) else value for name, value in figures.items()}
-        plain.append(dataclasses.replace(record, figures=known, train_time_s=0.0))
+        missing = {name: None for name in MAY_BE_MISSING if figures[name] != figures[name]}
+        plain.append(dataclasses.replace(record, figures=figures | missing, train_time_s=0.0))
     return plain
 
 
