@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 # A number, without a negative zero: -0.0 + 0.0 is 0.0.
 Number = Annotated[float, AfterValidator(lambda value: value + 0.0), Field(allow_inf_nan=False)]
@@ -59,7 +59,7 @@ class TrainingSettings(BaseModel):
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ()
     """Settings, all numbers, in which the replicates of a stack can differ."""
     came_later: ClassVar[Mapping[str, Any]] = {}
-    """Settings that were added later, with their defaults: cells with these keep their id."""
+    """Settings that a class added later, with their defaults: cells with these keep their id."""
     stored_as_columns: ClassVar[tuple[str, ...]] = ()
     """Settings that have their own columns in the store, also if the grid does not vary them."""
 
@@ -113,8 +113,16 @@ class CellSettings(TrainingSettings):
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy", "max", "%", 100),)
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    came_later: ClassVar[Mapping[str, Any]] = {
+        "optimizer": "adam",
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "schedule": "plateau",
+        "warmup_epochs": 0,
+    }
 
-    learning_rate: Number = Field(1e-3, gt=0, description="Adam's learning rate at the start.")
+    learning_rate: Number = Field(1e-3, gt=0, description="The learning rate at the start.")
     batch_size: int = Field(100, ge=1, description="Examples in one training step; for the built-in networks, pairs.")
     plateau_factor: Number = Field(
         0.2,
@@ -128,6 +136,42 @@ class CellSettings(TrainingSettings):
     stop_patience: int = Field(
         10, ge=1, description="A training ends after this many epochs without a better validation loss."
     )
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="PyTorch's optimiser, with its defaults.")
+    momentum: Number = Field(0.0, ge=0, lt=1, description="SGD's momentum.")
+    weight_decay: Number = Field(
+        0.0, ge=0, description="Weight decay of all parameters: decoupled for adamw, else the L2 penalty of PyTorch."
+    )
+    clip_norm: Number = Field(
+        0.0, ge=0, description="A seed's gradient with a larger norm is scaled down to this norm. 0: never."
+    )
+    schedule: Literal["plateau", "cosine", "constant"] = Field(
+        "plateau",
+        description="How the learning rate goes on: plateau, by the two settings plateau_*; cosine, down to 0 at "
+        "max_epochs (stop_patience can end a training before); constant.",
+    )
+    warmup_epochs: int = Field(
+        0, ge=0, description="In so many first epochs the learning rate rises in equal steps, before the schedule begins."
+    )
+
+    @model_validator(mode="after")
+    def _optimiser_and_schedule_fit_together(self) -> Self:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum {self.momentum} with optimizer {self.optimizer}: expected 0, since only sgd has it; "
+                "set optimizer: sgd or momentum: 0"
+            )
+        for name in ("plateau_factor", "plateau_patience"):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if self.schedule != "plateau" and value != default:
+                raise ValueError(
+                    f"{name} {value} with schedule {self.schedule}: expected {default}, the default, since it does "
+                    f"nothing there; set schedule: plateau or leave {name} out"
+                )
+        if self.warmup_epochs >= self.max_epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs} of max_epochs {self.max_epochs}: expected fewer, so that some follow"
+            )
+        return self
 
     @classmethod
     def epoch_figures(cls) -> tuple[str, ...]:
@@ -138,7 +182,12 @@ class CellSettings(TrainingSettings):
 # Cached by the settings, not on the object: a copy with other settings has another id.
 @lru_cache(maxsize=100_000)
 def _cell_id(cell: TrainingSettings) -> str:
-    later = cell.came_later.items()
-    settings = {name: value for name, value in cell.model_dump().items() if (name, value) not in later}
+    later: dict[str, Any] = {}
+    for base in reversed(type(cell).__mro__):
+        # A setting that a subclass had under the same name was in its ids from the start.
+        own = vars(base).get("__annotations__", {})
+        later = {name: value for name, value in later.items() if name not in own}
+        later |= vars(base).get("came_later", {})
+    settings = {name: value for name, value in cell.model_dump().items() if (name, value) not in later.items()}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

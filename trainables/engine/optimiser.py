@@ -8,41 +8,74 @@ from typing import Any, NamedTuple, Self, TypeVar
 import torch
 from torch import Tensor
 
+from trainables.config import CellSettings
+
 Schedule = TypeVar("Schedule", "Plateau", "Patience")
 
 
-class StackedAdam:
-    """Adam (Kingma and Ba, 2015; PyTorch's defaults) over ``[K, P]``, one rate per replicate."""
+class Optimiser:
+    """Adam, AdamW or SGD over ``[K, P]`` with one rate per replicate, each as PyTorch's.
 
-    # The fused kernel takes one learning rate, and an Adam step is linear in it: the kernel
-    # computes the step at rate 1 into ``unit_step``, which then is scaled by row.
-    def __init__(self, parameters: Tensor) -> None:
+    ``settings`` say which, with its momentum, weight decay and clipping; the columns in
+    ``frozen`` ``[P]`` (bool) do not decay. Sources: Kingma and Ba (ICLR 2015), Loshchilov and
+    Hutter (ICLR 2019), Sutskever et al. (ICML 2013).
+    """
+
+    # The fused kernel takes one learning rate, and a step is linear in it: the step at rate 1 is
+    # computed into ``unit_step``, which then is scaled by row. All state stays in place (steps.py).
+    def __init__(self, parameters: Tensor, settings: CellSettings, frozen: Tensor | None = None) -> None:
         self.unit_step = torch.zeros_like(parameters, requires_grad=False)
+        self._settings = settings
+        self.frozen = frozen
+        self._decay = torch.full_like(self.unit_step[:1], settings.weight_decay)
+        if frozen is not None:
+            self._decay[:, frozen] = 0.0
         captured = parameters.is_cuda  # a step there may be part of a CUDA graph
         self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True, capturable=captured)
 
+    @torch.no_grad()
     def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
         """Move ``parameters`` in place along their gradient, and clear it; rates are ``[K]``."""
-        self.unit_step.zero_()
-        self.unit_step.grad = parameters.grad
-        parameters.grad = None
-        self._adam.step()
-        with torch.no_grad():
-            parameters.addcmul_(self.unit_step, learning_rates[:, None])
+        gradient, parameters.grad = parameters.grad, None
+        if gradient is None:
+            raise ValueError("the parameters have no gradient: expected a step after a backward pass")
+        rates = learning_rates[:, None]
+        if self._settings.clip_norm:
+            # As torch.nn.utils.clip_grad_norm_ does for the gradient of one replicate.
+            norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            gradient *= (self._settings.clip_norm / (norms + 1e-6)).clamp(max=1.0)
+
+        # AdamW shrinks the parameters; the others add the gradient of half the squared norm.
+        if self._settings.weight_decay and self._settings.optimizer == "adamw":
+            parameters.addcmul_(parameters, rates * self._decay, value=-1)
+        elif self._settings.weight_decay:
+            gradient.addcmul_(parameters, self._decay)
+
+        if self._settings.optimizer == "sgd":
+            self.unit_step.mul_(self._settings.momentum).sub_(gradient)
+        else:
+            self.unit_step.zero_()
+            self.unit_step.grad = gradient
+            self._adam.step()
+        parameters.addcmul_(self.unit_step, rates)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of the step count and both moments ``[K, P]``; {} before a step."""
-        return {name: value.clone() for name, value in self._adam.state[self.unit_step].items()}
+        """Return a copy of what a step changes; of Adam, {} before the first."""
+        state = {"unit_step": self.unit_step} if self._settings.optimizer == "sgd" else self._adam.state[self.unit_step]
+        return {name: value.clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that ``state_dict`` returned."""
         device = self.unit_step.device
-        self._adam.state[self.unit_step] = {name: x.to(device, copy=True) for name, x in state.items()}
+        if self._settings.optimizer == "sgd":
+            self.unit_step.copy_(state["unit_step"])
+        else:
+            self._adam.state[self.unit_step] = {name: x.to(device, copy=True) for name, x in state.items()}
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates except those at ``rows`` (int64)."""
-        kept = type(self)(self.unit_step[rows])
-        # The step count is one number for all replicates.
+        kept = type(self)(self.unit_step[rows], self._settings, self.frozen)
+        # Adam's step count is one number for all replicates.
         kept.load_state_dict({name: x[rows] if x.dim() else x for name, x in self.state_dict().items()})
         return kept
 
@@ -115,17 +148,36 @@ class Stack:
     rows: tuple[Row, ...]
     running: list[bool]  # rows still in training; the others are computed too, and ignored
     parameters: Tensor  # [K, P]
-    adam: StackedAdam
+    optimiser: Optimiser
     plateau: Plateau
     patience: Patience
+    settings: CellSettings  # of one of the cells: only learning rates differ here
 
     @classmethod
-    def start(cls, rows: Sequence[Row], parameters: Tensor, learning_rates: Sequence[float]) -> Self:
-        """Begin with first parameters ``[K, P]`` and learning rates, one per row."""
-        running = [True] * len(rows)
-        adam = StackedAdam(parameters)
-        plateau, patience = Plateau.start(learning_rates), Patience.start(len(rows))
-        return cls(tuple(rows), running, parameters.requires_grad_(), adam, plateau, patience)
+    def start(cls, cells: Mapping[Row, CellSettings], parameters: Tensor, frozen: Tensor | None = None) -> Self:
+        """Begin with first parameters ``[K, P]``, one row of them for each of ``cells``."""
+        settings = next(iter(cells.values()))
+        plateau = Plateau.start([cell.learning_rate for cell in cells.values()])
+        optimiser = Optimiser(parameters, settings, frozen)
+        running, patience = [True] * len(cells), Patience.start(len(cells))
+        return cls(tuple(cells), running, parameters.requires_grad_(), optimiser, plateau, patience, settings)
+
+    def learning_rates(self, epoch: int) -> Tensor:
+        """Return the rates ``[K]`` (float64, CPU) of an epoch, the first of which is 0."""
+        warmup, epochs = self.settings.warmup_epochs, self.settings.max_epochs
+        rates = self.plateau.learning_rate
+        # As PyTorch's LinearLR with start_factor 1 / (warmup + 1), then CosineAnnealingLR to 0.
+        if epoch < warmup:
+            return rates * ((epoch + 1) / (warmup + 1))
+        if self.settings.schedule == "cosine":
+            return rates * ((1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2)
+        return rates
+
+    def end_epoch(self, epoch: int, val_loss: Tensor) -> Tensor:
+        """Take in the losses ``[K]`` after so many epochs; return which rows stop, ``[K]`` bool."""
+        if self.settings.schedule == "plateau" and epoch > self.settings.warmup_epochs:
+            self.plateau.update(val_loss, self.settings.plateau_factor, self.settings.plateau_patience)
+        return self.patience.update(val_loss, self.settings.stop_patience)
 
     def keep(self, places: Sequence[int]) -> Self:
         """Drop all rows except those at ``places``."""
@@ -136,7 +188,7 @@ class Stack:
             rows=tuple(self.rows[place] for place in places),
             running=[self.running[place] for place in places],
             parameters=self.parameters.detach()[index].requires_grad_(),
-            adam=self.adam.keep(index),
+            optimiser=self.optimiser.keep(index),
             plateau=keep(self.plateau, on_cpu),
             patience=keep(self.patience, on_cpu),
         )
@@ -147,17 +199,22 @@ class Stack:
             "stack": [tuple(row) for row in self.rows],
             "running": list(self.running),
             "parameters": self.parameters.detach().clone(),
-            "adam": self.adam.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
             "plateau": dict(vars(self.plateau)),
             "patience": dict(vars(self.patience)),
         }
 
-    @classmethod
-    def of_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> Self:
-        """Return the stack whose state ``state_dict`` returned."""
-        parameters = state["parameters"].to(device, copy=True)
-        adam = StackedAdam(parameters)
-        adam.load_state_dict(state["adam"])
-        rows = tuple(Row(*row) for row in state["stack"])
-        plateau, patience = Plateau(**state["plateau"]), Patience(**state["patience"])
-        return cls(rows, list(state["running"]), parameters.requires_grad_(), adam, plateau, patience)
+    def restored(self, state: Mapping[str, Any]) -> Self:
+        """Return the stack of the same training whose state ``state_dict`` returned."""
+        parameters = state["parameters"].to(self.parameters.device, copy=True)
+        optimiser = Optimiser(parameters, self.settings, self.optimiser.frozen)
+        optimiser.load_state_dict(state["optimiser"])
+        return replace(
+            self,
+            rows=tuple(Row(*row) for row in state["stack"]),
+            running=list(state["running"]),
+            parameters=parameters.requires_grad_(),
+            optimiser=optimiser,
+            plateau=Plateau(**state["plateau"]),
+            patience=Patience(**state["patience"]),
+        )

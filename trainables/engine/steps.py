@@ -44,7 +44,7 @@ class Steps:
     def take_epoch(self, epoch: int, batch_size: int) -> Tensor:
         """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
         batches = self._presentation.order(epoch, len(self._train)).split(batch_size, dim=1)
-        self._rates.copy_(self._stack.plateau.learning_rate)
+        self._rates.copy_(self._stack.learning_rates(epoch))
         self._loss_sums.zero_()
         self._step.fill_(epoch * len(batches))
         for batch in batches:
@@ -64,7 +64,7 @@ class Steps:
 
         # No loss depends on another's parameters, so the gradient of the sum is that of each.
         losses.sum().backward()
-        self._stack.adam.step(parameters, self._rates)
+        self._stack.optimiser.step(parameters, self._rates)
         self._loss_sums += losses.detach() * count
         self._step += 1
 

@@ -45,8 +45,8 @@ class Training(Iterator[list[EpochRecord]]):
 
         rows = [Row(cell.cell_id, seed) for cell, seeds in cells.items() for seed in seeds]
         parameters = model.initial([row.seed for row in rows], self._device)
-        learning_rates = [self._cells[row.cell_id].learning_rate for row in rows]
-        self.stack = Stack.start(rows, parameters, learning_rates)
+        cells_of_rows = {row: self._cells[row.cell_id] for row in rows}
+        self.stack = Stack.start(cells_of_rows, parameters)
         self._load_examples()
         self._prepare_steps()
 
@@ -63,7 +63,7 @@ class Training(Iterator[list[EpochRecord]]):
         if not self.rows:
             raise StopIteration
         started = time.perf_counter()
-        learning_rate = self.stack.plateau.learning_rate
+        learning_rate = self.stack.learning_rates(self.epoch)
         train_loss = self.train_epoch()
         self.epoch += 1
 
@@ -109,7 +109,7 @@ class Training(Iterator[list[EpochRecord]]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the training of the same cells was when ``state_dict`` was called."""
         self.epoch = state["epoch"]
-        self.stack = Stack.of_state_dict(state, self._device)
+        self.stack = self.stack.restored(state)
         self._load_examples()
         self._prepare_steps()
 
@@ -133,8 +133,7 @@ class Training(Iterator[list[EpochRecord]]):
 
     def _judge(self, val_loss: Tensor) -> list[Status | None]:
         """Take in losses ``[K]``; return how each row goes on, None if it had ended."""
-        self.stack.plateau.update(val_loss, self.settings.plateau_factor, self.settings.plateau_patience)
-        stopped = self.stack.patience.update(val_loss, self.settings.stop_patience)
+        stopped = self.stack.end_epoch(self.epoch, val_loss)
         last = self.epoch == self.settings.max_epochs
         judged = zip(self.stack.running, val_loss.isfinite().tolist(), stopped.tolist(), strict=True)
         return [_status(finite, last, stop) if running else None for running, finite, stop in judged]

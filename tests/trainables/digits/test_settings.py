@@ -19,6 +19,12 @@ OTHER_VALUES = {
     "plateau_factor": 0.1,
     "plateau_patience": 6,
     "stop_patience": 9,
+    "optimizer": "adamw",
+    "momentum": 0.5,
+    "weight_decay": 0.1,
+    "clip_norm": 1.0,
+    "schedule": "constant",
+    "warmup_epochs": 1,
     "fixed_data": True,
     "pairing": "renewed",
     "shift": 1,
@@ -50,6 +56,12 @@ def test_the_defaults_are_the_reports_protocol():
         "plateau_factor": 0.2,
         "plateau_patience": 7,
         "stop_patience": 10,
+        "optimizer": "adam",
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "schedule": "plateau",
+        "warmup_epochs": 0,
     }
 
 

@@ -14,7 +14,7 @@ from tests.trainables.digits.test_comparator import SWITCHES as COMPARATORS
 from tests.trainables.digits.test_comparator import cut_masks, plain_from_row, plain_loss, row_from_plain
 from trainables.digits.pairs import draw_split
 from trainables.engine.layers import dropout_masks
-from trainables.engine.optimiser import StackedAdam
+from trainables.engine.optimiser import Optimiser
 from trainables.engine.streams import fold, permutations, stream_keys
 from trainables.engine.training import Training
 from trainables.registry import build, start_training
@@ -100,7 +100,7 @@ def double_training(cells, double_pool):
     """Set up a training that computes in float64, from the same initial weights."""
     training = start_training(cells, double_pool)
     training.stack.parameters = training.stack.parameters.detach().double().requires_grad_()
-    training.stack.adam = StackedAdam(training.stack.parameters)
+    training.stack.optimiser = Optimiser(training.stack.parameters, training.settings)
     return training
 
 
