@@ -150,7 +150,9 @@ class CellSettings(TrainingSettings):
         "max_epochs (stop_patience can end a training before); constant.",
     )
     warmup_epochs: int = Field(
-        0, ge=0, description="In so many first epochs the learning rate rises in equal steps, before the schedule begins."
+        0,
+        ge=0,
+        description="In so many first epochs the learning rate rises in equal steps, before the schedule begins.",
     )
 
     @model_validator(mode="after")
@@ -169,7 +171,7 @@ class CellSettings(TrainingSettings):
                 )
         if self.warmup_epochs >= self.max_epochs:
             raise ValueError(
-                f"warmup_epochs {self.warmup_epochs} of max_epochs {self.max_epochs}: expected fewer, so that some follow"
+                f"warmup_epochs {self.warmup_epochs} with max_epochs {self.max_epochs}: expected fewer than max_epochs"
             )
         return self
 

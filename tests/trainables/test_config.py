@@ -1,8 +1,10 @@
 import re
+from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
 
+from trainables.config import CellSettings
 from trainables.digits.settings import CellConfig
 
 
@@ -38,3 +40,37 @@ def test_a_cell_is_frozen():
 def test_a_copy_with_another_setting_has_another_id():
     cell = CellConfig(aux_weight=1)
     assert cell.cell_id != cell.model_copy(update={"aux_weight": 2.0}).cell_id == CellConfig(aux_weight=2).cell_id
+
+
+class Later(CellSettings):
+    came_later: ClassVar = {"units": 8}
+    units: int = 8
+    momentum: float = 0.0  # this class had it before CellSettings did
+
+
+def test_settings_that_came_later_leave_ids_as_they_were_in_every_class():
+    # Ids of the settings before optimizer, momentum, ... were added, computed by the code of then.
+    plain, own = CellSettings(model="a:B"), Later(model="a:B")
+    assert plain.cell_id == "a8023012f3c0"
+    assert own.cell_id == "4546deb7fb67" != plain.cell_id
+    settings = {"optimizer": "sgd", "weight_decay": 0.1, "clip_norm": 1, "schedule": "cosine", "warmup_epochs": 2}
+    ids = {Later(model="a:B", **{name: value}).cell_id for name, value in {**settings, "units": 4}.items()}
+    assert len({own.cell_id, *ids}) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"momentum": 0.9}, "momentum 0.9 with optimizer adam: expected 0, .* set optimizer: sgd or momentum: 0"),
+        ({"momentum": 0.9, "optimizer": "adamw"}, "momentum 0.9 with optimizer adamw"),
+        ({"plateau_patience": 3, "schedule": "cosine"}, "plateau_patience 3 with schedule cosine: expected 7"),
+        ({"plateau_factor": 0.5, "schedule": "constant"}, "plateau_factor 0.5 with schedule constant: expected 0.2"),
+        ({"warmup_epochs": 80}, "warmup_epochs 80 with max_epochs 80: expected fewer"),
+        ({"optimizer": "lion"}, "'adam', 'adamw' or 'sgd'"),
+        ({"clip_norm": -1}, "greater than or equal to 0"),
+        ({"momentum": 1, "optimizer": "sgd"}, "less than 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, problem):
+    with pytest.raises(ValidationError, match=problem):
+        CellSettings(model="a:B", **settings)

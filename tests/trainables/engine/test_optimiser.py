@@ -147,6 +147,20 @@ def test_a_stack_goes_on_after_a_checkpoint_and_without_some_rows(optimiser, sch
     assert torch.equal(after, rates[8:, [2, 0]])
 
 
+def test_by_default_a_step_is_the_fused_kernels_at_rate_1_scaled_by_row():
+    # To the bit: results of today are stored under ids that stay.
+    start, rates = random(3, 10, seed=2).float(), torch.tensor(RATES)
+    stack, expected, unit_step = stack_of(start), start.clone(), torch.zeros(3, 10)
+    adam = torch.optim.Adam([unit_step], lr=1.0, fused=True)
+    for of_step in random(5, 3, 10, seed=1).float():
+        stack.parameters.grad, unit_step.grad = of_step.clone(), of_step.clone()
+        stack.optimiser.step(stack.parameters, rates)
+        unit_step.zero_()
+        adam.step()
+        expected.addcmul_(unit_step, rates[:, None])
+    assert torch.equal(stack.parameters, expected)
+
+
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_frozen_parameters_keep_their_bits_and_the_others_their_steps(optimiser):
     start, noise = random(3, 10, seed=2), random(EPOCHS, 2, 3, 10, seed=1)
