@@ -4,15 +4,18 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 # A number, without a negative zero: -0.0 + 0.0 is 0.0.
 Number = Annotated[float, AfterValidator(lambda value: value + 0.0), Field(allow_inf_nan=False)]
+
+KINDS = (bool, int, float, str)  # of settings; bool comes first, since it is an int too
 
 
 class TrainableError(Exception):
@@ -76,6 +79,14 @@ class TrainingSettings(BaseModel):
         """Return the columns of ``trials`` that hold metrics of the last epoch, or with best_, of the best."""
         of_best = columns_of(cls.metrics, "best_val", "best_test")
         return (*columns_of(cls.metrics, "train", "val", "test"), *of_best)
+
+    @classmethod
+    def kind_of(cls, name: str) -> type:
+        """Return the type of a setting's values, None aside: bool, int, float or str; for a mixture, str."""
+        kinds = set(_kinds(cls.model_fields[name].annotation))
+        if kinds == {int, float}:
+            return float
+        return kinds.pop() if len(kinds) == 1 else str
 
     @property
     def cell_id(self) -> str:
@@ -179,6 +190,19 @@ class CellSettings(TrainingSettings):
     def epoch_figures(cls) -> tuple[str, ...]:
         """Return the columns of ``epochs``: the examples to train on are evaluated only at the end."""
         return columns_of(cls.metrics, "val", "test")
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        inner = tuple(map(type, inner))
+    elif get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    for one in inner:
+        yield from _kinds(one)
+    if not inner and annotation is not NoneType:
+        known = isinstance(annotation, type) and next((kind for kind in KINDS if issubclass(annotation, kind)), None)
+        yield known or str
 
 
 # Cached by the settings, not on the object: a copy with other settings has another id.

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,17 +16,28 @@ from trainables.registry import data_identity, packages_of
 PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarrow")
 
 
-def describe_run(cell: TrainingSettings) -> dict[str, Any]:
-    """Describe a run that starts now as plain JSON values; ``cell`` is one that it trains."""
-    packages = [*PACKAGES, *sorted(packages_of(cell).difference(PACKAGES))]
+def describe_run(cells: Iterable[TrainingSettings]) -> dict[str, Any]:
+    """Describe a run of cells that starts now as plain JSON values."""
+    models = {cell.model: cell for cell in cells}
+    needed = set[str]().union(*map(packages_of, models.values()))
+    packages = [*PACKAGES, *sorted(needed.difference(PACKAGES))]
     versions = dict(zip(packages, map(version, packages), strict=True))
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of(Path(__file__).parents[2]),
         "packages": {"python": platform.python_version()} | versions,
-        **data_identity(cell),
+        **_identities(models),
         "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
     }
+
+
+def _identities(models: Mapping[str, TrainingSettings]) -> dict[str, Any]:
+    """Return what identifies the data or code of the models: one value, or if they differ one for each model."""
+    found: dict[str, dict[str, str]] = {}
+    for model, cell in models.items():
+        for name, value in data_identity(cell).items():
+            found.setdefault(name, {})[model] = value
+    return {name: next(iter(of.values())) if len({*of.values()}) == 1 else of for name, of in found.items()}
 
 
 def commit_of(folder: Path) -> str | None:

@@ -85,7 +85,7 @@ def _write_info(work: Work, how: dict[str, str] | None = None) -> None:
     """Write study.json; if a run trains, add ``how``, and where its results come from."""
     from study.driver.provenance import describe_run
 
-    runs = work.info.runs if how is None else (*work.info.runs, describe_run(work.cells[0]) | how)
+    runs = work.info.runs if how is None else (*work.info.runs, describe_run(work.cells) | how)
     work.store.write_info(replace(with_networks(work.info, work.cells), runs=runs))
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -42,15 +43,35 @@ def _combinations(grid: GridFields) -> Iterator[tuple[Factors, At]]:
         if not grid.explicit_cells:
             yield usual, ("search", "ranges")
     else:
-        usual = {name: grid.settings_class.model_fields[name].default for name in grid.factors}
+        usual = {}
         varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
         # Without any values there is no product: the empty one would be a cell of defaults.
         for values in itertools.product(*varied.values()) if varied else ():
-            factors = usual | dict(zip(varied, values, strict=True))
+            factors = _with_defaults(grid, dict(zip(varied, values, strict=True)), ("factors",))
             if not matches_any(factors, grid.skip):
                 yield factors, ("factors",)
     for index, cell in enumerate(grid.explicit_cells):
-        yield usual | cell, ("cells", index)
+        at: At = ("cells", index)
+        yield _with_defaults(grid, usual | cell, at), at
+
+
+def _with_defaults(grid: GridFields, given: Factors, at: At) -> Factors:
+    """Return all factors of a cell in the file's order: those that are not given have the model's default."""
+    cls = _class_of(grid, grid.protocol | given, at)
+    values = {name: default_of(cls, name) for name in grid.factors if not cls.model_fields[name].is_required()}
+    return {name: (values | given)[name] for name in grid.factors if name in values or name in given}
+
+
+def default_of(cls: type[TrainingSettings], name: str) -> Any:
+    """Return the default of a setting."""
+    return cls.model_fields[name].get_default(call_default_factory=True)
+
+
+def _class_of(grid: GridFields, settings: Factors, at: At) -> type[TrainingSettings]:
+    try:
+        return grid.class_of(settings)
+    except PlacedError as error:
+        raise PlacedError(str(error), *at) from None
 
 
 def _not_searched(grid: GridFields) -> Factors:
@@ -59,15 +80,21 @@ def _not_searched(grid: GridFields) -> Factors:
 
 
 def _build_cell(grid: GridFields, settings: Factors, at: At) -> TrainingSettings:
-    factors = {name: settings[name] for name in grid.factors}
+    factors = {name: settings[name] for name in grid.factors if name in settings}
     for rule in grid.rules:
         if matches(settings, rule.when):
             settings = settings | rule.set
+    cls = _class_of(grid, settings, at)
     try:
-        return grid.settings_class.model_validate(settings)
+        # What only other models have is not for this cell.
+        return cls.model_validate({name: value for name, value in settings.items() if name in cls.model_fields})
     except ValidationError as error:
+        problem = error.errors()[0]
+        if problem["type"] == "missing":
+            needed = f"needs a value of {problem['loc'][0]}; set it in protocol or rules"
+            raise PlacedError(f"the cell {describe_settings(factors)} {needed}", *at) from None
         # Two values, each possible, do not go together. The reason begins with one's name.
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        reason = problem["msg"].removeprefix("Value error, ")
         where = _origin(grid, reason.split()[0], at)
         raise PlacedError(f"the cell {describe_settings(factors)}: {reason}", *where) from None
 

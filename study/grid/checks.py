@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from study.grid.cells import build_cells, build_suggested
+from study.grid.cells import build_cells, build_suggested, default_of
 from study.grid.fields import GridFields
 from study.grid.ranges import Search
 from study.grid.values import Condition, Settings, matches
@@ -13,8 +13,7 @@ from study.words import describe_settings, format_value, suggest
 
 def check_grid(grid: GridFields) -> None:
     """Check a grid whose single values are valid; raise PlacedError for the first problem."""
-    if grid.objective is not None:
-        _check_names([grid.objective], [metric.name for metric in grid.metrics], "objective")
+    _check_metrics(grid)
     if grid.search is not None:
         _check_search(grid, grid.search)
     in_cells = set[str]().union(*grid.explicit_cells)
@@ -39,6 +38,24 @@ def check_grid(grid: GridFields) -> None:
             _check_compared(grid, cells, condition, "contrasts", index, "plus", number)
         for number, condition in enumerate(contrast.minus):
             _check_compared(grid, cells, condition, "contrasts", index, "minus", number)
+
+
+def _check_metrics(grid: GridFields) -> None:
+    """Check that all models report the objective, and metrics of one name alike."""
+    of_models = {model: {metric.name: metric for metric in cls.metrics} for model, cls in grid.models.items()}
+    for model, own in of_models.items():
+        if not own:
+            raise PlacedError(f"the Settings of {model} name no metrics; expected metrics = (Metric(...),)")
+        for metric in grid.metrics:
+            if own.get(metric.name, metric) != metric:
+                raise PlacedError(f"the metric {metric.name} of {model} and of another model differ; let both have one")
+    first = next(iter(of_models))
+    objective = grid.objective or grid.objective_metric.name
+    shared = [name for name in of_models[first] if all(name in own for own in of_models.values())]
+    if objective not in shared:
+        hint = suggest(objective, shared) if shared else "the models of a grid need one metric that all of them have"
+        whose = "not a metric of this grid's models" if len(of_models) > 1 else f"not a metric of {first}"
+        raise PlacedError(f"{objective} is {whose}; {hint}", "objective")
 
 
 def _check_search(grid: GridFields, search: Search) -> None:
@@ -85,9 +102,10 @@ def _check_condition(grid: GridFields, condition: Condition, *at: str | int) -> 
             expected = searched.describe()
         else:
             # The product has the factor's values; other cells have their own, or the default.
-            default = grid.settings_class.model_fields[name].default
+            classes = {cls for cls in grid.models.values() if not cls.model_fields[name].is_required()}
             values = [*grid.factors[name].values]
-            values += [cell.get(name, default) for cell in grid.explicit_cells]
+            for cell in grid.explicit_cells:
+                values += [cell[name]] if name in cell else [default_of(cls, name) for cls in classes]
             possible = value in values
             expected = f"one of {', '.join(dict.fromkeys(map(format_value, values)))}"
         if not possible:

@@ -1,5 +1,6 @@
 """What a grid file says: its keys, each with its type and what editors show of it."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, PrivateAttr
@@ -7,8 +8,9 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from study.grid import MAX_SEEDS
 from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search
-from study.grid.values import Condition, Count, Settings, Strict
-from study.words import describe_settings
+from study.grid.values import Condition, Count, Models, Settings, Strict
+from study.grid.yaml_text import PlacedError
+from study.words import Value, describe_settings
 from trainables.config import Metric, TrainingSettings
 
 
@@ -39,17 +41,26 @@ class GridFields(Strict):
         "on the validation part. It begins with the cells under cells, or without those with the middle of all "
         "ranges. What is searched is a tuned factor.",
     )
-    _settings_class: type[TrainingSettings] = PrivateAttr()
+    _models: Models = PrivateAttr()
 
     @property
-    def settings_class(self) -> type[TrainingSettings]:
-        """The class of the cells."""
-        return self._settings_class
+    def models(self) -> Models:
+        """The models that the grid names, with the classes of their cells."""
+        return self._models
+
+    def class_of(self, settings: Mapping[str, Value]) -> type[TrainingSettings]:
+        """Return the class of a cell with these settings; raise PlacedError if they leave it open."""
+        # A model that only rules name has the settings of the others.
+        classes = {*self.models.values()}
+        found = self.models.get(str(settings.get("model")), min(classes, key=str))
+        if len(classes) > 1 and settings.get("model") not in self.models:
+            raise PlacedError(f"the cell names no model; expected one of {', '.join(self.models)}")
+        return found
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that the cells report."""
-        return self.settings_class.metrics
+        """The metrics that the cells report, each once."""
+        return tuple({metric.name: metric for cls in self.models.values() for metric in cls.metrics}.values())
 
     @property
     def objective_metric(self) -> Metric:
@@ -66,8 +77,9 @@ class GridFields(Strict):
 
     @property
     def roles(self) -> dict[str, Role]:
-        """The role of each factor; what only rules set is fixed."""
+        """The role of each factor; what only rules set is fixed, if all models have it."""
         roles: dict[str, Role] = {name: factor.role for name, factor in self.factors.items()}
         for rule in self.rules:
-            roles |= dict.fromkeys(rule.set, "fixed")
+            of_all = [name for name in rule.set if all(name in cls.model_fields for cls in self.models.values())]
+            roles |= dict.fromkeys(of_all, "fixed")
         return roles

@@ -11,7 +11,7 @@ from study.grid.cells import build_cells, build_suggested
 from study.grid.checks import check_grid
 from study.grid.fields import GridFields
 from study.grid.ranges import add_searched_factors
-from study.grid.values import context_class, find_settings_class, matches_any, typed
+from study.grid.values import context_models, find_models, matches_any, typed
 from study.grid.yaml_text import PlacedError
 from study.words import Value
 from trainables.config import TrainingSettings
@@ -31,13 +31,13 @@ class Grid(GridFields):
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, content: Any, fields: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        # The content says which model's settings it has, but the context of a validation
+        # The content says which models' settings it has, but the context of a validation
         # cannot be set from within. So it begins again, with the context.
         if info.context is None:
-            return cls.model_validate(content, context=find_settings_class(content))
-        settings = context_class(info)
-        grid = fields(add_searched_factors(content, settings))
-        grid._settings_class = settings
+            return cls.model_validate(content, context=find_models(content))
+        models = context_models(info)
+        grid = fields(add_searched_factors(content, models))
+        grid._models = models
         check_grid(grid)
         return grid
 
@@ -59,7 +59,7 @@ class Grid(GridFields):
     def _chosen(self, data: str | None) -> Iterator[dict[str, Value]]:
         """Yield what a run sets in the protocol; what does not fit is raised as GridError."""
         try:
-            yield {} if data is None else {"data": typed(self.settings_class, "data", data)}
+            yield {} if data is None else {"data": typed(self.models, "data", data)}
         except PlacedError as error:
             raise GridError(f"grid {self.name}: {error}") from None
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from study.grid.values import Condition, Count, Scalar, Strict, check_setting, context_class, typed_values
+from study.grid.values import Condition, Count, Scalar, Strict, check_factor, context_models, typed_values
 from study.grid.yaml_text import PlacedError
 
 Role = Literal["scientific", "tuned", "fixed"]
@@ -30,11 +30,11 @@ class Factor(Strict):
 
 def typed_factors(factors: dict[str, Factor], info: ValidationInfo) -> dict[str, Factor]:
     """Return the factors with their values as the settings have them; raise PlacedError."""
-    cls = context_class(info)
+    models = context_models(info)
     found = {}
     for name, factor in factors.items():
-        check_setting(cls, name)
-        values = typed_values(cls, name, factor.values, "values")
+        check_factor(models, name)
+        values = typed_values(models, name, factor.values, "values")
         found[name] = factor.model_copy(update={"values": values})
     return found
 

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from study.grid.values import Count, Scalar, Strict, check_setting, context_class, entry, typed, typed_values
+from study.grid.values import Count, Models, Scalar, Strict, check_factor, context_models, entry, typed, typed_values
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
-from trainables.config import TrainingSettings
 
 DIGITS = 3  # of a suggested number: more are hard to read and make no measurable difference
 MOST_ENDS = 4096  # how many combinations of the ranges' ends are checked
@@ -83,16 +82,16 @@ class Range(Strict):
 
 
 def _typed_ranges(ranges: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
-    return {name: _typed_range(context_class(info), name, given) for name, given in ranges.items()}
+    return {name: _typed_range(context_models(info), name, given) for name, given in ranges.items()}
 
 
-def _typed_range(cls: type[TrainingSettings], name: str, given: Range) -> Range:
+def _typed_range(models: Models, name: str, given: Range) -> Range:
     """Return the range with its values as the setting has them; raise PlacedError."""
-    check_setting(cls, name)
+    check_factor(models, name)
     if given.choices is not None:
-        return given.model_copy(update={"choices": typed_values(cls, name, given.choices, "choices")})
-    low: Any = typed(cls, name, given.ends[0], "low")
-    high: Any = typed(cls, name, given.ends[1], "high")
+        return given.model_copy(update={"choices": typed_values(models, name, given.choices, "choices")})
+    low: Any = typed(models, name, given.ends[0], "low")
+    high: Any = typed(models, name, given.ends[1], "high")
     if isinstance(low, bool | str):
         raise PlacedError("a range is of numbers; give this setting choices", name, "low")
     if not (low < high and isfinite(high - low)):
@@ -159,7 +158,7 @@ class Search(Strict):
             yield dict(zip(self.ranges, chosen, strict=True))
 
 
-def add_searched_factors(content: Any, cls: type[TrainingSettings]) -> Any:
+def add_searched_factors(content: Any, models: Models) -> Any:
     """Return the content with tuned factors for what it searches; raise PlacedError if one is there."""
     # These factors have no values. What is malformed is reported later.
     ranges = entry(content, "search", "ranges")
@@ -169,5 +168,7 @@ def add_searched_factors(content: Any, cls: type[TrainingSettings]) -> Any:
     for name in ranges:
         if name in factors:
             raise PlacedError("it is searched, so it has no values; remove it here or there", "factors", name)
-    searched = {name: {"role": "tuned"} for name in ranges if name in cls.model_fields}
+    # What only some models have is reported with its range.
+    known = set[str]().union(*(cls.model_fields for cls in models.values()))
+    searched = {name: {"role": "tuned"} for name in ranges if name in known}
     return content | {"factors": factors | searched}

@@ -1,11 +1,12 @@
-"""The settings in a grid file: names and types are those of the model that the file names.
+"""The settings in a grid file: names and types are those of the models that the file names.
 
-A grid file is validated with the class of these settings as pydantic's validation context,
+A grid file is validated with its models and their settings as pydantic's validation context,
 since the types of its parts know nothing of the grid that they are in.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import Annotated, Any, cast
 
 from pydantic import (
@@ -19,38 +20,39 @@ from pydantic import (
     model_validator,
 )
 
+from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
 from study.grid.yaml_text import At, PlacedError
 from study.words import Value, format_value, suggest
 from trainables.config import TrainingSettings
 from trainables.registry import BUILT_IN, ModelError, default_settings, settings_class
 
+Models = Mapping[str, type[TrainingSettings]]  # a grid's models by name, with the classes of their settings
 
-def find_settings_class(content: Any) -> type[TrainingSettings]:
-    """Return the settings' class of an unchecked grid file; raise PlacedError for an unusable model."""
-    found = None
+
+def find_models(content: Any) -> Models:
+    """Return the models of an unchecked grid file; raise PlacedError for one that cannot be used."""
+    found = {}
     for model, at in _models(content):
         if not isinstance(model, str):
             continue  # the validation of settings reports it
         if ":" not in model and model not in BUILT_IN:
-            expected = f"expected {' or '.join(BUILT_IN)}, or module:Class of your own model"
+            expected = f"expected {' or '.join(BUILT_IN)}, or module:Class or module:function of your own"
             raise PlacedError(f"{expected}, not {model!r}", *at)
         try:
-            settings = settings_class(model)
+            found[model] = settings_class(model)
         except ModelError as error:
             raise PlacedError(str(error).removeprefix(f"model {model}: "), *at) from None
-        if found not in (None, settings):
-            problem = "has other settings than the models before it; write another grid for it"
-            raise PlacedError(f"{model} {problem}", *at)
-        found = settings
-    return found or default_settings()
+    usual = default_settings()
+    return found or {usual.model_fields["model"].default: usual}
 
 
 def _models(content: Any) -> Iterator[tuple[Any, At]]:
     """Yield the models that a grid file names, and where; malformed ones are reported later."""
     yield entry(content, "protocol", "model"), ("protocol", "model")
-    values = entry(content, "factors", "model", "values")
-    for index, value in enumerate(values if isinstance(values, list) else ()):
-        yield value, ("factors", "model", "values", index)
+    for at in (("factors", "model", "values"), ("search", "ranges", "model", "choices")):
+        values = entry(content, *at)
+        for index, value in enumerate(values if isinstance(values, list) else ()):
+            yield value, (*at, index)
     cells = entry(content, "cells")
     for index, cell in enumerate(cells if isinstance(cells, list) else ()):
         yield entry(cell, "model"), ("cells", index, "model")
@@ -63,15 +65,27 @@ def entry(content: Any, *keys: str) -> Any:
     return content
 
 
-def context_class(info: ValidationInfo) -> type[TrainingSettings]:
-    """Return the class of the settings, which validation carries as its context."""
+def context_models(info: ValidationInfo) -> Models:
+    """Return the models of the grid, which validation carries as its context."""
     assert info.context is not None, "a part of a grid file is validated with the whole grid"
-    return cast("type[TrainingSettings]", info.context)
+    return cast(Models, info.context)
 
 
-def typed(cls: type[TrainingSettings], name: str, value: Value, *at: str | int) -> Value:
+def typed(models: Models, name: str, value: Value, *at: str | int) -> Value:
     """Return a value as the setting has it (1 and 1e0 are the same); raise PlacedError, ``at`` below it."""
-    check_setting(cls, name)
+    check_setting(models, name)
+    classes = dict.fromkeys(models.values())
+    # Of several classes, each knows its own models only.
+    if name == "model" and len(classes) > 1:
+        if value not in models:
+            raise PlacedError(f"no model of this grid; {suggest(str(value), models)}", name, *at)
+        return value
+    # All that have the setting have to take the value.
+    values = [_typed(cls, name, value, *at) for cls in classes if name in cls.model_fields]
+    return values[0]
+
+
+def _typed(cls: type[TrainingSettings], name: str, value: Value, *at: str | int) -> Value:
     switch = cls.model_fields[name].annotation is bool
     # Numbers may be converted (1 to 1.0, 1e1 to 10). Text and switches must be what they are.
     strict = switch or isinstance(value, bool | str)
@@ -83,21 +97,39 @@ def typed(cls: type[TrainingSettings], name: str, value: Value, *at: str | int) 
         raise PlacedError(f"{'expected on or off' if switch else expected}, not {given}", name, *at) from None
 
 
-def typed_values(cls: type[TrainingSettings], name: str, given: list[Value], key: str) -> list[Value]:
+def typed_values(models: Models, name: str, given: list[Value], key: str) -> list[Value]:
     """Return the values under a key of a setting, each ``typed``; raise PlacedError if one is there twice."""
     values: dict[Value, None] = {}  # in their order
     for index, one in enumerate(given):
-        value = typed(cls, name, one, key, index)
+        value = typed(models, name, one, key, index)
         if value in values:
             raise PlacedError(f"{format_value(value)} is there twice; remove one", name, key, index)
         values[value] = None
     return list(values)
 
 
-def check_setting(cls: type[TrainingSettings], name: str) -> None:
-    """Raise PlacedError if there is no setting of this name."""
-    if name not in cls.model_fields:
-        raise PlacedError(f"unknown setting; {suggest(name, cls.model_fields)}", name)
+def check_setting(models: Models, name: str) -> None:
+    """Raise PlacedError if no model has a setting of this name."""
+    known = dict.fromkeys(chain.from_iterable(cls.model_fields for cls in models.values()))
+    if name not in known:
+        raise PlacedError(f"unknown setting; {suggest(name, known)}", name)
+
+
+def check_factor(models: Models, name: str) -> None:
+    """Raise PlacedError for what cannot vary: all models have it, of one type, and it is no other column."""
+    check_setting(models, name)
+    first = next(iter(models))
+    for model, cls in models.items():
+        if name not in cls.model_fields:
+            has = [other for other in cls.model_fields if other != "model"]
+            fix = f"a factor is a setting of all models; set it in protocol or rules, or {suggest(name, has)}"
+            raise PlacedError(f"{model} has no such setting; {fix}", name)
+        kinds = [models[first].kind_of(name).__name__, cls.kind_of(name).__name__]
+        if kinds[0] != kinds[1] and name != "model":
+            raise PlacedError(f"{first} has it as {kinds[0]}, {model} as {kinds[1]}; let both have one type", name)
+        own = {*TRIAL_COLUMNS, *EPOCH_COLUMNS, *cls.trial_figures(), *cls.epoch_figures()} - SETTING_COLUMNS.keys()
+        if name in own:
+            raise PlacedError("every study has another column of this name; rename the setting", name)
 
 
 @cache
@@ -114,7 +146,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _typed_settings(settings: dict[str, Value], info: ValidationInfo) -> dict[str, Value]:
-    return {name: typed(context_class(info), name, value) for name, value in settings.items()}
+    return {name: typed(context_models(info), name, value) for name, value in settings.items()}
 
 
 def _whole(value: Any) -> Any:
@@ -130,7 +162,7 @@ Count = Annotated[int, BeforeValidator(_whole)]  # 1e1 is 10
 
 def matches(settings: Mapping[str, Any], condition: Mapping[str, Value]) -> bool:
     """Tell whether the settings have all values of a condition."""
-    return all(settings[name] == value for name, value in condition.items())
+    return all(settings.get(name) == value for name, value in condition.items())
 
 
 def matches_any(settings: Mapping[str, Any], conditions: Iterable[Mapping[str, Value]]) -> bool:

@@ -9,7 +9,7 @@ from analysis.stored import FINISHED, StoredMetric, StudyInfo
 from study.grid.grid import Grid
 from study.plan.run_options import Work
 from study.store.files import StoreError
-from study.store.study_json import disagreements, join_info
+from study.store.study_json import check_metrics, disagreements, join_info, shared_settings
 from study.words import Value
 from trainables.config import TrainingSettings
 
@@ -97,7 +97,8 @@ def study_info(
 
     A setting that was the same for all cells may become a factor: the earlier cells then
     name the value that they had. Raises StoreError if the study was run with another value
-    of a setting that is no factor: the rows of both could not be compared.
+    of a setting that is no factor: the rows of both could not be compared. For the same reason it
+    refuses a metric that has become another, and an objective that earlier trials do not have.
     """
     asked = StudyInfo(
         study=study,
@@ -105,9 +106,9 @@ def study_info(
         description=grid.description,
         roles=grid.roles,
         contrasts=tuple(contrast.model_dump() for contrast in grid.contrasts),
-        cells=tuple({"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells),
+        cells=(described := tuple({"cell_id": cell.cell_id, **cell.model_dump()} for cell in cells)),
         seeds=tuple(seeds),
-        protocol={name: value for name, value in cells[0].model_dump().items() if name not in grid.roles},
+        protocol=shared_settings(described, grid.roles),
         runs=(),
         search=None if grid.search is None else grid.search.model_dump(exclude_none=True),
         metrics=tuple(StoredMetric(**asdict(metric)) for metric in grid.metrics),
@@ -119,6 +120,12 @@ def study_info(
         raise StoreError(
             f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not "
             f"compare; make {name} a factor of the grid, or give the new study another --name"
+        )
+    check_metrics(study, earlier, "the grid", asked, "give the new study another --name")
+    if asked.objective not in {metric.name for metric in earlier.metrics}:
+        raise StoreError(
+            f"the trials of {study} have no {asked.objective}, now the objective; "
+            f"set objective: {earlier.objective} in the grid, or give the new study another --name"
         )
     return join_info(earlier, asked)
 

@@ -11,7 +11,7 @@ from study.store.heartbeat import Heartbeat
 from study.store.parts import READERS
 from study.store.rows import Row
 from study.store.store import Store, locate
-from study.store.study_json import disagreements, join_info
+from study.store.study_json import check_metrics, disagreements, join_info
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
         raise StoreError(
             f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; {fix}"
         )
+    check_metrics(first, joined, other, info, "merge studies whose models report the same")
     for what, one, another in _contradictions(joined, info):
         raise StoreError(
             f"{what} is {one} in {first} and {another} in {other}; "
@@ -77,7 +78,9 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
 
 
 def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the roles and contrasts on which two studies differ, with what each says."""
+    """Yield the roles, contrasts and objective on which two studies differ, with what each says."""
+    if first.objective != second.objective:
+        yield "the objective", first.objective, second.objective
     for name, role in first.roles.items():
         if second.roles.get(name, role) != role:
             yield f"the role of {name}", role, second.roles[name]

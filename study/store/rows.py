@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from analysis import stored
-from study.words import Value
+from study.words import Value, format_value
 from trainables.config import TrainingSettings
 
 Row = dict[str, Any]
@@ -86,9 +86,16 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
 
 def _setting_columns(result: CellResult) -> Row:
     """Return the settings that are columns: of every study, null if the cell's model does not store it, and factors."""
-    own = {"model", "learning_rate", *result.cell.stored_as_columns}
-    always: Row = {name: getattr(result.cell, name, None) if name in own else None for name in stored.SETTING_COLUMNS}
-    return always | result.factors
+    cell = result.cell
+    row: Row = {}
+    for name, kind in stored.SETTING_COLUMNS.items():
+        value = getattr(cell, name, None) if name in ("model", "learning_rate", *cell.stored_as_columns) else None
+        # Your own model may call something else by this name.
+        row[name] = value if type(value) in ((int, float) if kind is float else (kind,)) else None
+    for name, value in result.factors.items():
+        as_text = cell.kind_of(name) is str and value is not None
+        row[name] = format_value(value) if as_text else value
+    return row
 
 
 def _metrics(result: CellResult, records: Sequence[dict[str, Any]]) -> Row:

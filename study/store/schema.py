@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 import pyarrow as pa
 
 from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
-from study.words import Value
 from trainables.config import TrainingSettings
 
 SETTING_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
@@ -17,10 +16,10 @@ TYPES = {
 }
 
 
-def trials_schema(cell: TrainingSettings, factors: Mapping[str, Value]) -> pa.Schema:
+def trials_schema(cell: TrainingSettings, factors: Iterable[str]) -> pa.Schema:
     """Return the columns of a cell's rows of ``trials``: of every study, of its metrics, and of its factors."""
-    # A factor without a value has no type; readers take a column that a file lacks as null.
-    types = {name: SETTING_TYPES[type(value)] for name, value in factors.items() if value is not None}
+    # By the setting and not by the value: all cells of a study have the same, also if one has None.
+    types = {name: SETTING_TYPES[cell.kind_of(name)] for name in factors}
     further = [name for name in types if name not in SETTING_COLUMNS]
     return _schema((*_with_metrics(TRIAL_COLUMNS, cell.trial_figures()), *further), types)
 

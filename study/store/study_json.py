@@ -1,7 +1,7 @@
 """study.json: how it is read, written, and joined with a grid, a cell or another study."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,10 +43,31 @@ def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, A
     varied = {*first.roles, *second.roles}
     found = []
     for name in {**first.protocol, **second.protocol}:
-        one, other = _protocol(first, name), _protocol(second, name)
-        if name not in varied and one != other:
-            found.append((name, one, other))
+        values = [_values(info, name) for info in (first, second)]
+        # Other models may lack a setting, or cells say what rules have set: that tells them apart.
+        if name not in varied and all(len(one) == 1 for one in values) and values[0] != values[1]:
+            found.append((name, values[0][0], values[1][0]))
     return found
+
+
+def check_metrics(first: str, one: StudyInfo, second: str, other: StudyInfo, fix: str) -> None:
+    """Raise StoreError if two studies, by their names, mean different things by a metric."""
+    for metric in one.metrics:
+        for now in other.metrics:
+            if metric.name == now.name and metric != now:
+                what = " and ".join(f"{each.goal}, unit {each.unit!r}, scale {each.scale:g}" for each in (metric, now))
+                raise StoreError(f"the metric {metric.name} differs in {first} and {second} ({what}): {fix}")
+
+
+def shared_settings(cells: Sequence[Mapping[str, Any]], roles: Container[str]) -> dict[str, Any]:
+    """Return the protocol: the settings, no factors, that are the same for all cells that have them."""
+    found: dict[str, Any] = {}
+    differing = {"cell_id"}
+    for cell in cells:
+        for name, value in cell.items():
+            if name not in roles and found.setdefault(name, value) != value:
+                differing.add(name)
+    return {name: value for name, value in found.items() if name not in differing}
 
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
@@ -57,18 +78,16 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     cells = {}
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
-    # A setting that has become a factor is no longer the same for all cells.
-    protocol = {}
-    for name in {**earlier.protocol, **later.protocol}:
-        if name not in roles:
-            protocol[name] = _protocol(later, name)
+    metrics = {metric.name: metric for metric in (*earlier.metrics, *later.metrics)}
     return replace(
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
-        protocol=protocol,
+        # A setting that has become a factor is no longer the same for all cells.
+        protocol=shared_settings(tuple(cells.values()), roles),
+        metrics=tuple(metrics.values()),
         networks=_each_once((*earlier.networks, *later.networks)),
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,
@@ -97,11 +116,20 @@ def with_networks(info: StudyInfo, cells: Iterable[TrainingSettings]) -> StudyIn
     return replace(info, networks=_each_once((*info.networks, *described)))
 
 
-def _protocol(info: StudyInfo, name: str) -> Any:
-    return info.protocol.get(name, _defaults(info.cells[0]).get(name))
+def _values(info: StudyInfo, name: str) -> list[Any]:
+    """Return the values that the cells of a study have of a setting, each once; none if no model has it."""
+    if name in info.protocol:
+        return [info.protocol[name]]
+    found: list[Any] = []
+    for cell in info.cells:
+        settings = {**_defaults(cell), **cell}
+        if name in settings and settings[name] not in found:
+            found.append(settings[name])
+    return found
 
 
 def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults of a cell's settings: it had them if they were added after its study was run."""
     fields = settings_class(cell["model"]).model_fields
-    return {name: field.default for name, field in fields.items() if not field.is_required()}
+    with_default = ((name, field) for name, field in fields.items() if not field.is_required())
+    return {name: field.get_default(call_default_factory=True) for name, field in with_default}

@@ -28,7 +28,7 @@ def test_commit_of_a_work_tree_says_when_it_has_changes(tmp_path):
 
 
 def test_a_run_is_described_by_packages_data_and_machine():
-    run = describe_run(CellConfig())
+    run = describe_run([CellConfig()])
     assert run["packages"]["python"] == platform.python_version()
     assert {name: run["packages"][name] for name in ("torch", "ray")} == {n: version(n) for n in ("torch", "ray")}
     assert run["data_sha256"] == data_sha256("mnist5k")
@@ -42,7 +42,7 @@ def test_a_run_of_a_model_of_ones_own_names_the_packages_that_its_file_imports(t
         "import sklearn.datasets\nfrom yaml import safe_load\nfrom trainables.config import CellSettings\n"
         "class Model:\n    class Settings(CellSettings):\n        pass\n    load = draw = None\n"
     )
-    run = describe_run(read_cell({"model": "described:Model"}))
+    run = describe_run([read_cell({"model": "described:Model"})])
     own = set(run["packages"]) - {"python", *PACKAGES}
     assert {name: run["packages"][name] for name in own} == {n: version(n) for n in ("scikit-learn", "PyYAML")}
     assert run["model_sha256"] == hashlib.sha256((tmp_path / "described.py").read_bytes()).hexdigest()
