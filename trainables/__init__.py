@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainables.config import CellSettings, FunctionSettings, Metric
     from trainables.engine.examples import Examples, Split, split_examples
+    from trainables.functions.random_states import get_random_states, set_random_states
 
-__all__ = ["CellSettings", "Examples", "FunctionSettings", "Metric", "Split", "split_examples"]
+__all__ = [
+    "CellSettings",
+    "Examples",
+    "FunctionSettings",
+    "Metric",
+    "Split",
+    "get_random_states",
+    "set_random_states",
+    "split_examples",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "config" if name in ("CellSettings", "FunctionSettings", "Metric") else "engine.examples"
+    module = "functions.random_states" if name.endswith("_random_states") else module
     return getattr(importlib.import_module(f"trainables.{module}"), name)

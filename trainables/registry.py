@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from trainables.config import CellSettings, TrainableError, TrainingSettings
 from trainables.digits.settings import CellConfig
+from trainables.functions.signature import settings_of
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked without it
     import torch
@@ -22,11 +23,15 @@ if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked
     from trainables.engine.examples import Split
     from trainables.engine.model import Model
     from trainables.engine.training import Training
+    from trainables.functions.seed_training import Limits, SeedTraining
 
 BUILT_IN = {
     "comparator": "trainables.digits.comparator:Comparator",
     "classifier": "trainables.digits.classifier:Classifier",
 }
+
+
+TRY_OUT_LIMIT_S = 600.0  # for one epoch of one seed
 
 
 class ModelError(TrainableError):
@@ -39,7 +44,7 @@ def build(settings: TrainingSettings) -> "Model":
 
     from trainables.engine.stacked_module import StackedModule
 
-    found = model_class(settings.model)
+    found = find_model(settings.model)
     try:
         if issubclass(found, nn.Module):
             return cast("Model", StackedModule(found, cast(CellSettings, settings)))
@@ -61,9 +66,23 @@ def start_training(
     return Training(build(check_stack(stacked)), stacked, pool, device, idle_share)
 
 
+def start_seed(cell: TrainingSettings, seed: int, limits: "Limits") -> "SeedTraining":
+    """Return the training of one seed of a cell whose model is a function; raise ModelError."""
+    from trainables.functions.seed_training import SeedTraining
+
+    return SeedTraining(find_model(cell.model), cell, seed, limits)
+
+
 def settings_class(model: str) -> type[TrainingSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
-    return CellConfig if model in BUILT_IN else model_class(model).Settings
+    if model in BUILT_IN:
+        return CellConfig
+    return settings_of(find_model(model)) if is_function(model) else find_model(model).Settings
+
+
+def is_function(model: str) -> bool:
+    """Whether a model is a function, so that its seeds train by themselves; raise ModelError."""
+    return not inspect.isclass(find_model(model))
 
 
 def default_settings() -> type[TrainingSettings]:
@@ -80,10 +99,13 @@ def read_cell(settings: Mapping[str, Any]) -> TrainingSettings:
 def check(cells: Iterable[TrainingSettings], data_dir: str | None) -> None:
     """Build every cell's model and draw one seed's examples; raise ModelError or DataError.
 
-    A user's model also takes a step, so that its errors are found here and not by a worker.
+    A user's model also takes a step, so that its errors are found here and not by a worker. A
+    function is not tried, since one epoch may take long; ``try_functions`` does that.
     """
     pools: dict[str, Any] = {}  # of each model once: loading may be slow
     for cell in cells:
+        if is_function(cell.model):
+            continue
         if cell.model in BUILT_IN:
             _draw(build(cell), cell, pools, data_dir)
             continue
@@ -93,6 +115,25 @@ def check(cells: Iterable[TrainingSettings], data_dir: str | None) -> None:
             raise
         except Exception as error:  # whatever the author's own code raises
             raise ModelError(f"model {cell.model}{_place(error, cell.model)}: {_in_words(error)}") from error
+
+
+def try_functions(cells: Iterable[TrainingSettings], objective: str) -> None:
+    """Train one epoch of two seeds with each model that is a function; raise ModelError.
+
+    ``objective`` is the figure that early stopping goes by, such as "val_rmse".
+    """
+    first_cells: dict[str, TrainingSettings] = {}
+    for cell in cells:
+        if is_function(cell.model):
+            first_cells.setdefault(cell.model, cell)
+    for model, cell in first_cells.items():
+        from trainables.functions.seed_training import Limits
+        from trainables.functions.try_out import try_out
+
+        try:
+            try_out(find_model(model), cell, Limits(objective, TRY_OUT_LIMIT_S))
+        except ValueError as error:
+            raise ModelError(f"model {model}: {error}") from None
 
 
 def _draw(model: "Model", cell: TrainingSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
@@ -175,26 +216,28 @@ def packages_of(cell: TrainingSettings) -> set[str]:
 
 
 def _source_file(model: str) -> Path:
-    return Path(inspect.getfile(model_class(model)))
+    return Path(inspect.getfile(inspect.unwrap(find_model(model))))
 
 
 def source_sha256(model: str) -> str:
-    """Return the SHA-256 (hex) of the file that has a model's class."""
+    """Return the SHA-256 (hex) of the file that has a model's class or function."""
     return hashlib.sha256(_source_file(model).read_bytes()).hexdigest()
 
 
 def package_of(model: str) -> str:
-    """Return the folder of the package, or the file of the module, of a model's class."""
-    top = sys.modules[model_class(model).__module__.partition(".")[0]]
+    """Return the folder of the package, or the file of the module, of a model."""
+    top = sys.modules[find_model(model).__module__.partition(".")[0]]
     return str(Path(str(top.__file__)).parent if hasattr(top, "__path__") else top.__file__)
 
 
 @cache
-def model_class(model: str) -> Any:
-    """Return the class that a name stands for; raise ModelError if it is not a model."""
+def find_model(model: str) -> Any:
+    """Return the class or function that a name stands for; raise ModelError if it is not a model."""
     module, colon, name = BUILT_IN.get(model, model).partition(":")
     if not (colon and module and name):
-        raise ModelError(f"model {model!r}: expected {', '.join(BUILT_IN)}, or package.module:Class")
+        raise ModelError(
+            f"model {model!r}: expected {', '.join(BUILT_IN)}, package.module:Class, or package.module:function"
+        )
     # Models are found in the folder where a command is run, as with `python -m`. It comes
     # last in the path, since a file there may have the name of an installed package.
     if (here := str(Path.cwd())) not in sys.path:
@@ -206,10 +249,21 @@ def model_class(model: str) -> Any:
         absent = isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}.")
         fix = "run the command in its folder, or install it" if absent else "correct it, or install what it needs"
         raise ModelError(f"model {model}: cannot import {module} ({what}); {fix}") from error
-    if not inspect.isclass(found):
+    if inspect.isfunction(found):
+        try:
+            settings_of(found)
+        except ValueError as error:
+            raise ModelError(f"model {model}: {error}") from None
+    elif inspect.isclass(found):
+        _check_class(model, found)
+    else:
         near = difflib.get_close_matches(name, vars(sys.modules[module]), 1)
         fix = f"; did you mean {near[0]}?" if near else ""
-        raise ModelError(f"model {model}: the module {module} has no class {name}{fix}")
+        raise ModelError(f"model {model}: the module {module} has no class or function {name}{fix}")
+    return found
+
+
+def _check_class(model: str, found: Any) -> None:
     missing = [what for what in ("Settings", "load", "draw") if not hasattr(found, what)]
     settings = getattr(found, "Settings", None)
     if missing or not (inspect.isclass(settings) and issubclass(settings, CellSettings)):
@@ -218,4 +272,3 @@ def model_class(model: str) -> Any:
             f"model {model}: expected Settings (a subclass of trainables.CellSettings), load and draw, as described in "
             f"trainables/engine/model.py; {found_instead}"
         )
-    return found

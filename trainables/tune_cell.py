@@ -1,16 +1,14 @@
-"""The Tune Trainable around ``Training``: one Tune trial trains all seeds of a pack of cells."""
+"""The Tune Trainable around a training: one Tune trial trains all seeds of a pack of cells."""
 
-import faulthandler
 import math
-import signal
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
@@ -19,12 +17,17 @@ from ray import tune
 
 from trainables.engine.memory import keep_freed_memory
 from trainables.engine.record import EpochRecord
-from trainables.registry import model_class, read_cell, start_training
+from trainables.functions.function_training import FunctionTraining
+from trainables.functions.seed_training import Limits
+from trainables.functions.time_limit import time_limit
+from trainables.registry import find_model, is_function, read_cell, start_seed, start_training
+
+if TYPE_CHECKING:
+    from trainables.config import TrainingSettings
+    from trainables.engine.training import Training
 
 # On a GPU, the share of ended rows in a stack: dropping them means capturing the CUDA graph again.
 IDLE_SHARE = 0.25
-# A signal's handler waits for native code to return, so the process gets this long.
-GRACE_S = 10.0
 
 
 class StorageNotSharedError(Exception):
@@ -51,7 +54,7 @@ class Verdicts:
 
 
 class PackTrainable(tune.Trainable):
-    """Trains a pack of cells in one stack. Its Tune config holds:
+    """Trains a pack of cells in one stack, or a cell whose model is a function. Its Tune config holds:
 
     - ``cells``: a list of ``cell``, the settings of one, and ``seeds``, a list of int
     - ``device``: "cpu" or "cuda", and ``threads`` of the CPU
@@ -72,22 +75,27 @@ class PackTrainable(tune.Trainable):
         keep_freed_memory()
         # The same stack on the same device is to give the same bits.
         torch.backends.cudnn.deterministic = True
-        self.reset_config(config)
+        self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another pack in the same process, so that PyTorch is loaded only once."""
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def _begin(self, new_config: dict[str, Any]) -> None:
         torch.set_num_threads(new_config["threads"])
         cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
-        first = next(iter(cells))
-        pool = model_class(first.model).load(first, new_config["data_dir"])
-        idle_share = IDLE_SHARE if new_config["device"] == "cuda" else 0.0
-        self._training = start_training(cells, pool, new_config["device"], idle_share)
+        self._training = _start(cells, new_config)
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._objective = new_config["objective"]
         self._last: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
         self._marker: tuple[FileSystem, str] | None = new_config["marker"]
         self._verdicts = new_config["verdicts"] and ray.get_actor(new_config["verdicts"])
-        return True
+
+    def cleanup(self) -> None:
+        """Let functions that are not done clean up after themselves."""
+        self._training.close()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; raise TimeoutError at its limit, and StorageNotSharedError."""
@@ -99,7 +107,9 @@ class PackTrainable(tune.Trainable):
             for cell_id, epoch in ray.get(self._verdicts.pruned.remote()).items():
                 if cell_id in self._last and epoch <= self._training.epoch:
                     self._training.drop(cell_id)
-        with _time_limit(self._epoch_limit_s, self._training.epoch + 1):
+        # Each seed of a function has the limit for itself, and fails by itself.
+        own_limits = isinstance(self._training, FunctionTraining)
+        with nullcontext() if own_limits else time_limit(self._epoch_limit_s, self._training.epoch + 1):
             # No epoch is left if the checkpoint of an ended training was restored.
             records = next(self._training, [])
         # A cell's rows are next to each other.
@@ -115,7 +125,8 @@ class PackTrainable(tune.Trainable):
                 last[record.seed] = value
         return {
             "cell_id": cell_id,
-            "epoch": self._training.epoch,
+            # A function that has ended reports its last epoch again.
+            "epoch": max(record.epoch for record in records),
             "objective": sum(last.values()) / len(last) if last else math.nan,
             "ended": all(record.status != "running" for record in records),
             "records": [asdict(record) for record in records],
@@ -136,22 +147,21 @@ class PackTrainable(tune.Trainable):
         self._last = state["last"]
 
 
+def _start(
+    cells: "Mapping[TrainingSettings, Sequence[int]]", config: Mapping[str, Any]
+) -> "Training | FunctionTraining":
+    first = next(iter(cells))
+    if is_function(first.model):
+        if config["device"] == "cpu":
+            # Ray leaves all GPUs visible to a worker that asked for none; the function may look for one.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        limits = Limits(config["objective"], float(config["epoch_limit_s"]))
+        rows = [(cell, seed) for cell, seeds in cells.items() for seed in seeds]
+        return FunctionTraining({(cell.cell_id, seed): start_seed(cell, seed, limits) for cell, seed in rows})
+    pool = find_model(first.model).load(first, config["data_dir"])
+    return start_training(cells, pool, config["device"], IDLE_SHARE if config["device"] == "cuda" else 0.0)
+
+
 def _check_shared(filesystem: FileSystem, path: str) -> None:
     if filesystem.get_file_info(path).type != FileType.File:
         raise StorageNotSharedError(f"the node {socket.gethostname()} does not see {path}, which the driver wrote")
-
-
-@contextmanager
-def _time_limit(seconds: float, epoch: int) -> Iterator[None]:
-    def expire(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)

@@ -49,10 +49,11 @@ def show_plan(
     """Print the cells, what the study has of each, what a run would train, and its time."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
-    from trainables.registry import BUILT_IN, check
+    from trainables.registry import BUILT_IN, check, try_functions
 
     # The package's own models are known to work; a user's is tried, as a run would try it.
     check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.options.data_dir)
+    try_functions(work.cells, work.info.goal.column("val"))
     rows, unreadable = work.store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
     plan = plan_run(work, rows)
     cells = _planned_cells(work, plan, rows)

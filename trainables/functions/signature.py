@@ -1,0 +1,58 @@
+"""What a function has to look like to be a model: ``train(settings: Settings, seed: int)`` that yields."""
+
+import inspect
+import typing
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from trainables.config import FunctionSettings, Metric
+
+PARAMETERS = "(settings: Settings, seed: int), and if it can continue a training also checkpoint: Path"
+
+
+def settings_of(function: Callable[..., Any]) -> type[FunctionSettings]:
+    """Return the class of a function's settings: the annotation of its first parameter; raise ValueError.
+
+    The function needs a ``yield``, the parameters that it is called with, and Settings with metrics.
+    """
+    plain = inspect.unwrap(function)
+    if not inspect.isgeneratorfunction(plain):
+        raise ValueError("it is no generator: expected a function that yields its figures after each epoch")
+    signature = inspect.signature(function)
+    checkpoint: dict[str, Any] = {"checkpoint": None} if takes_checkpoint(function) else {}
+    try:
+        signature.bind(None, 0, **checkpoint)
+    except TypeError:
+        raise ValueError(f"its parameters are {signature}: expected {PARAMETERS}") from None
+    try:
+        hints = typing.get_type_hints(plain)
+    except NameError as error:
+        raise ValueError(f"an annotation cannot be read ({error}): import the name where the module runs") from None
+    first = next(iter(signature.parameters))
+    if first not in hints:
+        raise ValueError(f"its parameter {first} has no annotation: expected {PARAMETERS}")
+    settings = hints[first]
+    if not (inspect.isclass(settings) and issubclass(settings, FunctionSettings)):
+        found = getattr(settings, "__name__", settings)
+        raise ValueError(f"its parameter {first} is a {found}: expected a subclass of trainables.FunctionSettings")
+    _check_metrics(settings)
+    return settings
+
+
+def takes_checkpoint(function: Callable[..., Any]) -> bool:
+    """Whether a function has the parameter ``checkpoint``, a folder in which it can save and go on."""
+    return "checkpoint" in inspect.signature(function).parameters
+
+
+def _check_metrics(settings: type[FunctionSettings]) -> None:
+    metrics: Any = settings.metrics
+    is_tuple = isinstance(metrics, tuple) and all(isinstance(metric, Metric) for metric in metrics)
+    if not (is_tuple and metrics):
+        example = 'metrics: ClassVar = (Metric("rmse", "min"),)'
+        raise ValueError(
+            f"metrics of its {settings.__name__} is {metrics!r}: expected a tuple of Metric, as in {example}"
+        )
+    twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
+    if twice:
+        raise ValueError(f"its {settings.__name__} has the metric {twice[0]} twice: expected each name once")
