@@ -38,7 +38,7 @@ def test_the_model_of_the_page_can_be_planned_and_drawn(flowers):
         (
             "flowers:Flowers",
             "flowers:Flower",
-            r"flowers.yaml:6: protocol.model: the module flowers has no class Flower",
+            r"flowers.yaml:6: protocol.model: the module flowers has no class or function Flower",
         ),
         (
             "flowers:Flowers",

@@ -102,14 +102,14 @@ def test_the_package_of_a_model_is_its_whole_folder():
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("resnet", r"model 'resnet': expected comparator, classifier, or package\.module:Class"),
+        ("resnet", r"model .resnet.: expected comparator, classifier, package\.module:Class, or package\.module:fun"),
         (
             "no_such_module_here:Own",
             r"import no_such_module_here \(ModuleNotFoundError: .*run the command in its",
         ),
-        ("json:Own", "the module json has no class Own"),
-        ("json:dumps", "the module json no class or function XX"),
-        ("json:JsonDecoder", r"the module json has no class JsonDecoder; did you mean JSONDecoder\?"),
+        ("json:Own", "the module json has no class or function Own"),
+        ("json:dumps", "it is no generator: expected a function that yields"),
+        ("json:JsonDecoder", r"the module json has no class or function JsonDecoder; did you mean JSONDecoder\?"),
         ("pathlib:Path", r"expected Settings \(a subclass .*; it has no Settings, load, draw"),
     ],
 )

@@ -343,9 +343,9 @@ def test_an_epoch_beyond_its_limit_is_ended_with_the_reason(small_cell):
 def test_an_epoch_that_hangs_where_no_signal_reaches_it_ends_its_process(tmp_path):
     script = """
 import ctypes, faulthandler
-from trainables import tune_cell
-tune_cell.GRACE_S = 0.2
-with tune_cell._time_limit(0.2, 1):
+from trainables.functions import time_limit
+time_limit.GRACE_S = 0.2
+with time_limit.time_limit(0.2, 1):
     libc = ctypes.PyDLL(None)  # holds Python's lock, so that no handler runs
     while True:
         libc.sleep(60)
