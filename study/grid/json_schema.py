@@ -32,6 +32,9 @@ def grid_schema(model: str = "comparator") -> Schema:
     searched = schema["$defs"].pop("Range")
     ranges = {name: _searched(searched, name, of.get("description", name)) for name, of in settings.items()}
     _give_keys(schema["$defs"]["Search"]["properties"]["ranges"], ranges)
+    of_objective = schema["properties"]["objective"]
+    names = [metric.name for metric in settings_class(model).metrics]
+    schema["properties"]["objective"] = {"description": of_objective["description"], "enum": names}
     # A search makes its own factors.
     schema["required"].remove("factors")
     schema["anyOf"] = [{"required": ["factors"]}, {"required": ["search"]}]

@@ -152,7 +152,22 @@ class RunOptions(TrainingOptions):
         seeds = range(self.seeds or grid.seeds)
         scheduler = self.scheduler or grid.stopping.scheduler
         info = study_info(store.study, grid, cells, seeds, earlier)
+        if earlier is not None and earlier.objective != info.objective:
+            _check_not_pruned(store, earlier, info)
         return Work(grid, cells, seeds, scheduler, store, info, self.track)
+
+
+def _check_not_pruned(store: "Store", earlier: "StudyInfo", now: "StudyInfo") -> None:
+    """Raise StoreError if cells were stopped by an objective that is no longer the study's."""
+    from study.store.files import StoreError
+
+    if any(row["status"] == "pruned" for row in store.read_trials("status")[0]):
+        # What another metric has stopped is missing by this one: the survivors would be a biased choice.
+        raise StoreError(
+            f"cells of {store.study} were stopped early by {earlier.objective}, so they cannot be chosen by "
+            f"{now.objective}; train them first (--scheduler none, with objective: {earlier.objective}), or give "
+            "the new study another --name"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.stored import StoredMetric
 from study.grid.load import load_grid
 from study.plan import jobs
 from study.plan.jobs import study_info
@@ -86,3 +87,36 @@ def test_another_protocol_under_the_same_name_is_refused():
     earlier = study_info("smoke", GRID, CELLS, range(2), None)
     with pytest.raises(StoreError, match=r"smoke was run with data mnist5k, now it is mnist: .*--name"):
         study_info("smoke", GRID, GRID.cells("mnist"), range(2), earlier)
+
+
+RMSE = StoredMetric("rmse", "min")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "objective", "message"),
+    [
+        (
+            (StoredMetric("accuracy", "min", "%", 100.0),),
+            "accuracy",
+            "the metric accuracy differs in made and the grid",
+        ),
+        (
+            (StoredMetric("accuracy"),),
+            "accuracy",
+            r"\(max, unit '', scale 1 and max, unit '%', scale 100\): give the new",
+        ),
+        ((RMSE,), "rmse", "the trials of made have no accuracy, now the objective; set objective: rmse in the grid"),
+    ],
+)
+def test_a_metric_that_has_become_another_is_refused(metrics, objective, message):
+    earlier = replace(study_info("made", GRID, CELLS, range(2), None), metrics=metrics, objective=objective)
+    with pytest.raises(StoreError, match=message):
+        study_info("made", GRID, CELLS, range(2), earlier)
+
+
+def test_metrics_of_before_stay_and_the_objective_is_the_later_grids():
+    earlier = study_info("made", GRID, CELLS, range(2), None)
+    earlier = replace(earlier, metrics=(*earlier.metrics, RMSE), objective="rmse")
+    joined = study_info("made", GRID, CELLS, range(2), earlier)
+    assert [metric.name for metric in joined.metrics][-1] == "rmse"
+    assert joined.objective == "accuracy"

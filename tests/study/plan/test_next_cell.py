@@ -6,6 +6,7 @@ from statistics import median
 from study.grid.grid import Grid
 from study.plan.jobs import plan_job, study_info
 from study.plan.next_cell import CellSearch, score_of, searched_cells, trained_for
+from trainables.config import Metric
 from trainables.digits.settings import CellConfig
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -97,6 +98,13 @@ def test_it_finds_what_is_good():
     cells = run(begun(grid(startup=11)), 55)
     distances = [abs(cell.dropout - 0.3) for cell in cells]
     assert median(distances[-20:]) < 0.7 * median(distances[:10])
+
+
+def test_with_a_min_goal_it_finds_what_is_low(monkeypatch):
+    monkeypatch.setattr(CellConfig, "metrics", (Metric("accuracy", "min"),))
+    cells = run(begun(grid(startup=11)), 40)
+    edge = [min(cell.dropout, 0.9 - cell.dropout) for cell in cells]  # quality is lowest at both ends
+    assert median(edge[-15:]) < 0.7 * median(edge[:10])
 
 
 def test_a_small_space_is_searched_to_its_end_and_no_cell_is_there_twice():

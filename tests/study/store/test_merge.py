@@ -172,6 +172,7 @@ def test_a_damaged_part_is_left_out_and_named(study):
     assert "8 trials: 8 not trained yet" in out
 
 
+LESS_IS_BETTER = [{"name": "accuracy", "goal": "min", "unit": "%", "scale": 100}]
 OTHER_CONTRAST = [{"name": "c", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}]
 
 
@@ -184,6 +185,11 @@ OTHER_CONTRAST = [{"name": "c", "plus": [{"sharing": True}], "minus": [{"sharing
         ),
         ({"roles": {"sharing": "tuned"}}, "the role of sharing is scientific in lab and tuned in other"),
         ({"contrasts": OTHER_CONTRAST}, "the contrast 'c' is {'name': 'c', 'plus': [], 'minus': []} in lab and"),
+        ({"objective": "digit_accuracy"}, "the objective is accuracy in lab and digit_accuracy in other; run one of"),
+        (
+            {"metrics": LESS_IS_BETTER},
+            "the metric accuracy differs in lab and other (max, unit '%', scale 100 and min,",
+        ),
         ({"confirms": "lab"}, "only one of lab and other is a confirmation"),
         ({"schema": 2}, "has schema 2, expected 1"),
     ],
