@@ -7,10 +7,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from trainables.config import CellSettings
 
 Schedule = TypeVar("Schedule", "Plateau", "Patience")
+# PyTorch's defaults, at rate 1 and without decay.
+ADAM: dict[str, Any] = {"lr": 1.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM |= {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
 
 
 class Optimiser:
@@ -30,8 +34,12 @@ class Optimiser:
         self._decay = torch.full_like(self.unit_step[:1], settings.weight_decay)
         if frozen is not None:
             self._decay[:, frozen] = 0.0
-        captured = parameters.is_cuda  # a step there may be part of a CUDA graph
-        self._adam = torch.optim.Adam([self.unit_step], lr=1.0, fused=True, capturable=captured)
+        if settings.optimizer == "sgd":
+            self.state = {"unit_step": self.unit_step}
+        else:
+            step = torch.zeros((), dtype=torch.float32, device=parameters.device)
+            moments = {name: torch.zeros_like(self.unit_step) for name in ("exp_avg", "exp_avg_sq")}
+            self.state = {"step": step} | moments
 
     @torch.no_grad()
     def step(self, parameters: Tensor, learning_rates: Tensor) -> None:
@@ -55,22 +63,19 @@ class Optimiser:
             self.unit_step.mul_(self._settings.momentum).sub_(gradient)
         else:
             self.unit_step.zero_()
-            self.unit_step.grad = gradient
-            self._adam.step()
+            mean, square, step = ([self.state[name]] for name in ("exp_avg", "exp_avg_sq", "step"))
+            # Not the class Adam: it imports torch._dynamo, which takes each worker seconds.
+            adam([self.unit_step], [gradient], mean, square, [], step, fused=True, **ADAM)
         parameters.addcmul_(self.unit_step, rates)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of what a step changes; of Adam, {} before the first."""
-        state = {"unit_step": self.unit_step} if self._settings.optimizer == "sgd" else self._adam.state[self.unit_step]
-        return {name: value.clone() for name, value in state.items()}
+        """Return a copy of what a step changes."""
+        return {name: value.clone() for name, value in self.state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a state that ``state_dict`` returned."""
-        device = self.unit_step.device
-        if self._settings.optimizer == "sgd":
-            self.unit_step.copy_(state["unit_step"])
-        else:
-            self._adam.state[self.unit_step] = {name: x.to(device, copy=True) for name, x in state.items()}
+        for name, value in state.items():
+            self.state[name].copy_(value)
 
     def keep(self, rows: Tensor) -> Self:
         """Drop all replicates except those at ``rows`` (int64)."""

@@ -1,5 +1,7 @@
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -256,3 +258,16 @@ def test_keeping_rows_of_a_schedule_drops_the_others(state):
     assert type(kept) is type(state)
     for name, values in vars(state).items():
         assert getattr(kept, name).tolist() == values[[3, 1]].tolist()
+
+
+def test_a_training_does_not_import_what_takes_seconds():
+    """PyTorch's compiler, which its optimisers' classes import, and which nothing here needs."""
+    script = """
+import sys
+from trainables.digits.mnist import load_pool
+from trainables.digits.settings import CellConfig
+from trainables.registry import start_training
+next(start_training({CellConfig(train_pairs=20, test_pairs=20): (0,)}, load_pool("mnist5k")))
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
