@@ -1,11 +1,11 @@
-"""Run grids of trainings and keep the results: ``study.run``, ``study.load``, ``study.list_studies``."""
+"""Run grids of trainings and keep the results: ``study.run``, ``load``, ``list_studies``, ``import_runs``."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from study.api import Study, list_studies, load, run
+    from study.api import Study, import_runs, list_studies, load, run
 
-__all__ = ["Study", "list_studies", "load", "run"]
+__all__ = ["Study", "import_runs", "list_studies", "load", "run"]
 
 
 def __getattr__(name: str) -> object:

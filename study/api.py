@@ -4,6 +4,7 @@
     smoke = study.run("smoke")        # as `study run --grid smoke`; what is there is not trained again
     smoke = study.load("smoke")       # the same later, from any machine that sees the storage
     smoke.means()
+    study.import_runs("runs.csv", "mine", factors="lr,norm", seed="seed", metrics=["test_acc"])
 
 Metrics are as the store has them: what tables show in percent is a fraction in [0, 1]. An error
 that the user can mend has a message of one line, and is a study.errors.StudyError, an
@@ -22,6 +23,7 @@ from analysis.load import StudyData, every_cell, latest_study, load_study
 from analysis.stored import COUNTED, AnalysisError
 from study.plan.run_options import RunOptions
 from study.store.status import count_trials
+from study.store.store import locate
 from study.words import suggest
 
 if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epochs need none of them
@@ -145,6 +147,28 @@ def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
     """
     columns = ("study", "grid", "cells", "seeds", *COUNTED, "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)
+
+
+def import_runs(
+    file: str | Path,
+    into: str,
+    *,
+    contrasts: Iterable[str] = (),
+    grid: str | Path | None = None,
+    storage: str | Path = RunOptions.storage,
+    **columns: Any,
+) -> Study:
+    """Make a study of a table of trainings that were made elsewhere, or add them to one; return the study.
+
+    ``columns`` are the fields of study.store.runs_table.RunsTable: factors, metrics, seed, epoch, status.
+    The rest is as for ``study import``. Raises TableError, GridError or StoreError; then nothing has changed.
+    """
+    from study.plan.imported_study import import_table
+    from study.store.runs_table import RunsTable
+
+    import_table(RunsTable(file=str(file), **columns), into, str(storage), list(contrasts), grid)
+    store = locate(into, str(storage))
+    return load(store.study, store.storage)
 
 
 def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:

@@ -119,6 +119,14 @@ class FunctionSettings(TrainingSettings):
     """The settings of a model that is a function; your subclass adds its own and says its ``metrics``."""
 
 
+class ImportedSettings(TrainingSettings):
+    """The settings of a training that was made elsewhere: its factors, whatever they are called."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model: Literal["imported"] = "imported"
+    max_epochs: int = Field(1, exclude=True)  # unknown, so it is not stored
+
+
 class CellSettings(TrainingSettings):
     """The settings of a model whose seeds train as one stack; your own model adds settings in a subclass."""
 

@@ -13,7 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from trainables.config import CellSettings, TrainableError, TrainingSettings
+from trainables.config import CellSettings, ImportedSettings, TrainableError, TrainingSettings
 from trainables.digits.settings import CellConfig
 from trainables.functions.signature import settings_of
 
@@ -77,6 +77,8 @@ def settings_class(model: str) -> type[TrainingSettings]:
     """Return the class of the settings of a model's cells; raise ModelError."""
     if model in BUILT_IN:
         return CellConfig
+    if model == "imported":
+        return ImportedSettings
     return settings_of(find_model(model)) if is_function(model) else find_model(model).Settings
 
 

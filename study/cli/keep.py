@@ -1,4 +1,4 @@
-"""Commands for whole studies: ``merge``, ``diff``, ``export``, ``archive``, ``restore``, ``remove``."""
+"""Commands for whole studies: ``merge``, ``import``, ``diff``, ``export``, ``archive``, ``restore``, ``remove``."""
 
 import sys
 from dataclasses import asdict
@@ -48,6 +48,41 @@ def merge(
     console.print(render_status(read_status(merged.target)), soft_wrap=True)
     console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
     raise typer.Exit(1 if any(joined.unreadable for _, joined in merged.brought) else 0)
+
+
+@app.command("import", epilog=epilog("import"))
+def import_runs(
+    file: Annotated[str, typer.Argument(help="The table: .csv or .parquet, one row per training (or --epoch).")],
+    into: Annotated[str, typer.Option("--into", help="The study that gets the trainings; it may be new.")],
+    factors: Annotated[str, typer.Option(help="Columns that tell cells apart, such as lr,norm.")],
+    metrics: Annotated[
+        list[str],
+        typer.Option(
+            "--metric", help="A figure: COLUMN[:max|min[:unit[:scale]]]; may be repeated. The first is the objective."
+        ),
+    ],
+    seed: Annotated[str | None, typer.Option(help="The column of seeds; without it each cell has one row.")] = None,
+    epoch: Annotated[str | None, typer.Option(help="The column of epochs, if there is one row per epoch.")] = None,
+    status: Annotated[str | None, typer.Option(help="The column that says how a training ended.")] = None,
+    contrasts: Annotated[
+        list[str], typer.Option("--contrast", help="NAME: FACTOR=VALUE minus FACTOR=VALUE; may be repeated.")
+    ] = [],  # noqa: B006
+    grid: Annotated[str | None, typer.Option(help="A grid file with roles, contrasts and a description.")] = None,
+    storage: Storage = RunOptions.storage,
+) -> None:
+    """Make a study of a table of results that were made elsewhere.
+
+    Wherever a column is named, NAME=COLUMN gives it another name. If the study exists, the trainings join it.
+    """
+    from study.plan.imported_study import import_table
+    from study.store.runs_table import RunsTable
+
+    table = RunsTable(file=file, factors=factors, metrics=metrics, seed=seed, epoch=epoch, status=status)
+    trainings, merged = import_table(table, into, storage, contrasts, grid)
+    lines = [*trainings.describe(), *_describe_joined(merged.target.study, merged.brought[0][1])]
+    console = Console()
+    console.print(*lines, sep="\n", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
 
 
 @app.command(epilog=epilog("diff"))

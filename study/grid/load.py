@@ -13,6 +13,16 @@ from study.words import suggest
 
 def load_grid(name: str) -> Grid:
     """Read a shipped grid by name, or any grid file by its path; raise GridError."""
+    path, file = open_grid(name)
+    try:
+        return Grid.model_validate(file.content)
+    except ValidationError as error:
+        line, message = file.problem(error)
+        raise GridError(f"{path}:{line}: {message}") from None
+
+
+def open_grid(name: str) -> tuple[str, YamlFile]:
+    """Return the path and the unchecked content, which has keys, of a shipped grid or a grid file; raise GridError."""
     path, text = read_grid(name)
     try:
         file = YamlFile(text)
@@ -22,11 +32,7 @@ def load_grid(name: str) -> Grid:
     if not isinstance(file.content, dict):
         given = type(file.content).__name__
         raise GridError(f"{path}:1: expected keys such as name and factors, not {given}")
-    try:
-        return Grid.model_validate(file.content)
-    except ValidationError as error:
-        line, message = file.problem(error)
-        raise GridError(f"{path}:{line}: {message}") from None
+    return path, file
 
 
 def read_grid(name: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from study.plan.jobs import study_info
 from study.plan.run_options import Work
 from study.store.files import StoreError
 from study.store.store import Store
-from study.store.study_json import config_of
+from study.store.study_json import check_trained, config_of
 from trainables.config import TrainingSettings
 
 
@@ -19,6 +19,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     """Return what a study's confirmation trains; raise GridError for ``seeds``, or StoreError."""
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
+    check_trained(data.info)
     if confirmed := data.info.confirms:
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
     if not (cells := _chosen(data)):

@@ -139,12 +139,14 @@ class RunOptions(TrainingOptions):
         from study.grid.load import load_grid
         from study.plan.jobs import study_info
         from study.store.store import Store
+        from study.store.study_json import check_trained
 
         grid = load_grid(self.grid)
         cells = grid.cells(self.data)
         # A study is named before it is read: a search's cells depend on what it has already.
         store = Store(self.storage, self.name or grid.name + cells[0].study_suffix)
         earlier = store.read_info()
+        check_trained(earlier)
         if grid.search:
             from study.plan.next_cell import searched_cells
 

@@ -1,7 +1,7 @@
 """The rows of a study and its study.json, in any storage that pyarrow.fs can reach."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -13,7 +13,8 @@ from study.store.parts import ENDINGS, Parts, ending_of, part_metadata
 from study.store.rows import CellResult, Row, rows_of
 from study.store.schema import epochs_schema, trials_schema
 from study.store.study_json import read_study_json, write_study_json
-from study.words import suggest
+from study.words import Value, suggest
+from trainables.config import TrainingSettings
 
 
 class Store:
@@ -79,21 +80,26 @@ class Store:
     def write(self, result: CellResult) -> list[Row]:
         """Keep the rows of a result and return those of ``trials``."""
         trials, epochs = rows_of(self.study, result)
-        cell_id = result.cell.cell_id
-        metadata = part_metadata(result.cell)
-        own_epochs = pa.Table.from_pylist(epochs, epochs_schema(result.cell).with_metadata(metadata))
-        earlier = {name for name in self.parts.unfinished() if name.startswith(cell_id)}
+        self.write_rows(result.cell, result.factors, trials, epochs)
+        return trials
+
+    def write_rows(
+        self, cell: TrainingSettings, factors: Mapping[str, Value], trials: Sequence[Row], epochs: Sequence[Row]
+    ) -> None:
+        """Keep rows of a cell, in a part for each kind of status."""
+        metadata = part_metadata(cell)
+        own_epochs = pa.Table.from_pylist(epochs, epochs_schema(cell).with_metadata(metadata))
+        earlier = {name for name in self.parts.unfinished() if name.startswith(cell.cell_id)}
         written = set()
         for ending, statuses in ENDINGS.items():
             rows = [row for row in trials if row["status"] in statuses]
             if rows:
-                schema = trials_schema(result.cell, result.factors).with_metadata(metadata)
+                schema = trials_schema(cell, factors).with_metadata(metadata)
                 own = pa.Table.from_pylist(rows, schema)
-                written.add(self.parts.write_rows(cell_id, ending, own, own_epochs))
+                written.add(self.parts.write_rows(cell.cell_id, ending, own, own_epochs))
         # Now the parts of earlier tries can go. If such a try ended in the same way, its part
         # has the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
-        return trials
 
     def repair(self) -> list[str]:
         """Clear what a crash left behind, and set damaged files aside; return their names.

@@ -32,6 +32,12 @@ def write_study_json(folder: Folder, info: StudyInfo) -> None:
     folder.put(STUDY_JSON, json.dumps(info.as_dict(), indent=1).encode())
 
 
+def check_trained(info: StudyInfo | None) -> None:
+    """Raise StoreError if the trainings of a study were made elsewhere: none can be added here."""
+    if info is not None and info.cells and info.cells[0]["model"] == "imported":
+        raise StoreError(f"the study {info.study} was imported: nothing can be trained in it; use another --name")
+
+
 def config_of(stored: Mapping[str, Any]) -> TrainingSettings:
     """Return the settings of a cell of study.json."""
     return read_cell({name: value for name, value in stored.items() if name != "cell_id"})

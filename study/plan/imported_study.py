@@ -1,0 +1,133 @@
+"""What a study of trainings that were made elsewhere is about: its factors' roles, contrasts and cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, create_model
+
+from analysis.stored import StudyInfo
+from study.grid.grid import Grid, GridError
+from study.grid.load import open_grid
+from study.grid.yaml_text import YamlFile
+from study.plan.jobs import study_info
+from study.store.files import StoreError
+from study.store.imported import store_trainings
+from study.store.merge import Merged
+from study.store.runs_table import RunsTable, Trainings, read_trainings
+from study.store.store import locate
+from study.words import suggest
+from trainables.config import ImportedSettings
+
+KEYS = ("name", "description", "factors", "contrasts", "objective")  # of a grid; a table has all else
+SWITCHES = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+
+
+def import_table(
+    asked: RunsTable, into: str, storage: str, contrasts: Sequence[str] = (), grid: str | Path | None = None
+) -> tuple[Trainings, Merged]:
+    """Put the trainings of a table into a study, which may be new; return them, and what was done.
+
+    ``contrasts`` are written NAME: FACTOR=VALUE, ... minus FACTOR=VALUE, ...; ``grid`` is a file with the
+    roles of factors, and contrasts. Without one the roles are those that the study has, or scientific.
+    Raises TableError, GridError or StoreError; then nothing has changed.
+    """
+    trainings = read_trainings(asked)
+    target = locate(into, storage)
+    earlier = target.read_info()
+    checked = _grid(trainings, contrasts, grid, earlier)
+    cells = checked.cells()
+    info = study_info(target.study, checked, cells, trainings.seeds, None)
+    run = {"started_at": datetime.now(UTC).isoformat(timespec="seconds"), "imported_from": trainings.file}
+    return trainings, store_trainings(replace(info, runs=(run,)), cells, trainings, into, storage)
+
+
+def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | None, earlier: StudyInfo | None) -> Grid:
+    """Return the grid of a table, checked as the grid of a run."""
+    kinds = dict(trainings.kinds)
+    roles = dict.fromkeys(kinds, "scientific")
+    if earlier is not None:
+        _check_joinable(trainings, kinds, earlier)
+        roles = {name: earlier.roles[name] for name in kinds}
+    file, where = YamlFile(""), "--contrast"
+    content: dict[str, Any] = {"name": "imported", "description": "" if earlier is None else earlier.description}
+    content["factors"] = {name: {"role": role} for name, role in roles.items()}
+    if grid is not None:
+        where, file = open_grid(str(grid))
+        content = _without_values(file.content)
+    written = [_contrast(text, kinds) for text in contrasts]
+    content = content | {
+        "contrasts": [*(content.get("contrasts") or ()), *written],
+        "cells": [factors for factors, _ in trainings.cells()],
+    }
+    try:
+        return Grid.model_validate(content, context=_settings(kinds, trainings))
+    except ValidationError as error:
+        line, message = file.problem(error)
+        raise GridError(f"{where}: {message}" if grid is None else f"{where}:{line}: {message}") from None
+
+
+def _settings(kinds: Mapping[str, type], trainings: Trainings) -> type[ImportedSettings]:
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in kinds.items()}
+    found = create_model("Imported", __base__=ImportedSettings, **fields)
+    found.metrics = trainings.metrics
+    return found
+
+
+def _check_joinable(trainings: Trainings, kinds: dict[str, type], earlier: StudyInfo) -> None:
+    """Refuse a table whose rows would not compare with the study's; ``kinds`` become the study's."""
+    study = earlier.study
+    if earlier.cells[0]["model"] != "imported":
+        raise StoreError(f"the study {study} was trained, not imported; give another --into, and compare by study diff")
+    if {*earlier.roles} != {*kinds}:
+        has = f"the study {study} has the factors {', '.join(earlier.roles)}, {trainings.file} {', '.join(kinds)}"
+        raise StoreError(f"{has}; give the same --factors, or another --into")
+    for name, kind in kinds.items():
+        value = earlier.cells[0][name]
+        if (kind, type(value)) == (int, float):
+            kinds[name] = float
+        elif kind is not type(value):
+            other = f"{type(value).__name__} in the study {study}"
+            raise StoreError(f"{name} is {kind.__name__} in {trainings.file}, {other}; import both tables as one")
+
+
+def _without_values(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a grid file says that a table does not: roles, contrasts, the question and the objective."""
+    kept = {key: content[key] for key in KEYS if key in content}
+    if isinstance(factors := kept.get("factors"), dict):
+        kept["factors"] = dict(factors)
+        for name, factor in factors.items():
+            if isinstance(factor, dict):
+                kept["factors"][name] = {key: value for key, value in factor.items() if key != "values"}
+    return kept
+
+
+def _contrast(text: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return a contrast by what the command line says of it."""
+    name, colon, sides = text.partition(":")
+    plus, minus, other = sides.partition(" minus ")
+    if not (colon and minus and name.strip()):
+        raise GridError(f"--contrast {text}: expected NAME: FACTOR=VALUE, ... minus FACTOR=VALUE, ...")
+    return {"name": name.strip(), "plus": [_condition(text, plus, kinds)], "minus": [_condition(text, other, kinds)]}
+
+
+def _condition(text: str, side: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+    found = {}
+    for part in side.split(","):
+        name, equals, value = map(str.strip, part.partition("="))
+        if not equals or name not in kinds:
+            raise GridError(f"--contrast {text}: {part.strip()}: expected FACTOR=VALUE; {suggest(name, kinds)}")
+        found[name] = _value(value, kinds[name])
+    return found
+
+
+def _value(text: str, kind: type) -> Any:
+    """Return a value as its factor has it; one that cannot be is left as it is, for the grid to refuse."""
+    if kind is bool:
+        return SWITCHES.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        return text

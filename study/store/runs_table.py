@@ -1,0 +1,292 @@
+"""A table of trainings that were made elsewhere: read, and checked row by row."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
+from study.errors import StudyError
+from study.words import describe_settings, suggest
+from trainables.config import ImportedSettings, Metric
+
+# The words of a column's name that say of which part of the data it is.
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+TRACKER_WORDS = ("metrics", "summary")  # MLflow and W&B put them in front
+# How W&B, MLflow and Optuna say that a training has ended.
+STATUSES = {
+    **dict.fromkeys(("completed", "complete", "finished", "success"), "completed"),
+    **dict.fromkeys(("failed", "fail", "crashed", "killed", "error"), "failed"),
+    "pruned": "pruned",
+}
+LESS_IS_BETTER = {"error", "err", "nll", "mse", "rmse", "mae", "perplexity", "ppl", "loss", "brier", "wer", "fid"}
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# A factor cannot have the name of another column of the store, or of one that reports add to a table of cells.
+ADDED_BY_REPORTS = ("n", "n_planned", "n_failed", "state", "pruned_epoch", "tie_order", "order", "at")
+RESERVED = {"model", *TRIAL_COLUMNS, *EPOCH_COLUMNS, *ADDED_BY_REPORTS} - (SETTING_COLUMNS.keys() - {"model"})
+
+
+class TableError(StudyError):
+    """A table that cannot be imported as asked: the message names the row or the column, and the fix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsTable:
+    """A CSV or Parquet file with one row per training, or with ``epoch`` one per training and epoch; and its columns.
+
+    ``metrics`` are COLUMN[:goal[:unit[:scale]]], the objective first. The name of such a column has a
+    word for the part of the data: train, val or test. NAME=COLUMN gives a column another
+    name. Without ``seed``, each cell has one training. ``factors`` may also be one text with commas.
+    """
+
+    file: str
+    factors: str | Sequence[str]
+    metrics: Sequence[str]
+    seed: str | None = None
+    epoch: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What a table holds, checked.
+
+    ``rows`` has the factors, seed, status, error, ``figures`` (columns such as val_accuracy), and
+    if the table has epochs, epoch, by which it is sorted. ``kinds`` are the types of the factors.
+    """
+
+    file: str
+    rows: pd.DataFrame
+    kinds: Mapping[str, type]
+    metrics: tuple[Metric, ...]
+    figures: tuple[str, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds of the table, in order."""
+        return tuple(sorted(set(self.rows["seed"])))
+
+    def cells(self) -> "list[tuple[dict[str, Any], pd.DataFrame]]":
+        """Return the factors and the rows of each cell, in the order of the table."""
+        names = list(self.kinds)
+        found = []
+        for _, rows in self.rows.groupby(names, sort=False):
+            found.append((dict(zip(names, rows[names].iloc[0], strict=True)), rows))
+        return found
+
+    def describe(self) -> list[str]:
+        """Say how many trainings there are, how many failed, and which cells lack seeds."""
+        cells = self.cells()
+        trainings = self.rows.drop_duplicates([*self.kinds, "seed"], keep="last")
+        counts = trainings["status"].value_counts().to_dict()
+        listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        lines = [f"{self.file}: {len(trainings)} trainings of {len(cells)} cells: {listed}"]
+        for factors, rows in cells:
+            if absent := sorted(set(self.seeds) - set(rows["seed"])):
+                lines.append(f"missing: {describe_settings(factors)}: seed {', '.join(map(str, absent))}")
+        return lines
+
+
+def read_trainings(asked: RunsTable) -> Trainings:
+    """Read a table and check every row; raise TableError for the first problem."""
+    table = _read(Path(asked.file).expanduser())
+    given = asked.factors if isinstance(asked.factors, str) else ",".join(asked.factors)
+    factors = dict(map(_renamed, given.split(",")))
+    if len(factors) < len(given.split(",")):
+        raise TableError(f"--factors {given}: a name is there twice; remove one")
+    figures, metrics = _read_metrics(asked.metrics)
+    for name in factors:
+        _check_name(name, figures)
+
+    columns = {name: _column(table, column, "--factors") for name, column in factors.items()}
+    rows = pd.DataFrame({name: _factor(column) for name, column in columns.items()}, table.index)
+    rows["seed"] = 0 if asked.seed is None else _counts(_column(table, asked.seed, "--seed"))
+    if asked.epoch is not None:
+        rows["epoch"] = _counts(_column(table, asked.epoch, "--epoch"))
+    for name, column in figures.items():
+        rows[name] = _figures(_column(table, column, "--metric"), metrics[name])
+
+    judged = [name for name in figures if metrics[name] == next(iter(metrics.values())) and name[:6] != "train_"]
+    if not judged:
+        raise TableError(f"--metric {asked.metrics[0]}: give its column of validation or test data too")
+    words = None if asked.status is None else _column(table, asked.status, "--status")
+    _add_statuses(rows, words, {name: figures[name] for name in judged})
+    keys = [*factors, *(name for name in ("seed", "epoch") if name in rows)]
+    _check_once(rows, keys, table.drop(columns=[*factors.values(), *figures.values()]))
+    if asked.epoch is not None:
+        rows = rows.sort_values("epoch", kind="stable")
+    kinds = {name: type(rows[name].iloc[0]) for name in factors}
+    return Trainings(Path(asked.file).name, rows, kinds, tuple(dict.fromkeys(metrics.values())), tuple(figures))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            table: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
+        elif path.suffix == ".csv":
+            # As text: pandas would take a value such as None for a missing one.
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        else:
+            raise TableError(f"{path}: expected a .csv or .parquet file")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        problem = " ".join(str(error).split())
+        raise TableError(f"{path} cannot be read: {problem}; expected a table with a header") from None
+    if table.empty:
+        raise TableError(f"{path} has no row; expected one per training")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise TableError(f"{path}: its rows have more values than its header has names; name every column")
+    return table
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    """Return the name and the column of NAME=COLUMN, or of a column that keeps its name."""
+    name, _, column = text.partition("=")
+    return name.strip(), (column or name).strip()
+
+
+def _column(table: pd.DataFrame, given: str, option: str) -> "pd.Series[Any]":
+    column = _renamed(given)[1]
+    if column not in table:
+        raise TableError(f"{option} {given}: the table has no column {column!r}; {suggest(column, map(str, table))}")
+    return table[column]
+
+
+def _read_metrics(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, Metric]]:
+    """Return the column and the metric of each figure, such as val_accuracy."""
+    columns: dict[str, str] = {}
+    metrics: dict[str, Metric] = {}
+    for text in texts:
+        spec, *given = text.split(":")
+        name, column = _renamed(spec)
+        words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word and word not in TRACKER_WORDS]
+        part = next((word for word in words if word in PARTS), None)
+        if part is None:
+            fix = f"write val_{words[-1]}={column}, or with train_ or test_" if words else "name a column"
+            raise TableError(f"--metric {text}: of which part of the data is it? {fix}")
+        words.remove(part)
+        metric = _metric(text, "_".join(words), given, metrics.values())
+        figure = f"{PARTS[part]}_{metric.name}"
+        if figure in columns:
+            raise TableError(f"--metric {text}: {columns[figure]} is {figure} already; give one of them another name")
+        columns[figure], metrics[figure] = column, metric
+    return columns, metrics
+
+
+def _metric(text: str, name: str, given: Sequence[str], known: Iterable[Metric]) -> Metric:
+    """Return the metric of COLUMN[:goal[:unit[:scale]]]; its next column need not say it again."""
+    same = next((metric for metric in known if metric.name == name), None)
+    if same is not None and not given:
+        return same
+    if not given and LESS_IS_BETTER & set(name.split("_")):
+        raise TableError(f"--metric {text}: is less better? write {text}:min or {text}:max")
+    goal, unit, scale = [*given, *("max", "", "1")[len(given) :]][:3]
+    try:
+        # A goal that is given in vain is the usual one.
+        metric = Metric(name, goal or "max", unit, float(scale))  # type: ignore[arg-type]
+    except ValueError as error:
+        fix = "expected [NAME=]COLUMN[:goal[:unit[:scale]]], such as val_nll=val_loss:min"
+        raise TableError(f"--metric {text}: {error}; {fix}") from None
+    if len(given) > 3 or same not in (None, metric):
+        raise TableError(f"--metric {text}: say goal, unit and scale once, with the first column of {name}")
+    return metric
+
+
+def _check_name(name: str, figures: Iterable[str]) -> None:
+    if name in RESERVED or name in figures or hasattr(ImportedSettings, name) or name in ImportedSettings.model_fields:
+        raise TableError(f"--factors {name}: the name has another meaning in a study; write another_name={name}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        new = re.split(r"[^A-Za-z0-9_]", name)[-1] or "name"
+        raise TableError(f"--factors {name}: expected letters, digits and '_'; write {new}={name}")
+
+
+def _texts(column: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return the values as text, and nothing as ''."""
+    texts = column.astype(str).str.strip()
+    return texts.mask(column.isna() | texts.str.lower().isin(["nan", "<na>"]), "")
+
+
+def _refuse(column: "pd.Series[Any]", wrong: "pd.Series[bool]", expected: str) -> None:
+    """Raise TableError if a row is wrong; it says which ones."""
+    if wrong.any():
+        value = _texts(column[wrong]).iloc[0]
+        found = repr(value) if value else "empty"
+        raise TableError(f"{column.name} is {found} in {_in_words(column.index[wrong])}: expected {expected}")
+
+
+def _in_words(index: "pd.Index[Any]") -> str:
+    numbers = [str(place + 1) for place in index]
+    if len(numbers) > 3:
+        numbers = [*numbers[:3], f"{len(numbers) - 3} more"]
+    listed = " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
+    return f"row{'s' if len(index) > 1 else ''} {listed} below the header"
+
+
+def _factor(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return the values as switches, whole numbers or numbers if all of them are, else as words."""
+    texts = _texts(column)
+    _refuse(column, texts == "", "a value in every row; fill the column, for example with none")
+    values: list[Any] = texts.tolist()
+    if texts.str.lower().isin(["true", "false"]).all():
+        values = (texts.str.lower() == "true").tolist()
+    elif texts.str.fullmatch(r"[-+]?\d{1,18}").all():
+        values = list(map(int, values))
+    elif texts.str.fullmatch(NUMBER).all():
+        values = (texts.astype(float) + 0.0).tolist()
+    return pd.Series(values, column.index, object)
+
+
+def _counts(column: "pd.Series[Any]") -> "pd.Series[int]":
+    """Return seeds or epochs."""
+    texts = _texts(column)
+    # pandas writes whole numbers as 3.0 if one of the column is missing.
+    _refuse(column, ~texts.str.fullmatch(r"\d{1,9}(?:\.0*)?"), "a whole number, 0 or more, below 1000000000")
+    return texts.str.partition(".")[0].astype(int)
+
+
+def _figures(column: "pd.Series[Any]", metric: Metric) -> "pd.Series[float]":
+    """Return the values of a metric, NaN if there is none."""
+    texts = _texts(column)
+    infinite = texts.str.lower().isin(["inf", "-inf", "infinity", "-infinity"])
+    _refuse(column, ~(texts.str.fullmatch(NUMBER) | infinite | (texts == "")), "a number, or nothing if it failed")
+    values = texts.mask(infinite, "").replace("", "nan").astype(float)
+    if metric.unit == "%" and metric.scale == 1 and values.abs().max() <= 1:
+        one = f"{column.name}:{metric.goal}:%"
+        raise TableError(f"{column.name} is at most {values.max():g} %: if it is a fraction, write {one}:100")
+    return values
+
+
+def _add_statuses(rows: pd.DataFrame, column: "pd.Series[Any] | None", judged: Mapping[str, str]) -> None:
+    """Say how each training ended: as the column says, and without a figure it has failed."""
+    rows["status"] = "completed"
+    rows["error"] = None
+    if column is not None:
+        words = _texts(column).str.lower()
+        expected = f"one of {', '.join(STATUSES)}; leave out what has not ended"
+        _refuse(column, ~words.isin(STATUSES), expected)
+        rows["status"] = words.map(STATUSES)
+        rows.loc[rows["status"] == "failed", "error"] = f"{column.name}: " + words
+    for figure, name in judged.items():
+        lacking = rows[figure].isna() & (rows["status"] == "completed")
+        rows.loc[lacking, ["status", "error"]] = ["failed", f"{name} is no number"]
+
+
+def _check_once(rows: pd.DataFrame, keys: Sequence[str], others: pd.DataFrame) -> None:
+    """Refuse trainings that are there twice, and say in which other columns they differ."""
+    twice = rows.duplicated(keys, keep=False)
+    if not twice.any():
+        return
+    first = dict(zip(keys, rows.loc[twice, keys].iloc[0], strict=True))
+    same = (rows[keys] == pd.Series(first)).all(axis=1)
+    varied = others[same].nunique()
+    differing = ", ".join(map(str, varied.index[varied > 1][:3]))
+    fix = f"they differ in {differing}: is that a factor?" if differing else "remove all but one"
+    raise TableError(f"{_in_words(rows.index[same])} are all {describe_settings(first)}; {fix}")
