@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError, create_model
+from pydantic import TypeAdapter, ValidationError, create_model
 
 from analysis.stored import StudyInfo
 from study.grid.grid import Grid, GridError
@@ -22,7 +22,6 @@ from study.words import suggest
 from trainables.config import ImportedSettings
 
 KEYS = ("name", "description", "factors", "contrasts", "objective")  # of a grid; a table has all else
-SWITCHES = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 
 def import_table(
@@ -50,7 +49,7 @@ def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | Non
     roles = dict.fromkeys(kinds, "scientific")
     if earlier is not None:
         _check_joinable(trainings, kinds, earlier)
-        roles = {name: earlier.roles[name] for name in kinds}
+        roles |= earlier.roles
     file, where = YamlFile(""), "--contrast"
     content: dict[str, Any] = {"name": "imported", "description": "" if earlier is None else earlier.description}
     content["factors"] = {name: {"role": role} for name, role in roles.items()}
@@ -81,8 +80,8 @@ def _check_joinable(trainings: Trainings, kinds: dict[str, type], earlier: Study
     study = earlier.study
     if earlier.cells[0]["model"] != "imported":
         raise StoreError(f"the study {study} was trained, not imported; give another --into, and compare by study diff")
-    if {*earlier.roles} != {*kinds}:
-        has = f"the study {study} has the factors {', '.join(earlier.roles)}, {trainings.file} {', '.join(kinds)}"
+    if earlier.roles.keys() != kinds.keys():
+        has = f"the study {study} has the factors {', '.join(earlier.roles)}, not {', '.join(kinds)}"
         raise StoreError(f"{has}; give the same --factors, or another --into")
     for name, kind in kinds.items():
         value = earlier.cells[0][name]
@@ -96,11 +95,10 @@ def _check_joinable(trainings: Trainings, kinds: dict[str, type], earlier: Study
 def _without_values(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a grid file says that a table does not: roles, contrasts, the question and the objective."""
     kept = {key: content[key] for key in KEYS if key in content}
-    if isinstance(factors := kept.get("factors"), dict):
-        kept["factors"] = dict(factors)
-        for name, factor in factors.items():
-            if isinstance(factor, dict):
-                kept["factors"][name] = {key: value for key, value in factor.items() if key != "values"}
+    factors = content.get("factors")
+    for name, factor in factors.items() if isinstance(factors, dict) else ():
+        if isinstance(factor, dict) and "values" in factor:
+            kept["factors"] = {**kept["factors"], name: {**factor, "values": []}}
     return kept
 
 
@@ -116,18 +114,11 @@ def _contrast(text: str, kinds: Mapping[str, type]) -> dict[str, Any]:
 def _condition(text: str, side: str, kinds: Mapping[str, type]) -> dict[str, Any]:
     found = {}
     for part in side.split(","):
-        name, equals, value = map(str.strip, part.partition("="))
-        if not equals or name not in kinds:
-            raise GridError(f"--contrast {text}: {part.strip()}: expected FACTOR=VALUE; {suggest(name, kinds)}")
-        found[name] = _value(value, kinds[name])
+        name, _, value = map(str.strip, part.partition("="))
+        if name not in kinds:
+            raise GridError(f"--contrast {text}: no factor {name!r}; {suggest(name, kinds)}")
+        try:
+            found[name] = TypeAdapter(kinds[name]).validate_python(value)
+        except ValidationError:
+            raise GridError(f"--contrast {text}: {name} is {kinds[name].__name__}, not {value!r}") from None
     return found
-
-
-def _value(text: str, kind: type) -> Any:
-    """Return a value as its factor has it; one that cannot be is left as it is, for the grid to refuse."""
-    if kind is bool:
-        return SWITCHES.get(text.lower(), text)
-    try:
-        return kind(text)
-    except ValueError:
-        return text

@@ -27,7 +27,8 @@ def store_trainings(
     with tempfile.TemporaryDirectory() as folder:
         made = Store(folder, info.study)
         made.write_info(info)
-        for cell, (factors, rows) in zip(cells, trainings.cells(), strict=True):
+        for cell, (_, rows) in zip(cells, trainings.cells(), strict=True):
+            factors = {name: getattr(cell, name) for name in info.roles}
             of_seeds = [list(_known(own)) for _, own in rows.groupby("seed")]
             trials = [_trial_row(info, cell, factors, own) for own in of_seeds]
             epochs = [_epoch_row(cell, row) for own in of_seeds for row in own if "epoch" in row]

@@ -54,6 +54,10 @@ def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo
     for other, info in infos[1:]:
         _check_joinable(first, joined, other, info)
         joined = join_info(joined, info)
+        for cell in joined.cells:
+            # Imported trainings have no settings but their factors.
+            if absent := ", ".join(joined.roles.keys() - cell.keys()):
+                raise StoreError(f"{first} and {other} have other factors: a cell has no {absent}; keep them apart")
     runs = tuple(sorted(joined.runs, key=lambda run: run.get("started_at", "")))
     return replace(joined, study=study, grid=infos[0][1].grid, runs=runs)
 

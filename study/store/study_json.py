@@ -34,7 +34,7 @@ def write_study_json(folder: Folder, info: StudyInfo) -> None:
 
 def check_trained(info: StudyInfo | None) -> None:
     """Raise StoreError if the trainings of a study were made elsewhere: none can be added here."""
-    if info is not None and info.cells and info.cells[0]["model"] == "imported":
+    if info is not None and any(cell["model"] == "imported" for cell in info.cells):
         raise StoreError(f"the study {info.study} was imported: nothing can be trained in it; use another --name")
 
 
@@ -81,6 +81,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     # If both say what can have one value only, such as the role of a factor, the later counts.
     roles = {**earlier.roles, **later.roles}
     contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
+    metrics = {metric.name: metric for metric in (*earlier.metrics, *later.metrics)}
     cells = {}
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
@@ -89,6 +90,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
+        metrics=tuple(metrics.values()),
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
         # A setting that has become a factor is no longer the same for all cells.
