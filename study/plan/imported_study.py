@@ -112,7 +112,7 @@ def _contrast(text: str, kinds: Mapping[str, type]) -> dict[str, Any]:
 
 
 def _condition(text: str, side: str, kinds: Mapping[str, type]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for part in side.split(","):
         name, _, value = map(str.strip, part.partition("="))
         if name not in kinds:

@@ -1,5 +1,6 @@
 """A table of trainings that were made elsewhere: read, and checked row by row."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,9 +110,9 @@ def read_trainings(asked: RunsTable) -> Trainings:
 
     columns = {name: _column(table, column, "--factors") for name, column in factors.items()}
     rows = pd.DataFrame({name: _factor(column) for name, column in columns.items()}, table.index)
-    rows["seed"] = 0 if asked.seed is None else _counts(_column(table, asked.seed, "--seed"))
+    rows["seed"] = 0 if asked.seed is None else _counts(_column(table, asked.seed, "--seed"), 18)
     if asked.epoch is not None:
-        rows["epoch"] = _counts(_column(table, asked.epoch, "--epoch"))
+        rows["epoch"] = _counts(_column(table, asked.epoch, "--epoch"), 9)
     for name, column in figures.items():
         rows[name] = _figures(_column(table, column, "--metric"), metrics[name])
 
@@ -239,25 +240,26 @@ def _factor(column: "pd.Series[Any]") -> "pd.Series[Any]":
         values = (texts.str.lower() == "true").tolist()
     elif texts.str.fullmatch(r"[-+]?\d{1,18}").all():
         values = list(map(int, values))
-    elif texts.str.fullmatch(NUMBER).all():
+    elif texts.str.fullmatch(NUMBER).all() and texts.astype(float).abs().max() < math.inf:
         values = (texts.astype(float) + 0.0).tolist()
     return pd.Series(values, column.index, object)
 
 
-def _counts(column: "pd.Series[Any]") -> "pd.Series[int]":
-    """Return seeds or epochs."""
+def _counts(column: "pd.Series[Any]", digits: int) -> "pd.Series[int]":
+    """Return seeds or epochs, of so many digits at most."""
     texts = _texts(column)
     # pandas writes whole numbers as 3.0 if one of the column is missing.
-    _refuse(column, ~texts.str.fullmatch(r"\d{1,9}(?:\.0*)?"), "a whole number, 0 or more, below 1000000000")
+    whole = texts.str.fullmatch(rf"\d{{1,{digits}}}(?:\.0*)?")
+    _refuse(column, ~whole, f"a whole number, 0 or more, of at most {digits} digits")
     return texts.str.partition(".")[0].astype(int)
 
 
 def _figures(column: "pd.Series[Any]", metric: Metric) -> "pd.Series[float]":
     """Return the values of a metric, NaN if there is none."""
     texts = _texts(column)
-    infinite = texts.str.lower().isin(["inf", "-inf", "infinity", "-infinity"])
-    _refuse(column, ~(texts.str.fullmatch(NUMBER) | infinite | (texts == "")), "a number, or nothing if it failed")
-    values = texts.mask(infinite, "").replace("", "nan").astype(float)
+    known = texts.str.fullmatch(rf"{NUMBER}|[-+]?(?i:inf|infinity)|")
+    _refuse(column, ~known, "a number, or nothing if it failed")
+    values = texts.replace("", "nan").astype(float).replace([math.inf, -math.inf], math.nan)
     if metric.unit == "%" and metric.scale == 1 and values.abs().max() <= 1:
         one = f"{column.name}:{metric.goal}:%"
         raise TableError(f"{column.name} is at most {values.max():g} %: if it is a fraction, write {one}:100")
@@ -273,7 +275,7 @@ def _add_statuses(rows: pd.DataFrame, column: "pd.Series[Any] | None", judged: M
         expected = f"one of {', '.join(STATUSES)}; leave out what has not ended"
         _refuse(column, ~words.isin(STATUSES), expected)
         rows["status"] = words.map(STATUSES)
-        rows.loc[rows["status"] == "failed", "error"] = f"{column.name}: " + words
+        rows.loc[rows["status"] == "failed", "error"] = f"{column.name} is " + _texts(column)
     for figure, name in judged.items():
         lacking = rows[figure].isna() & (rows["status"] == "completed")
         rows.loc[lacking, ["status", "error"]] = ["failed", f"{name} is no number"]
@@ -289,4 +291,4 @@ def _check_once(rows: pd.DataFrame, keys: Sequence[str], others: pd.DataFrame) -
     varied = others[same].nunique()
     differing = ", ".join(map(str, varied.index[varied > 1][:3]))
     fix = f"they differ in {differing}: is that a factor?" if differing else "remove all but one"
-    raise TableError(f"{_in_words(rows.index[same])} are all {describe_settings(first)}; {fix}")
+    raise TableError(f"{_in_words(rows.index[same])} all have {describe_settings(first)}; {fix}")
