@@ -69,14 +69,10 @@ EXAMPLES = {
         study analyze full --json""",
     "merge": "study merge full ../other/studies/full --into all",
     "import": """
-        # a table with the columns lr, norm, seed and test_acc
-        study import runs.csv --into mine --factors lr,norm --seed seed --metric "test_acc:max:%"
-        # one row per epoch, two parts of the data, a comparison named
-        study import runs.csv --into mine --factors lr,norm --seed seed --epoch epoch \\
-            --metric val_acc --metric test_acc --contrast "norm: norm=layer minus norm=none"
-        # what Optuna's trials_dataframe wrote
-        study import trials.csv --into mine --factors lr=params_lr --seed params_seed \\
-            --metric val_acc=value --status state""",
+        # a table with the columns lr, seed and test_acc
+        study import runs.csv --into mine --factors lr --seed seed --metric test_acc
+        # what Optuna's trials_dataframe wrote: columns get other names
+        study import t.csv --into mine --factors lr=params_lr --metric val_acc=value""",
     "diff": "study diff full ../other/studies/full",
     "export": """
         # one row per trial, with all settings as columns

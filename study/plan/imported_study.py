@@ -62,7 +62,7 @@ def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | Non
         "cells": [factors for factors, _ in trainings.cells()],
     }
     try:
-        return Grid.model_validate(content, context=_settings(kinds, trainings))
+        return Grid.model_validate(content, context={"imported": _settings(kinds, trainings)})
     except ValidationError as error:
         line, message = file.problem(error)
         raise GridError(f"{where}: {message}" if grid is None else f"{where}:{line}: {message}") from None

@@ -32,7 +32,7 @@ def store_trainings(
             of_seeds = [list(_known(own)) for _, own in rows.groupby("seed")]
             trials = [_trial_row(info, cell, factors, own) for own in of_seeds]
             epochs = [_epoch_row(cell, row) for own in of_seeds for row in own if "epoch" in row]
-            made.write_rows(cell, factors, trials, epochs)
+            made.write_rows(cell, info.roles, trials, epochs)
         return merge_studies([made.folder.path], into, storage)
 
 

@@ -1,7 +1,7 @@
 """The rows of a study and its study.json, in any storage that pyarrow.fs can reach."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from study.store.parts import ENDINGS, Parts, ending_of, part_metadata
 from study.store.rows import CellResult, Row, rows_of
 from study.store.schema import epochs_schema, trials_schema
 from study.store.study_json import read_study_json, write_study_json
-from study.words import Value, suggest
+from study.words import suggest
 from trainables.config import TrainingSettings
 
 
@@ -84,9 +84,9 @@ class Store:
         return trials
 
     def write_rows(
-        self, cell: TrainingSettings, factors: Mapping[str, Value], trials: Sequence[Row], epochs: Sequence[Row]
+        self, cell: TrainingSettings, factors: Iterable[str], trials: Sequence[Row], epochs: Sequence[Row]
     ) -> None:
-        """Keep rows of a cell, in a part for each kind of status."""
+        """Keep rows of a cell, in a part for each kind of status; ``factors`` become columns."""
         metadata = part_metadata(cell)
         own_epochs = pa.Table.from_pylist(epochs, epochs_schema(cell).with_metadata(metadata))
         earlier = {name for name in self.parts.unfinished() if name.startswith(cell.cell_id)}

@@ -81,7 +81,6 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     # If both say what can have one value only, such as the role of a factor, the later counts.
     roles = {**earlier.roles, **later.roles}
     contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
-    metrics = {metric.name: metric for metric in (*earlier.metrics, *later.metrics)}
     cells = {}
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
@@ -90,7 +89,6 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
-        metrics=tuple(metrics.values()),
         cells=tuple(cells.values()),
         seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
         # A setting that has become a factor is no longer the same for all cells.

@@ -36,7 +36,7 @@ def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sede = 3", "study.toml: unknown key sede; did you mean seeds?"),
+        ("seedss = 3", "study.toml: unknown key seedss; did you mean seeds?"),
         ("[run]\nsede = 3", "study.toml: unknown key run.sede; did you mean seeds?"),
         ("[run]\nwatch = true", "study.toml: unknown key run.watch; expected one of address, cells-per-trial, "),
         ("[rum]\nseeds = 3", "study.toml: unknown key rum; did you mean run?"),
