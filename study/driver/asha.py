@@ -50,12 +50,13 @@ class StratifiedASHA(FIFOScheduler):
 
     def _judge(self, job: Job) -> AsyncHyperBandScheduler:
         if job.stratum not in self._judges:
+            longest = max(self._stopping.max_epochs, job.cell.max_epochs)
             self._judges[job.stratum] = AsyncHyperBandScheduler(
                 time_attr=TIME,
                 metric=METRIC,
                 mode=self._stopping.goal,
-                max_t=job.cell.max_epochs,
-                grace_period=min(self._stopping.grace_period, job.cell.max_epochs),
+                max_t=longest,
+                grace_period=min(self._stopping.grace_period, longest),
                 reduction_factor=self._stopping.reduction_factor,
             )
         return self._judges[job.stratum]

@@ -19,6 +19,7 @@ class EarlyStopping:
     # Cells that earlier runs have ended, with their mean objectives by epoch. They
     # take part: a resumed run sets its bar as a run in one go would.
     ended: tuple[tuple[Job, Mapping[int, float]], ...] = ()
+    max_epochs: int = 0  # of the longest training; ASHA stops all at the epoch that it takes for the last
 
 
 def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
@@ -33,4 +34,5 @@ def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
             remembered.append((plan_job(work.grid, cell, ()), curves[cell.cell_id]))
     rule = work.grid.stopping
     goal = work.grid.objective_metric.goal
-    return EarlyStopping(rule.grace_period, rule.reduction_factor, goal, tuple(remembered))
+    longest = max(cell.max_epochs for cell in (*work.cells, *work.outermost_cells))
+    return EarlyStopping(rule.grace_period, rule.reduction_factor, goal, tuple(remembered), longest)

@@ -70,6 +70,16 @@ def test_with_a_min_goal_the_larger_is_stopped_and_a_cell_without_a_figure_is_no
     assert (race.report(True, 3, 2, 0.2), race.report(True, 10, 2, 0.4)) == ("CONTINUE", "STOP")
 
 
+def test_a_cell_that_may_train_longer_than_its_rivals_is_not_stopped_at_their_last_epoch():
+    short, long = (plan_job(GRID, CELLS[False, 1].model_copy(update={"max_epochs": most}), (0,)) for most in (4, 80))
+    asha = StratifiedASHA(EarlyStopping(2, 2, max_epochs=80), [short, long])
+    for job in (short, long):
+        trial = SimpleNamespace(config={"cells": [{"cell": job.cell.model_dump(), "seeds": [0]}]})
+        asha.on_trial_add(None, trial)
+        report = {"cell_id": job.cell.cell_id, "epoch": 4, "objective": 0.5, "ended": job is short}
+        assert asha.on_trial_result(None, trial, {"cells": [report]}) == ("STOP" if job is short else "CONTINUE")
+
+
 def test_strata_do_not_compete():
     race = Race()
     race.report(True, 1, 2, 0.99)
