@@ -6,13 +6,22 @@ and two seeds), its archive, and the JSON that ``study analyze`` of then printed
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from analysis.load import load_study
+from analysis.stored import FIRST_METRICS
 from study.grid.load import load_grid
+from study.plan.jobs import plan_run
+from study.plan.run_options import RunOptions
+from study.store.merge import merge_studies
 from study.store.store import Store
+from tests.study.conftest import build_result, record
 from tests.study.driver.test_runs import assert_rows_are_as_trained_directly
 from tests.study.driver.test_runs import study as study_in_a_process
 
@@ -129,6 +138,68 @@ cells = true
     assert study("export", "before", "--out", "rows.csv")[0] == 0
     assert "epoch" in pd.read_csv(tmp_path / "rows.csv")
     assert load_grid(str(GRID)).cells()[0].cell_id in study("grids", "show", str(GRID))[1]
+
+
+OWN = """
+from trainables import CellSettings
+
+class Model:
+    class Settings(CellSettings):
+        units: int = 8
+    load = draw = None
+"""
+OWN_GRID = """
+name: own
+description: A model of your own, before metrics were data.
+factors: {units: {role: scientific, values: [4, 8]}}
+protocol: {model: "own_before:Model"}
+"""
+
+
+def test_a_study_of_before_of_your_own_model_goes_on_with_other_columns(tmp_path, monkeypatch):
+    (tmp_path / "own_before.py").write_text(OWN)
+    (tmp_path / "own.yaml").write_text(OWN_GRID)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = RunOptions(grid=tmp_path / "own.yaml", storage=tmp_path, seeds=2)
+    work = asked.resolve()
+    work.store.write_info(work.info)
+    results = {cell: finished(cell, seeds=(0, 1)) for cell in work.cells}
+    for result in results.values():
+        work.store.write(result)
+
+    # As 0.1.0 wrote it: the columns of the report's networks, no factors, no metrics, fewer settings.
+    for kind in ("trials", "epochs"):
+        old = pq.read_schema(next((DATA / "studies-0.1.0" / "before" / kind).iterdir()))
+        for path in (tmp_path / "own" / kind).iterdir():
+            table = pq.read_table(path)
+            columns = {name: table[name] if name in table.column_names else pa.nulls(len(table)) for name in old.names}
+            pq.write_table(pa.table(columns).cast(old), path)
+    info = work.info.as_dict()
+    of_then = ("model", "max_epochs", "learning_rate", "batch_size", "cell_id", "units")
+    info["cells"] = [{name: value for name, value in cell.items() if name in of_then} for cell in info["cells"]]
+    info["protocol"] = {name: value for name, value in info["protocol"].items() if name in of_then}
+    (tmp_path / "own" / "study.json").write_text(json.dumps({k: v for k, v in info.items() if k not in AFTER}))
+
+    again = replace(asked, seeds=3).resolve()
+    assert plan_run(again, again.store.read_trials()[0]).trials == 2
+    assert (again.info.metrics, again.info.objective) == (FIRST_METRICS, "accuracy")
+    assert again.info.protocol == work.info.protocol
+    again.store.write_info(again.info)
+    again.store.write(finished(again.cells[0], seeds=(2,)))
+    assert again.store.repair() == []
+    assert len({tuple(pq.read_schema(path).names) for path in (tmp_path / "own" / "trials").iterdir()}) == 2
+    trials = load_study(str(tmp_path), "own").trials
+    assert trials["test_accuracy"].tolist() == [0.5] * 5
+    merge_studies([str(tmp_path / "own")], "both", str(tmp_path))
+    assert len(Store(str(tmp_path), "both").read_trials()[0]) == 5
+
+
+AFTER = ("metrics", "objective")
+
+
+def finished(cell, seeds):
+    result = build_result([record(seed, 1, "completed") for seed in seeds], cell)
+    return replace(result, factors={"units": cell.units})
 
 
 @pytest.mark.xdist_group("ray")
