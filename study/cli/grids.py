@@ -67,7 +67,9 @@ def show_grid(
 @app.command("schema", epilog=epilog("grids schema"))
 def show_schema(
     path: Annotated[bool, typer.Option("--path", help="Print the path of the shipped schema.")] = False,
-    model: Annotated[str, typer.Option(help="Whose settings it has; module:Class for your own.")] = "comparator",
+    model: Annotated[
+        str, typer.Option(help="Whose settings it has; module:Class or module:function for your own.")
+    ] = "comparator",
 ) -> None:
     """Print the JSON Schema of grid files. With it, an editor completes and checks them."""
     from study.grid.json_schema import grid_schema, schema_path
@@ -85,6 +87,7 @@ def _described(grid: "Grid") -> dict[str, Any]:
         "seeds": grid.seeds,
         "trials": None if cells is None else cells * grid.seeds,
         "roles": grid.roles,
+        "objective": grid.objective_metric.name,
         "search": grid.search and grid.search.model_dump(exclude_none=True),
     }
 

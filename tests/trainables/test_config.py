@@ -1,8 +1,8 @@
 import re
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from trainables.config import CellSettings
 from trainables.digits.settings import CellConfig
@@ -74,3 +74,24 @@ def test_settings_that_came_later_leave_ids_as_they_were_in_every_class():
 def test_settings_that_contradict_each_other_are_refused(settings, problem):
     with pytest.raises(ValidationError, match=problem):
         CellSettings(model="a:B", **settings)
+
+
+class Kinds(CellSettings):
+    switch: bool = False
+    depth: int | None = None
+    share: Annotated[float, Field(gt=0)] | int = 1
+    mode: Literal["fast", "slow"] = "fast"
+    features: Literal["sqrt"] | float = 0.5
+    layers: tuple[int, ...] = ()
+
+
+def test_the_kind_of_a_setting_is_that_of_its_column():
+    kinds = {name: Kinds.kind_of(name).__name__ for name in ("switch", "depth", "share", "mode", "features", "layers")}
+    assert kinds == {
+        "switch": "bool",
+        "depth": "int",
+        "share": "float",
+        "mode": "str",
+        "features": "str",
+        "layers": "str",
+    }

@@ -71,7 +71,7 @@ def directly_trained(cell, seeds):
     """Epoch rows of a cell trained without Ray, indexed by seed and epoch."""
     torch.set_num_threads(1)
     records = [record for epoch in start_training({cell: seeds}, load_pool(cell.data)) for record in epoch]
-    rows = pd.DataFrame([vars(record) for record in records])
+    rows = pd.DataFrame([vars(record) | dict(record.figures) for record in records])
     return rows.set_index(["seed", "epoch"])[METRICS].sort_index()
 
 
