@@ -18,16 +18,17 @@ import pyarrow.parquet as pq
 
 from analysis.stored import CONFIRMATION, FINISHED, RANK, SETTING_COLUMNS, AnalysisError, OtherSchemaError, StudyInfo
 
-# A part without these columns cannot be analysed.
+# A part without these columns, and of trials the objective's, cannot be analysed.
 REQUIRED_COLUMNS = {
-    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "error", "val_accuracy", "test_accuracy"},
+    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "error"},
     "epochs": {"trial_id", "epoch"},
 }
-# What a report reads of epochs.
-CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "val_accuracy")
-# What no report reads of trials: settings are read from study.json. All other columns are read, also those that
-# other versions wrote. Leaving some out pays: parts have few rows, so a column costs as much as opening a file.
-UNREAD_COLUMNS = ("study", *SETTING_COLUMNS, "best_epoch", "val_loss", "best_test_digit_accuracy", "device")
+# What a report reads of epochs, beside the objective.
+CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch")
+# What no report reads of trials, beside settings, which are read from study.json, and best_ metrics. All other
+# columns are read, also those that other versions wrote. Leaving some out pays: parts have few rows, so a column
+# costs as much as opening a file.
+UNREAD_COLUMNS = ("study", "best_epoch", "val_loss", "device")
 # Parts are small files. Reading them is waiting for an object store, but work for a disk.
 REMOTE_READERS = 16
 
@@ -50,7 +51,8 @@ class StudyData:
     def settings(self) -> tuple[str, ...]:
         """The cells' settings that tables show: those with a column in the store, then the other factors."""
         names = dict.fromkeys([*SETTING_COLUMNS, *self.info.roles])
-        return tuple(name for name in names if name in self.info.cells[0])
+        known = set().union(*self.info.cells)
+        return tuple(name for name in names if name in known)
 
     @property
     def selection(self) -> str:
@@ -60,7 +62,12 @@ class StudyData:
     @property
     def reported(self) -> str:
         """The column that a report speaks of: the objective on the test part, or without one on the validation part."""
-        return self.info.goal.column("test" if self.has_test else "val")
+        return self.info.goal.column(self.reported_part)
+
+    @property
+    def reported_part(self) -> str:
+        """The part of ``reported``: test or val."""
+        return "test" if self.has_test else "val"
 
     @property
     def has_test(self) -> bool:
@@ -82,6 +89,15 @@ class StudyData:
     def has_finished(self) -> bool:
         """Whether a trial has finished; if none has, there is nothing to analyse, and no epochs are read."""
         return bool(self.trials["status"].isin(FINISHED).any())
+
+
+def cells_table(info: StudyInfo) -> pd.DataFrame:
+    """Return the settings of all cells, with their types; one that a cell does not have is NaN."""
+    table = pd.DataFrame(info.cells)
+    for name in table.columns[table.isna().any()]:
+        # Beside NaN and None, pandas would turn whole numbers and switches into fractions.
+        table[name] = pd.Series([cell.get(name, np.nan) for cell in info.cells], dtype=object)
+    return table
 
 
 CellsOf = Callable[[StudyData], Collection[str]]
@@ -192,8 +208,8 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
 
 
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
-    parts = _Parts(filesystem, folder, for_report)
     info = _read_info(filesystem, f"{folder}/study.json")
+    parts = _Parts(filesystem, folder, info, for_report)
     trials, unreadable_trials = parts.read("trials", parts.names())
     # If a trial was trained again, its rows are in several parts, and the best status counts.
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
@@ -216,6 +232,7 @@ class _Parts:
 
     filesystem: pafs.FileSystem
     folder: str
+    info: StudyInfo
     for_report: bool
 
     def names(self) -> list[str]:
@@ -252,9 +269,16 @@ class _Parts:
                 table = file.read(columns, use_threads=False)
         except (pa.ArrowException, OSError):
             return None
-        return table if REQUIRED_COLUMNS[kind] <= set(table.column_names) else None
+        required = REQUIRED_COLUMNS[kind] | ({self._objective} if kind == "trials" else set())
+        return table if required <= set(table.column_names) else None
+
+    @property
+    def _objective(self) -> str:
+        return self.info.goal.column("val")
 
     def _is_wanted(self, kind: str, column: str) -> bool:
         if not self.for_report:
             return True
-        return column in CURVE_COLUMNS if kind == "epochs" else column not in UNREAD_COLUMNS
+        if kind == "epochs":
+            return column in (*CURVE_COLUMNS, self._objective)
+        return not (column.startswith("best_") or column in (*UNREAD_COLUMNS, *SETTING_COLUMNS, *self.info.roles))

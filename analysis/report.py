@@ -1,6 +1,6 @@
 """What the report of a study contains; ``analysis.output.page`` writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from analysis.figures.effects import effects_picture
 from analysis.figures.search import search_pictures
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
-from analysis.output.page import BEST, Page, Section
-from analysis.output.sheet import Sheet, interval, percent
+from analysis.output.page import Page, Section
+from analysis.output.sheet import Sheet, ends
 from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
 from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
@@ -35,10 +35,6 @@ IMPORTANCE = (
     "Importance is about the ranges as they were given. A setting that ruins everything at one end of its range is "
     "important, even if all good cells have the same value of it; a setting with a narrow range never is. Importance "
     "is estimated from the complete cells, most of which are where the search went."
-)
-CONFIRMATION = (
-    "The cells were chosen for their validation accuracy, so that figure is partly luck. Test accuracy was not used to "
-    "choose. Fresh seeds take the luck out of both."
 )
 ON_SCREEN = ("contrasts", "effects", "cells")
 
@@ -63,7 +59,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     question = str(data.info.description)
     sections: list[Section | None] = []
     if chapters is None:
-        summary = _best_in_words(data)
+        summary = (*_best_in_words(data), *_no_test_part(data))
     else:
         question = chapters.question
         summary, opening = chapters.opening(rng)
@@ -72,7 +68,9 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     if chapters is not None:
         sections += chapters.figures(rng)
     if (again := related.get("confirmation")) is not None:
-        sections.append(Section("Confirmation", (CONFIRMATION,), (confirmation_sheet(data, again, rng),)))
+        sections.append(
+            Section("Confirmation", (_confirmation_in_words(data),), (confirmation_sheet(data, again, rng),))
+        )
     if (curves := curves_picture(data)) is not None:
         sections.append(Section("Learning curves", (), (), (curves,)))
     if chapters is not None:
@@ -91,13 +89,34 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
 def _best_in_words(data: StudyData) -> tuple[str, ...]:
     if (best := best_cell(summarise_cells(data))) is None:
         return ()
-    accuracies = by_seed(data, "test_accuracy").loc[best["cell_id"]].to_numpy(float)
-    found = estimate(accuracies, np.random.default_rng(0))
+    goal = data.info.goal
+    values = by_seed(data, data.reported).loc[best["cell_id"]].to_numpy(float)
+    found = estimate(values, np.random.default_rng(0))
     # One seed has no interval.
-    reach = "" if found.n < 2 else f" ({interval(found.low, found.high)})"
+    reach = "" if found.n < 2 else f" ({ends(goal, found.low, found.high)})"
+    settings = describe_settings(best, data.info.roles)
     return (
-        f"The best cell {BEST}, {describe_settings(best, data.info.roles)}, has a test accuracy of "
-        f"{percent(found.mean)} %{reach}, n = {found.n}.",
+        f"The best cell by mean {goal.in_words('val')}, {settings}, has a {goal.in_words(data.reported_part)} of "
+        f"{goal.format(found.mean)}{reach}, n = {found.n}.",
+    )
+
+
+def _no_test_part(data: StudyData) -> Iterator[str]:
+    if not data.has_test:
+        what = data.info.goal.in_words("val")
+        yield (
+            f"The study has no test part, so all its tables and figures show {what}, by which cells are also chosen. "
+            "What the best cell has is partly luck: study confirm trains it again with fresh seeds."
+        )
+
+
+def _confirmation_in_words(data: StudyData) -> str:
+    goal = data.info.goal
+    chosen = f"The cells were chosen for their {goal.in_words('val')}, so that figure is partly luck. "
+    if not data.has_test:
+        return f"{chosen}Fresh seeds take the luck out of it."
+    return (
+        f"{chosen}{goal.in_words('test').capitalize()} was not used to choose. Fresh seeds take the luck out of both."
     )
 
 
@@ -120,7 +139,7 @@ def _search(data: StudyData) -> Section | None:
     if importances:
         words = IMPORTANCE
         sheets.append(importance_sheet(data, importances))
-    pictures = search_pictures(tried, data.info.ranges, importances)
+    pictures = search_pictures(data, tried, importances)
     return Section("The search", (best_in_words(data, tried), words), tuple(sheets), pictures)
 
 
@@ -133,13 +152,13 @@ def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
     # A study may have contrasts without main effects, and the other way round.
     sheets = []
     if contrasts:
-        sheets.append(contrasts_sheet(contrasts))
+        sheets.append(contrasts_sheet(data, contrasts))
     if effects:
-        sheets.append(effects_sheet(effects))
+        sheets.append(effects_sheet(data, effects))
     if anova.rows:
-        sheets.append(anova_sheet(anova))
+        sheets.append(anova_sheet(data, anova))
     notes = (anova.note,) if anova.note else ()
-    return Section("Effects", notes, tuple(sheets), (effects_picture(effects, contrasts),))
+    return Section("Effects", notes, tuple(sheets), (effects_picture(data, effects, contrasts),))
 
 
 def sheets_of(page: Page) -> dict[str, Sheet]:

@@ -33,6 +33,9 @@ TRIAL_COLUMNS = (
 )
 EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss")
 
+# The parts of the data, in words.
+PART_IN_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
 CONFIRMATION = "-confirm"  # ends the name of a confirmation
 
 # The keys of study.json and their types in JSON; a study without a value for an optional one lacks the key.
@@ -78,6 +81,19 @@ class StoredMetric:
         """Return its column for a part of the data: train, val or test."""
         return f"{part}_{self.name}"
 
+    def in_words(self, part: str) -> str:
+        """Return what people call it on a part of the data, such as ``validation accuracy``."""
+        return f"{PART_IN_WORDS[part]} {self.label}"
+
+    def heading(self, part: str) -> str:
+        """Return its words and its unit, for a table or an axis."""
+        return f"{self.in_words(part)}, {self.unit}".removesuffix(", ")
+
+    @property
+    def best_mean(self) -> str:
+        """What the best cell has of it, such as ``highest mean validation accuracy``."""
+        return f"{'highest' if self.goal == 'max' else 'lowest'} mean {self.in_words('val')}"
+
     @property
     def difference_unit(self) -> str:
         """The unit of a difference of two values."""
@@ -90,7 +106,8 @@ class StoredMetric:
         """
         if value is None or math.isnan(value):
             return ""
-        scaled = self.scale * value
+        # Means of values that were added up in another order are written alike.
+        scaled = float(f"{self.scale * value:.12g}")
         if self.unit == "%":
             return f"{scaled:{sign}z.1f}"
         # Rounded first: 9.9999 has the digits of 10.
@@ -208,9 +225,13 @@ def _check(content: Any) -> None:
     for cell in content["cells"]:
         if not isinstance(cell, dict):
             raise ValueError(f"a cell is {cell!r}, expected a dict")
-        for name in ("cell_id", "model", *content["roles"]):
+        for name in ("cell_id", "model"):
             if name not in cell:
                 raise ValueError(f"a cell has no {name}")
+    # Models of other settings may lack a factor.
+    for name in content["roles"]:
+        if content["cells"] and not any(name in cell for cell in content["cells"]):
+            raise ValueError(f"no cell has the factor {name}")
 
 
 def _check_metrics(content: Mapping[str, Any]) -> None:

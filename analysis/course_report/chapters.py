@@ -41,10 +41,12 @@ def companions_of(data: StudyData) -> dict[str, str]:
 
 
 def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters | None":
-    """Return a study's chapters; None unless all its cells are the report's networks.
+    """Return a study's chapters; None unless all its cells are the report's networks, judged by accuracy.
 
     ``related`` has the studies that ``companions_of`` names, as far as there are any.
     """
+    if data.info.objective != "accuracy":
+        return None
     for cell in data.info.cells:
         extra = any(cell.get(name, off) != off for name, off in EXTRAS.items())
         if extra or cell["model"] not in ("comparator", "classifier"):

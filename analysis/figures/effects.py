@@ -3,12 +3,14 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.axes import Axes
 
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, draw_estimates
+from analysis.load import StudyData
 from analysis.output.page import Panels, Picture, make_picture
-from analysis.output.sheet import probability
+from analysis.output.sheet import direction, in_unit, probability
 from analysis.statistics.cells import format_setting
 from analysis.statistics.contrasts import EstimatedContrast
 from analysis.statistics.effects import Effect
@@ -21,7 +23,7 @@ LABEL_WIDTH = 42  # characters of a line of a label
 
 @dataclass(frozen=True)
 class EffectRow:
-    """A difference of test accuracy over n seeds, in points, with its 95 % t interval.
+    """A difference of the objective over n seeds, in its unit, with its 95 % t interval.
 
     Without an estimate all three are NaN, n is 0, and ``label`` says so. ``named`` tells contrasts that
     the grid named in advance from main effects.
@@ -35,21 +37,23 @@ class EffectRow:
     named: bool
 
 
-def effects_data(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> tuple[EffectRow, ...]:
+def effects_data(
+    effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast], scale: float
+) -> tuple[EffectRow, ...]:
     """Return the contrasts, then the main effects, of which at most the MAIN_ROWS largest."""
-    rows = [_row(_contrast_label(contrast), contrast.estimate, named=True) for contrast in contrasts]
+    rows = [_row(_contrast_label(contrast), contrast.estimate, scale, named=True) for contrast in contrasts]
     largest = sorted(effects, key=lambda effect: -abs(effect.estimate.mean))[:MAIN_ROWS]
     # They stay in the order of the table, so that the values of a factor stand together.
     for effect in effects:
         if effect in largest:
-            rows.append(_row(_effect_label(effect), effect.estimate, named=False))
+            rows.append(_row(_effect_label(effect), effect.estimate, scale, named=False))
     return tuple(rows)
 
 
-def _row(label: str, found: Estimate | None, named: bool) -> EffectRow:
+def _row(label: str, found: Estimate | None, scale: float, named: bool) -> EffectRow:
     if found is None:
         return EffectRow(label, 0, float("nan"), float("nan"), float("nan"), named)
-    return EffectRow(label, found.n, 100 * found.mean, 100 * found.low, 100 * found.high, named)
+    return EffectRow(label, found.n, scale * found.mean, scale * found.low, scale * found.high, named)
 
 
 def _contrast_label(contrast: EstimatedContrast) -> str:
@@ -66,25 +70,27 @@ def _effect_label(effect: Effect) -> str:
     return f"{effect.factor}: {values}{along}".replace("_", " ")
 
 
-def effects_picture(effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> Picture:
+def effects_picture(data: StudyData, effects: Sequence[Effect], contrasts: Sequence[EstimatedContrast]) -> Picture:
     """Return the picture of a study's contrasts and main effects."""
-    rows = effects_data(effects, contrasts)
-    caption = "Differences of test accuracy in points, paired by seed, with 95 % t intervals."
+    goal = data.info.goal
+    what = f"{goal.in_words(data.reported_part)}{in_unit(goal)}"
+    rows = effects_data(effects, contrasts, goal.scale)
+    caption = f"Differences of {what}, paired by seed, with 95 % t intervals.{direction(goal)}"
     if (left_out := len(effects) - MAIN_ROWS) > 0:
         caption += f" The {MAIN_ROWS} largest main effects are shown; {left_out} are left out."
-    alt = "Main effects of the factors and the contrasts named in advance, in points, with their intervals"
-    panels = Panels([rows], draw_effects, (8.0, 1.2 + 0.32 * len(rows)))
+    alt = "Main effects of the factors and the contrasts named in advance, with their intervals"
+    panels = Panels([rows], partial(draw_effects, f"difference of {what}"), (8.0, 1.2 + 0.32 * len(rows)))
     return make_picture("effects", alt, caption, panels)
 
 
-def draw_effects(rows: Sequence[EffectRow], ax: Axes) -> None:
-    """Draw one row each, the first on top, around the line of no effect."""
+def draw_effects(what: str, rows: Sequence[EffectRow], ax: Axes) -> None:
+    """Draw one row each, the first on top, around the line of no effect; ``what`` says what they are."""
     _draw_kind(rows, True, STYLES[1], "named in advance", ax)
     _draw_kind(rows, False, STYLES[0], "main effect", ax)
     ax.axvline(0, color=GREY, linewidth=1, zorder=1)
     ax.set_yticks(range(len(rows)), [textwrap.fill(row.label, LABEL_WIDTH) for row in rows], fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel("points of test accuracy, 95 % t interval")
+    ax.set_xlabel(f"{what}, 95 % t interval")
     ax.grid(axis="x", **GRID)
     ax.legend(**LEGEND_ABOVE, **LEGEND_TEXT)
 

@@ -1,16 +1,19 @@
-"""A search: accuracy in the order of the cells and against each setting, and importance."""
+"""A search: the objective in the order of the cells and against each setting, and importance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.figures.style import BLACK, GREY, GRID, STYLES
+from analysis.load import StudyData
 from analysis.output.page import Panels, Picture, make_picture
 from analysis.statistics.cells import format_setting
 from analysis.statistics.search_summary import Importance, TriedCell
+from analysis.stored import StoredMetric
 
 COLOUR = STYLES[0].colour
 BEST_COLOUR = STYLES[1].colour
@@ -41,74 +44,79 @@ def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any
 
 
 def search_pictures(
-    tried: Sequence[TriedCell], ranges: Mapping[str, Any], importances: Sequence[Importance]
+    data: StudyData, tried: Sequence[TriedCell], importances: Sequence[Importance]
 ) -> tuple[Picture, ...]:
-    """Return the pictures of a search, whose ``ranges`` are as in a grid file."""
-    slices = [slice_data(tried, setting, given) for setting, given in ranges.items()]
+    """Return the pictures of a search."""
+    goal = data.info.goal
+    what = goal.in_words("val")
+    slices = [slice_data(tried, setting, given) for setting, given in data.info.ranges.items()]
     history = make_picture(
         "search",
-        "Mean validation accuracy of the cells in the order in which they ended, and the best so far",
+        f"Mean {what} of the cells in the order in which they ended, and the best so far",
         "Mean over seeds at a cell's last epoch.",
-        Panels([tried], draw_history, (6.4, 3.8)),
+        Panels([tried], partial(draw_history, goal), (6.4, 3.8)),
     )
     against = make_picture(
         "slices",
-        "Mean validation accuracy against each of the searched settings",
+        f"Mean {what} against each of the searched settings",
         "All cells against each searched setting; the other settings differ too.",
-        Panels(slices, draw_slice, (3.6, 3.0), columns=min(3, len(slices))),
+        Panels(slices, partial(draw_slice, goal), (3.6, 3.0), columns=min(3, len(slices))),
     )
     # Few cells have no estimate of importance.
     if not importances:
         return history, against
     importance = make_picture(
         "importance",
-        "How much of the variance of validation accuracy each searched setting accounts for",
+        f"How much of the variance of {what} each searched setting accounts for",
         "What each setting accounts for: by itself, or in part if settings interact.",
         Panels([importances], draw_importance, (6.4, 1.2 + 0.4 * len(importances))),
     )
     return history, against, importance
 
 
-def draw_history(tried: Sequence[TriedCell], ax: Axes) -> None:
+def draw_history(goal: StoredMetric, tried: Sequence[TriedCell], ax: Axes) -> None:
     """Draw one mark per cell, a cross for a pruned one, and the best so far as steps."""
     places = [cell.place for cell in tried]
-    best = [np.nan if cell.best is None else 100 * cell.best for cell in tried]
+    best = [np.nan if cell.best is None else goal.scale * cell.best for cell in tried]
     ax.step(places, best, where="post", color=BEST_COLOUR, linewidth=1.4, label="best so far")
-    _draw_cells(tried, places, ax)
+    _draw_cells(goal, tried, places, ax)
     ax.set_xlabel("cell, in the order in which they ended")
-    ax.set_ylabel("validation accuracy, %")
+    ax.set_ylabel(goal.heading("val"))
     ax.grid(axis="y", **GRID)
-    ax.legend(loc="lower right", fontsize=8, frameon=False)
+    ax.legend(loc="lower right" if goal.sign > 0 else "upper right", fontsize=8, frameon=False)
 
 
-def _draw_cells(tried: Sequence[TriedCell], places: Sequence[float], ax: Axes) -> None:
-    """Draw one mark per cell; those below the fence at the fence, or they would flatten the rest."""
-    accuracies = np.array([100 * cell.accuracy for cell in tried])
+def _draw_cells(goal: StoredMetric, tried: Sequence[TriedCell], places: Sequence[float], ax: Axes) -> None:
+    """Draw one mark per cell; those far worse than the others at the fence, or they would flatten the rest."""
+    heights = np.array([goal.scale * cell.mean for cell in tried])
     pruned = np.array([cell.pruned for cell in tried])
-    # Tukey's fence for outliers ("Exploratory Data Analysis", 1977).
-    low, high = np.quantile(accuracies, (0.25, 0.75))
-    fence = low - 1.5 * (high - low)
-    heights = np.maximum(accuracies, fence)
-    kinds = np.where(accuracies < fence, "lower still", np.where(pruned, "pruned", "a cell"))
-    marks = (("a cell", "o", COLOUR), ("pruned", "x", GREY), ("lower still", "v", BLACK))
+    # Tukey's fence for outliers ("Exploratory Data Analysis", 1977), on the side that is worse.
+    far, near = np.quantile(goal.sign * heights, (0.25, 0.75))
+    fence = goal.sign * (far - 1.5 * (near - far))
+    worse = goal.sign * heights < goal.sign * fence
+    heights[worse] = fence
+    side, beyond, arrow = ("bottom", "lower still", "v") if goal.sign > 0 else ("top", "higher still", "^")
+    kinds = np.where(worse, beyond, np.where(pruned, "pruned", "a cell"))
+    marks = (("a cell", "o", COLOUR), ("pruned", "x", GREY), (beyond, arrow, BLACK))
     for kind, marker, colour in marks:
         chosen = kinds == kind
         if chosen.any():
             ax.plot(np.array(places)[chosen], heights[chosen], marker, color=colour, markersize=5, label=kind)
-    if "lower still" in kinds:
-        ax.set_ylim(bottom=fence - 0.08 * (accuracies.max() - fence))
+    if worse.any():
+        best = goal.sign * (goal.sign * heights).max()
+        ax.set_ylim(**{side: fence - 0.08 * (best - fence)})
 
 
-def draw_slice(info: Slice, ax: Axes) -> None:
+def draw_slice(goal: StoredMetric, info: Slice, ax: Axes) -> None:
     """Draw the cells against the setting."""
-    _draw_cells(info.tried, info.places, ax)
+    _draw_cells(goal, info.tried, info.places, ax)
     if info.log:
         ax.set_xscale("log")
     if info.labels:
         ax.set_xticks(range(len(info.labels)), info.labels)
         ax.set_xlim(-0.5, len(info.labels) - 0.5)
     ax.set_xlabel(info.setting.replace("_", " "))
-    ax.set_ylabel("validation accuracy, %")
+    ax.set_ylabel(goal.heading("val"))
     ax.grid(**GRID)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from analysis.load import StudyData
+from analysis.load import StudyData, cells_table
 from analysis.output.whole_file import whole_file
 
 COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions if one is unknown
@@ -36,7 +36,7 @@ def epochs_table(data: StudyData) -> pa.Table:
 
 def _trials(data: StudyData) -> pd.DataFrame:
     """Return the rows of ``trials_table``, and ``order``, which counts them."""
-    cells = pd.DataFrame(data.info.cells)
+    cells = cells_table(data.info)
     settings = [name for name in cells if name != "cell_id"]
     # A setting is taken from study.json, which has all of them, and not from its column in the store.
     measured = [name for name in _filled(data.trials) if name not in IDENTITY and name not in settings]

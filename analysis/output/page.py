@@ -25,7 +25,6 @@ from analysis.output.sheet import Sheet
 from analysis.stored import AnalysisError
 
 FORMATS = ("csv", "html", "md", "png", "svg", "tex")
-BEST = "by mean validation accuracy"  # in texts
 SHEET_FORMATS = {"md": sheet_markdown, "csv": sheet_csv, "tex": sheet_latex}
 
 

@@ -6,6 +6,8 @@ from functools import cached_property
 from math import isnan
 from typing import Any
 
+from analysis.stored import StoredMetric
+
 NONE = "–"  # what people read if a value is unknown
 
 
@@ -27,9 +29,9 @@ class Column:
 class Sheet:
     """A table: ``rows`` are raw values for programs, ``columns`` say what people read of them.
 
-    ``name`` is the stem of its files. Accuracies and their differences are fractions in
-    ``rows``, percent and percentage points in the texts. An unknown value is None. If
-    ``listed`` is given, people read only the rows at these places.
+    ``name`` is the stem of its files. Metrics are in ``rows`` as they are stored, in the texts
+    in their unit. An unknown value is None. If ``listed`` is given, people read only the rows
+    at these places.
     """
 
     name: str
@@ -82,8 +84,28 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-# What a gain in accuracy is and how well it is known: its rows have ``mean``, ``low`` and ``high``.
-GAIN_COLUMNS = (
-    Column("points", lambda row: percent(row["mean"], sign=True), numeric=True),
-    Column("95 % interval", lambda row: interval(row["low"], row["high"], sign=True), numeric=True),
-)
+def in_unit(metric: StoredMetric, power: str = "") -> str:
+    """Return ``in`` and the unit of a metric's differences, with a blank before; nothing without a unit."""
+    unit = "percentage points" if metric.unit == "%" else metric.unit
+    return f" in {power}{unit}" if unit else ""
+
+
+def direction(metric: StoredMetric) -> str:
+    """Say, with a blank before, that negative differences are better; nothing if positive ones are."""
+    return "" if metric.sign > 0 else " Less is better: a negative difference is an improvement."
+
+
+def ends(metric: StoredMetric, low: float | None, high: float | None, sign: str = "") -> str:
+    """Write the ends of an interval of a metric as its ``number`` does; nothing for None and NaN."""
+    numbers = [metric.number(low, sign), metric.number(high, sign)]
+    return " to ".join(numbers) if all(numbers) else ""
+
+
+def gain_columns(metric: StoredMetric) -> tuple[Column, Column]:
+    """Return what a difference is and how well it is known, of rows with ``mean``, ``low`` and ``high``."""
+    points = metric.difference_unit == "points"
+    heading = "points" if points else f"difference, {metric.unit}".removesuffix(", ")
+    return (
+        Column(heading, lambda row: metric.number(row["mean"], "+"), numeric=True),
+        Column("95 % interval", lambda row: ends(metric, row["low"], row["high"], "+"), numeric=True),
+    )

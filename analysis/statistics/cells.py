@@ -7,27 +7,18 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from analysis.load import StudyData
-from analysis.output.sheet import Column, Sheet, interval, percent
+from analysis.load import StudyData, cells_table
+from analysis.output.sheet import Column, Sheet, ends
 from analysis.statistics.inference import Estimate, estimate_as_row, estimates
-from analysis.stored import FINISHED
+from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric
 
-# A seed without these is not finished: cells are chosen by one and reported by the other.
-NEEDED_METRICS = ("test_accuracy", "val_accuracy")
-# Metrics with a mean per cell. Stores of older versions lack the last ones.
-SUMMARISED_METRICS = (
-    *NEEDED_METRICS,
-    *("test_digit_accuracy", "best_test_accuracy"),
-    *("train_accuracy", "train_digit_accuracy", "test_accuracy_by_probability"),
-)
-# What the table of all cells shows beside test accuracy: metrics and their headings.
-MEAN_COLUMNS = {"val_accuracy": "validation", "test_digit_accuracy": "test digits"}
 LISTED = 500  # cells of the table that people read; its CSV has all
 STATE_IN_WORDS = {
     "complete": "{n:.0f} seeds",
     "pruned": "pruned at epoch {pruned_epoch:.0f}",
     "failed": "failed: {n_failed:.0f} of {n_planned:.0f}",
     "short": "{n:.0f} of {n_planned:.0f} seeds",
+    "blank": "finished, without a result",
     "missing": "not run",
 }
 
@@ -50,10 +41,12 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
     """Return one row per planned cell, in the order of study.json: all its settings, and
 
     - ``n``, ``n_planned``, ``n_failed``: finished, planned and failed seeds; ``error``: of the first failed one;
-    - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, or ``missing``;
-    - for each of SUMMARISED_METRICS, ``<metric>_mean`` and ``<metric>_std`` (ddof=1, NaN for one seed) over the
-      seeds, in the metric's unit. They are NaN unless all planned seeds have finished, because the mean of some
-      seeds is not the cell's;
+    - ``state``: ``complete``, ``pruned`` (at ``pruned_epoch``), ``failed``, ``short`` of seeds, ``blank`` if seeds
+      finished without the objective, or ``missing``; a seed without the objective does not count as finished;
+    - for each column of the study's metrics, ``<column>_mean`` and ``<column>_std`` (ddof=1, NaN for one seed) over
+      the seeds, as stored. They are NaN unless all planned seeds have a value, because the mean of some seeds is
+      not the cell's;
+    - ``merit``: the mean of the objective on the validation part, negative if less is better: the best has the most;
     - ``tie_order``: the cell's place if cells are equally good (see ``selection.best_cell``).
 
     It is computed once for a study, whose cells, seeds and trials must not change afterwards.
@@ -64,12 +57,15 @@ def summarise_cells(data: StudyData) -> pd.DataFrame:
 
 
 def _summarise(data: StudyData) -> pd.DataFrame:
-    cells = pd.DataFrame(data.info.cells).set_index("cell_id")
+    cells = cells_table(data.info).set_index("cell_id")
     tie_order = _tie_order(cells, data.tuned)
     planned = len(data.info.seeds)
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)]
-    rows = rows.assign(**{metric: np.nan for metric in SUMMARISED_METRICS if metric not in rows})
-    finished = rows[rows["status"].isin(FINISHED)].dropna(subset=list(NEEDED_METRICS)).groupby("cell_id")
+    columns = [metric.column(part) for metric in data.info.metrics for part in PART_IN_WORDS]
+    rows = rows.assign(**{column: np.nan for column in columns if column not in rows})
+    ended = rows[rows["status"].isin(FINISHED)]
+    # Cells are chosen by the one and reported by the other.
+    finished = ended.dropna(subset=[data.selection, data.reported]).groupby("cell_id")
     failed = rows[rows["status"] == "failed"].groupby("cell_id")
 
     cells["n"] = finished.size().reindex(cells.index, fill_value=0)
@@ -84,12 +80,14 @@ def _summarise(data: StudyData) -> pd.DataFrame:
         "pruned": cells["pruned_epoch"].notna(),
         "failed": cells["n_failed"] > 0,
         "short": cells["n"] > 0,
+        "blank": pd.Series(cells.index.isin(ended["cell_id"]), cells.index),
     }
     cells["state"] = np.select(list(states.values()), list(states), "missing")
-    for metric in SUMMARISED_METRICS:
-        whole = finished[metric].count() == planned
-        cells[f"{metric}_mean"] = finished[metric].mean().where(whole)
-        cells[f"{metric}_std"] = finished[metric].std(ddof=1).where(whole)
+    for column in columns:
+        whole = finished[column].count() == planned
+        cells[f"{column}_mean"] = finished[column].mean().where(whole)
+        cells[f"{column}_std"] = finished[column].std(ddof=1).where(whole)
+    cells["merit"] = data.info.goal.sign * cells[f"{data.selection}_mean"]
     cells["tie_order"] = tie_order
     return cells.reset_index()
 
@@ -99,6 +97,31 @@ def _tie_order(cells: pd.DataFrame, tuned: Sequence[str]) -> "pd.Series[int]":
     numbers = [name for name in tuned if pd.api.types.is_numeric_dtype(cells[name])]
     ordered = cells.sort_values(numbers, kind="stable") if numbers else cells
     return pd.Series(range(len(cells)), ordered.index)
+
+
+def values_in_order(settings: "pd.Series[Any]") -> list[Any]:
+    """Return the different values of a setting: what a cell does not have, none, numbers, then words."""
+
+    def place(value: Any) -> tuple[bool, bool, bool, Any]:
+        absent = value != value
+        return not absent, value is not None, isinstance(value, str), 0 if absent or value is None else value
+
+    return sorted(settings.unique().tolist(), key=place)
+
+
+def sort_cells(cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Sort cells by some settings, whose values may be of several types; equal ones keep their order."""
+    for name in reversed(names):
+        places = {value: place for place, value in enumerate(values_in_order(cells[name]))}
+        cells = cells.loc[cells[name].map(places.__getitem__).sort_values(kind="stable").index]
+    return cells
+
+
+def strata_of(cells: pd.DataFrame, names: Sequence[str]) -> "pd.Series[str]":
+    """Return a name of each cell's stratum: cells with the same values of the settings have the same."""
+    # Not by pandas, which leaves out groups of None, and takes it for what a cell does not have.
+    values = cells[[*names, "n_planned"]].itertuples(index=False, name=None)
+    return pd.Series(map(repr, values), cells.index, dtype=str)
 
 
 def describe_state(cell: Mapping[Any, Any]) -> str:
@@ -114,11 +137,14 @@ def describe_states(cells: pd.DataFrame) -> str:
 
 def describe_settings(cell: Mapping[Any, Any], names: Iterable[str]) -> str:
     """Write the named settings of a cell as a grid file does: off and on, and no needless decimals."""
-    return ", ".join(f"{name.replace('_', ' ')} {format_setting(cell[name])}" for name in names)
+    written = [(name.replace("_", " "), format_setting(cell.get(name, np.nan))) for name in names]
+    return ", ".join(f"{name} {value}" for name, value in written if value)
 
 
 def format_setting(value: Any) -> str:
-    """Write a setting as a grid file does."""
+    """Write a setting as a grid file does; nothing for NaN, a setting that a cell does not have."""
+    if value is None or value != value:
+        return "none" if value is None else ""
     if isinstance(value, (bool, np.bool_)):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
@@ -126,44 +152,53 @@ def format_setting(value: Any) -> str:
 
 def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -> Column:
     """Return the column of a setting by its name."""
-    return Column(name.replace("_", " "), lambda row: format_setting(row[name]), numeric, setting)
+    return Column(name.replace("_", " "), lambda row: format_setting(row.get(name, np.nan)), numeric, setting)
 
 
 def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
-    """List every planned cell with its test accuracy; ``rng`` draws bootstrap intervals."""
+    """List every planned cell with its metrics; ``rng`` draws bootstrap intervals."""
     cells = summarise_cells(data)
-    accuracy = by_seed(data, "test_accuracy")
+    values = by_seed(data, data.reported)
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
     # All cells are estimated at once, since they share their resamples.
-    found = dict(zip(complete, estimates(accuracy.loc[complete].to_numpy(float), rng), strict=True))
-    metrics = [name for name in MEAN_COLUMNS if cells[f"{name}_mean"].notna().any()]
+    found = dict(zip(complete, estimates(values.loc[complete].to_numpy(float), rng), strict=True))
+    means = _further_means(data, cells)
     records = cells.to_dict("records")
-    rows = tuple(_row(cell, data.settings, metrics, found.get(cell["cell_id"])) for cell in records)
+    rows = tuple(_row(cell, data, means, found.get(cell["cell_id"])) for cell in records)
     listed = _listed(cells)
-    note = f"Listed are the {LISTED} of {len(cells)} cells with the highest mean validation accuracy; the CSV has all."
-    caption = (
-        "Accuracies in percent, means over n seeds; intervals are 95 % t intervals. "
-        "The CSV also has BCa bootstrap intervals."
-    )
+    note = f"Listed are the {LISTED} of {len(cells)} cells with the {data.info.goal.best_mean}; the CSV has all."
+    caption = "Means over n seeds; intervals are 95 % t intervals. The CSV also has BCa bootstrap intervals."
+    if less := [metric.label for metric in data.info.metrics if metric.sign < 0]:
+        caption += f" Less is better: {', '.join(less)}."
     # These tell cells apart: factors, and others that vary, such as what a rule ties to a factor.
     names = [name for name, role in data.info.roles.items() if role != "fixed"]
-    names += [name for name in data.settings if name not in names and cells[name].nunique() > 1]
+    names += [name for name in data.settings if name not in names and cells[name].nunique(dropna=False) > 1]
     columns = (
         *(setting_column(name, setting=True) for name in names),
         Column("seeds", lambda row: row["words"]),
-        Column("test", lambda row: percent(row["test_accuracy_mean"]), numeric=True),
-        Column("std", lambda row: percent(row["test_accuracy_std"]), numeric=True),
-        Column("95 % interval", _interval_text, numeric=True),
-        *map(_mean_column, metrics),
+        *_reported_columns(data),
+        *(_mean_column(metric, part) for metric, part in means),
     )
     return Sheet("cells", "All cells", caption, columns, rows, () if listed is None else (note,), listed)
 
 
+def _further_means(data: StudyData, cells: pd.DataFrame) -> list[tuple[StoredMetric, str]]:
+    """Return the metrics, and the part of each, that the table shows beside what is reported, as far as known."""
+    goal = data.info.goal
+    shown = [(goal, "val")]
+    for metric in data.info.metrics:
+        parts = [part for part in ("test", "val") if cells[f"{metric.column(part)}_mean"].notna().any()]
+        if metric != goal and parts:
+            shown.append((metric, parts[0]))
+    return shown if data.has_test else shown[1:]
+
+
 def _row(
-    cell: Mapping[Any, Any], settings: Sequence[str], metrics: Sequence[str], found: Estimate | None
+    cell: Mapping[Any, Any], data: StudyData, means: Sequence[tuple[StoredMetric, str]], found: Estimate | None
 ) -> dict[str, Any]:
     """Return the raw values of a cell, a row of ``summarise_cells``; None if unknown."""
-    row = {name: cell[name] for name in ("cell_id", *settings)}
+    # A setting that the cell does not have is no value of its row.
+    row = {name: cell[name] for name in ("cell_id", *data.settings) if format_setting(cell[name])}
     row |= {"state": cell["state"], "n": cell["n"], "epochs": None, "error": None}
     if cell["state"] == "pruned":
         row["epochs"] = int(cell["pruned_epoch"])
@@ -172,10 +207,10 @@ def _row(
     row["words"] = describe_state(cell)
     for field, value in estimate_as_row(found).items():
         if field != "n":
-            row[f"test_accuracy_{field}"] = value
-    for metric in metrics:
-        mean = cell[f"{metric}_mean"]
-        row[f"{metric}_mean"] = None if pd.isna(mean) else mean
+            row[f"{data.reported}_{field}"] = value
+    for metric, part in means:
+        mean = cell[f"{metric.column(part)}_mean"]
+        row[f"{metric.column(part)}_mean"] = None if pd.isna(mean) else mean
     return row
 
 
@@ -183,13 +218,19 @@ def _listed(cells: pd.DataFrame) -> tuple[int, ...] | None:
     """Return the places of the cells that people read; None if they can read all."""
     if len(cells) <= LISTED:
         return None
-    best = cells["val_accuracy_mean"].sort_values(ascending=False, kind="stable").index[:LISTED]
+    best = cells["merit"].sort_values(ascending=False, kind="stable").index[:LISTED]
     return tuple(sorted(best))
 
 
-def _interval_text(row: Mapping[str, Any]) -> str:
-    return interval(row["test_accuracy_low"], row["test_accuracy_high"])
+def _reported_columns(data: StudyData) -> tuple[Column, ...]:
+    goal, name = data.info.goal, data.reported
+    return (
+        _mean_column(goal, data.reported_part),
+        Column("std", lambda row: goal.number(row[f"{name}_std"]), numeric=True),
+        Column("95 % interval", lambda row: ends(goal, row[f"{name}_low"], row[f"{name}_high"]), numeric=True),
+    )
 
 
-def _mean_column(metric: str) -> Column:
-    return Column(MEAN_COLUMNS[metric], lambda row: percent(row[f"{metric}_mean"]), numeric=True)
+def _mean_column(metric: StoredMetric, part: str) -> Column:
+    name = f"{metric.column(part)}_mean"
+    return Column(metric.heading(part), lambda row: metric.number(row[name]), numeric=True)

@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from analysis.load import StudyData
-from analysis.output.sheet import Column, Sheet, interval, percent
+from analysis.output.sheet import NONE, Column, Sheet, direction, ends
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
 from analysis.statistics.contrasts import contrasts_data
 from analysis.statistics.inference import Estimate, Measure, compare, estimate, estimate_as_row
 from analysis.statistics.selection import fixed_contrasts
+from analysis.stored import PART_IN_WORDS, StoredMetric
 
-# What the rows are about, in words.
-CONFIRMED_METRICS = {"val_accuracy": "validation", "test_accuracy": "test", "difference": "test, paired"}
+DIFFERENCE = "difference"  # what rows of contrasts are about
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The same value in a study and in its confirmation, as fractions.
+    """The same value in a study and in its confirmation, as stored.
 
-    ``metric`` is of CONFIRMED_METRICS. ``difference``, ``low``, ``high`` are confirmation minus
-    selection and its 95 % Welch interval; ``confirmed`` and they are None before it has values.
+    ``metric`` is the objective's column of a part, or DIFFERENCE. ``difference``, ``low``, ``high``
+    are confirmation minus selection and its 95 % Welch interval; ``confirmed`` and they are None before it has values.
     """
 
     what: str
@@ -35,13 +35,16 @@ class Confirmed:
 
 
 def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
-    """Compare mean validation and test accuracy of every cell that the confirmation has."""
+    """Compare the mean objective, on validation and test, of every cell that the confirmation has."""
     cells = summarise_cells(data)
     again = summarise_cells(confirmation).set_index("cell_id")["state"] == "complete"
     chosen = cells[(cells["state"] == "complete") & cells["cell_id"].isin(again.index)]
     rows = []
-    # Validation first: it falls if the choice was lucky, while test accuracy should not.
-    for metric in ("val_accuracy", "test_accuracy"):
+    metrics = [data.selection]
+    # Validation first: it gets worse if the choice was lucky, while the test part should not.
+    if data.has_test and confirmation.has_test:
+        metrics.append(data.reported)
+    for metric in metrics:
         first = by_seed(data, metric)
         second = by_seed(confirmation, metric)
         for cell in chosen.to_dict("records"):
@@ -63,7 +66,7 @@ def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random
         selected = first[name].estimate
         assert selected is not None
         fresh = second[name].estimate if name in second else None
-        rows.append(_confirmed(name, "difference", selected, fresh))
+        rows.append(_confirmed(name, DIFFERENCE, selected, fresh))
     return tuple(rows)
 
 
@@ -80,17 +83,19 @@ def confirmation_sheet(data: StudyData, confirmation: StudyData, rng: np.random.
     """Put contrasts and cells into a table; ``rng`` draws the bootstrap intervals."""
     contrasts = confirmed_contrasts(data, confirmation, rng)
     rows = tuple(map(_values, (*contrasts, *confirmed_cells(data, confirmation, rng))))
+    goal = data.info.goal
     caption = (
-        f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds. Values "
-        "are in percent, of contrasts in percentage points, with 95 % t intervals. The last column is confirmation "
-        "minus selection."
+        f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds, with 95 % "
+        f"t intervals. The last column is confirmation minus selection.{direction(goal)}"
     )
+    words = {goal.column(part): PART_IN_WORDS[part] for part in ("val", "test")}
+    words[DIFFERENCE] = f"{PART_IN_WORDS[data.reported_part]}, paired"
     columns = (
         Column("cell or contrast", lambda row: row["what"]),
-        Column("accuracy", lambda row: CONFIRMED_METRICS[row["metric"]]),
-        _side_column("selection", "selected"),
-        _side_column("confirmation", "confirmed"),
-        Column("difference", _difference_text, numeric=True),
+        Column(f"{goal.label}, {goal.unit}".removesuffix(", "), lambda row: words[row["metric"]]),
+        _side_column(goal, "selection", "selected"),
+        _side_column(goal, "confirmation", "confirmed"),
+        Column("difference", lambda row: _estimate_text(goal, row, ("difference", "low", "high"), "+"), numeric=True),
     )
     return Sheet("confirmation", "Selection and confirmation", caption, columns, rows)
 
@@ -104,18 +109,16 @@ def _values(row: Confirmed) -> dict[str, Any]:
     return values | {"difference": row.difference, "low": row.low, "high": row.high}
 
 
-def _side_column(heading: str, side: str) -> Column:
+def _side_column(goal: StoredMetric, heading: str, side: str) -> Column:
     def text(row: Mapping[str, Any]) -> str:
-        if row[f"{side}_mean"] is None:
-            return ""
-        sign = row["metric"] == "difference"
-        ends = interval(row[f"{side}_low"], row[f"{side}_high"], sign)
-        return f"{percent(row[f'{side}_mean'], sign)} ({ends}), n = {row[f'{side}_n']}"
+        sign = "+" if row["metric"] == DIFFERENCE else ""
+        found = _estimate_text(goal, row, (f"{side}_mean", f"{side}_low", f"{side}_high"), sign)
+        return found and f"{found}, n = {row[f'{side}_n']}"
 
     return Column(heading, text, numeric=True)
 
 
-def _difference_text(row: Mapping[str, Any]) -> str:
-    if row["difference"] is None:
-        return ""
-    return f"{percent(row['difference'], sign=True)} ({interval(row['low'], row['high'], sign=True)})"
+def _estimate_text(goal: StoredMetric, row: Mapping[str, Any], names: tuple[str, str, str], sign: str) -> str:
+    """Write a mean and the ends of its interval; nothing without a mean."""
+    mean, low, high = map(row.__getitem__, names)
+    return goal.number(mean, sign) and f"{goal.number(mean, sign)} ({ends(goal, low, high, sign) or NONE})"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import StudyData
-from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
+from analysis.output.sheet import Column, Sheet, direction, gain_columns, in_unit, probability
 from analysis.statistics.cells import by_seed, describe_settings, describe_states, summarise_cells
 from analysis.statistics.inference import Estimate, estimate, estimate_as_row, holm, paired_p
 from analysis.statistics.selection import best_cell, matching
@@ -20,7 +20,7 @@ Cell = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EstimatedContrast:
-    """A contrast of the grid, estimated: differences of test accuracy by seed, as fractions.
+    """A contrast of the grid, estimated: differences of the objective by seed, as stored.
 
     ``plus`` and ``minus`` are the cells that its conditions stood for. ``state`` is
     ``complete``, or says why there is no estimate. ``p`` is of the two-sided paired t test,
@@ -39,8 +39,8 @@ class EstimatedContrast:
 def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[EstimatedContrast, ...]:
     """Estimate the study's contrasts; ``rng`` draws the bootstrap intervals."""
     cells = summarise_cells(data)
-    accuracy = by_seed(data, "test_accuracy")
-    found = [_estimated(contrast, cells, accuracy, rng) for contrast in data.info.contrasts]
+    values = by_seed(data, data.reported)
+    found = [_estimated(contrast, cells, values, rng) for contrast in data.info.contrasts]
 
     # A contrast without a p value is no test, so it does not count in the correction.
     tested = {place: c.p for place, c in enumerate(found) if c.p is not None and not isnan(c.p)}
@@ -50,7 +50,7 @@ def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[Estimated
 
 
 def _estimated(
-    contrast: Mapping[str, Any], cells: pd.DataFrame, accuracy: pd.DataFrame, rng: np.random.Generator
+    contrast: Mapping[str, Any], cells: pd.DataFrame, values: pd.DataFrame, rng: np.random.Generator
 ) -> EstimatedContrast:
     name = contrast["name"]
     sides: dict[str, tuple[Cell, ...]] = {}
@@ -67,17 +67,17 @@ def _estimated(
         sides[side] = tuple(chosen)
 
     # A seed trained every cell on the same data, so differences are taken seed by seed.
-    differences = _sum_by_seed(sides["plus"], accuracy) - _sum_by_seed(sides["minus"], accuracy)
+    differences = _sum_by_seed(sides["plus"], values) - _sum_by_seed(sides["minus"], values)
     found = estimate(differences, rng)
     return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", found, paired_p(differences))
 
 
-def _sum_by_seed(cells: Sequence[Cell], accuracy: pd.DataFrame) -> Any:
-    """Return the sum of the cells' accuracies ``[seeds]``."""
-    return sum(accuracy.loc[cell["cell_id"]].to_numpy(float) for cell in cells)
+def _sum_by_seed(cells: Sequence[Cell], values: pd.DataFrame) -> Any:
+    """Return the sum of the cells' values ``[seeds]``."""
+    return sum(values.loc[cell["cell_id"]].to_numpy(float) for cell in cells)
 
 
-def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
+def contrasts_sheet(data: StudyData, contrasts: Sequence[EstimatedContrast]) -> Sheet:
     """List the comparisons that the grid named in advance."""
     rows = []
     for contrast in contrasts:
@@ -87,13 +87,15 @@ def contrasts_sheet(contrasts: Sequence[EstimatedContrast]) -> Sheet:
         row["plus"] = " ".join(map(itemgetter("cell_id"), contrast.plus))
         row["minus"] = " ".join(map(itemgetter("cell_id"), contrast.minus))
         rows.append(row)
+    goal = data.info.goal
     caption = (
-        "Differences of test accuracy in percentage points, paired by seed, with 95 % t intervals. The p values "
-        "are of the paired t test: uncorrected, and corrected for the number of contrasts (Holm)."
+        f"Differences of {goal.in_words(data.reported_part)}{in_unit(goal)}, paired by seed, with 95 % t "
+        f"intervals.{direction(goal)} The p values are of the paired t test: uncorrected, and corrected for the "
+        "number of contrasts (Holm)."
     )
     columns = (
         Column("contrast", lambda row: row["name"]),
-        *GAIN_COLUMNS,
+        *gain_columns(goal),
         Column("p", lambda row: probability(row["p"]), numeric=True),
         Column("p, Holm", lambda row: probability(row["p_holm"]), numeric=True),
         Column("n", lambda row: str(row["n"] or row["state"]), numeric=True),

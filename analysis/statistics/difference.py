@@ -10,9 +10,8 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_state, summarise_cells
 from analysis.statistics.inference import Measure, holm, paired_p
-from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError
+from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError, StoredMetric
 
-COMPARED_METRICS = ("test_accuracy", "val_accuracy", "epochs")
 ABSENT = "not in this study"
 Settings = Mapping[str, Any]
 Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
@@ -20,7 +19,7 @@ Key = tuple[Any, ...]  # the values of a cell's settings by which cells match
 
 @dataclass(frozen=True)
 class Change:
-    """B minus A in one metric of a cell, in its unit, over seeds that have finished.
+    """B minus A in one metric of a cell, as stored, over seeds that have finished.
 
     ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared unpaired.
     ``low`` and ``high`` are the ends of the 95 % t interval, of the paired differences or by Welch;
@@ -41,7 +40,7 @@ class CellDifference:
     """A cell of A, of B or of both: its factors, and how far it is in each study.
 
     ``both``, ``only_a`` and ``only_b`` count its finished trials; ``identical`` are those in both that
-    have the same bits. ``changes`` has each of COMPARED_METRICS, None if a study has no value.
+    have the same bits. ``changes`` has each of the compared metrics, None if a study has no value.
     """
 
     settings: Settings
@@ -58,7 +57,7 @@ class CellDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """The comparison of the studies ``a`` and ``b``.
+    """The comparison of the studies ``a`` and ``b`` by their ``objective`` on some ``parts``, and by epochs.
 
     ``protocol`` has the settings outside the factors in which they differ, with both values;
     ``provenance`` the facts about their runs that differ. ``cells`` are A's, then those only in B.
@@ -66,6 +65,8 @@ class Difference:
 
     a: str
     b: str
+    objective: StoredMetric
+    parts: tuple[str, ...]
     protocol: Mapping[str, tuple[Any, Any]]
     provenance: Mapping[str, tuple[str, str]]
     cells: tuple[CellDifference, ...]
@@ -90,15 +91,22 @@ def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Diffe
     """Compare two studies; ``names`` are what they are called.
 
     Cells match by all settings but those that are a factor of neither and differ on purpose.
-    Raises AnalysisError if the others do not tell the cells of a study apart.
+    Raises AnalysisError if the others do not tell the cells of a study apart, and if the studies have
+    other objectives.
     """
+    goal = a.info.goal
+    if goal != b.info.goal:
+        described = " and ".join(f"{side.info.goal.name} ({side.info.goal.goal})" for side in (a, b))
+        fix = "compare studies that have the same metric, goal, unit and scale"
+        raise AnalysisError(f"{names[0]} and {names[1]} have the objectives {described}; {fix}")
+    parts = ("test", "val") if a.has_test and b.has_test else ("val",)
     factors = list({**a.info.roles, **b.info.roles})
     # A factor of one study that all cells of the other share is matched by its value.
     protocol = _different(a.info.protocol, b.info.protocol)
     for name in factors:
         protocol.pop(name, None)
-    cells = (*a.info.cells, *b.info.cells)
-    matched = sorted(set.intersection(*map(set, cells)) - {"cell_id", *protocol})
+    known = set().union(*a.info.cells) & set().union(*b.info.cells)
+    matched = sorted(known - {"cell_id", *protocol})
 
     # Each cell has a place: those of A in their order, then those that only B has.
     cells_a = _by_settings(a, matched, names[0])
@@ -109,10 +117,10 @@ def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Diffe
     found = []
     for place, key in enumerate(keys):
         cell = cells_a.get(key) or cells_b[key]
-        settings = {name: cell[name] for name in factors}
-        found.append(_compare_cell(place, key, settings, sides, identical))
+        settings = {name: cell[name] for name in factors if name in cell}
+        found.append(_compare_cell(place, key, settings, sides, identical, (*map(goal.column, parts), "epochs")))
     provenance = _different(_facts(a.info.runs), _facts(b.info.runs), absent="unknown")
-    return Difference(*names, protocol, provenance, _corrected(found))
+    return Difference(*names, goal, parts, protocol, provenance, _corrected(found))
 
 
 def _different(one: Settings, other: Settings, absent: Any = None) -> dict[str, tuple[Any, Any]]:
@@ -126,12 +134,16 @@ def _different(one: Settings, other: Settings, absent: Any = None) -> dict[str, 
 
 
 def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key, Settings]:
-    cells = {tuple(map(cell.get, matched)): cell for cell in data.info.cells}
+    cells = {tuple(_hashable(cell.get(name)) for name in matched): cell for cell in data.info.cells}
     if len(cells) < len(data.info.cells):
         problem = f"{name} has cells that differ only in settings that the other study does not have"
         fix = "run the other one again: that trains nothing, and writes down all of its settings"
         raise AnalysisError(f"{problem}; {fix}")
     return cells
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) else repr(value)
 
 
 def _side(data: StudyData, cells: Mapping[Key, Settings], keys: Sequence[Key]) -> _Side:
@@ -177,15 +189,18 @@ def _equal_rows(one: pd.DataFrame, other: pd.DataFrame, ignored: set[str]) -> An
 
 
 def _compare_cell(
-    place: int, key: Key, settings: Settings, sides: tuple[_Side, _Side], identical: set[tuple[int, int]]
+    place: int,
+    key: Key,
+    settings: Settings,
+    sides: tuple[_Side, _Side],
+    identical: set[tuple[int, int]],
+    metrics: Sequence[str],
 ) -> CellDifference:
     a, b = sides
     trials_a = a.by_place.get(place, pd.DataFrame())
     trials_b = b.by_place.get(place, pd.DataFrame())
     both = trials_a.index.intersection(trials_b.index)
-    changes = {}
-    for metric in COMPARED_METRICS:
-        changes[metric] = _change(_values(trials_a, metric), _values(trials_b, metric))
+    changes = {metric: _change(_values(trials_a, metric), _values(trials_b, metric)) for metric in metrics}
     return CellDifference(
         settings=settings,
         cell_id_a=a.ids.get(key),
@@ -230,7 +245,7 @@ def _measure(values: "pd.Series[float]") -> Measure:
 def _corrected(cells: Sequence[CellDifference]) -> tuple[CellDifference, ...]:
     """Correct the p values of each metric for the number of cells that have one."""
     changes = [dict(cell.changes) for cell in cells]
-    for metric in COMPARED_METRICS:
+    for metric in changes[0] if changes else ():
         tested: dict[int, float] = {}
         for place, row in enumerate(changes):
             change = row[metric]

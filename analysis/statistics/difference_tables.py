@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.output.sheet import Column, Sheet, probability
+from analysis.output.sheet import Column, Sheet, direction, ends, in_unit, probability
 from analysis.statistics.cells import describe_settings, format_setting
 from analysis.statistics.difference import CellDifference, Difference
+from analysis.stored import PART_IN_WORDS, StoredMetric
 
 LEVEL = 0.05
 SheetRow = Mapping[str, Any]
@@ -21,7 +22,7 @@ def summarise_difference(found: Difference) -> list[str]:
     lines = [f"A is {found.a}, B is {found.b}; every difference is B minus A."]
     if found.protocol:
         lines.append(_protocol_in_words(found.protocol))
-    return [*lines, *_counts_in_words(found.cells)]
+    return [*lines, *_counts_in_words(found)]
 
 
 def _protocol_in_words(protocol: Mapping[str, tuple[Any, Any]]) -> str:
@@ -36,7 +37,8 @@ def _setting(value: Any) -> str:
     return "unknown" if value is None else format_setting(value)
 
 
-def _counts_in_words(cells: Sequence[CellDifference]) -> Iterator[str]:
+def _counts_in_words(found: Difference) -> Iterator[str]:
+    cells = found.cells
     table = pd.DataFrame(map(vars, cells))
     only_a, only_b = table[["cell_id_b", "cell_id_a"]].isna().sum()
     yield f"Cells: {len(cells) - only_a - only_b} in both, {only_a} only in A, {only_b} only in B."
@@ -47,31 +49,36 @@ def _counts_in_words(cells: Sequence[CellDifference]) -> Iterator[str]:
         yield f"{share} of the {both} trials in both have the same bits, in their result and in every epoch."
 
     # Studies with the same bits throughout do not differ: the tests would say nothing more.
-    changes = [cell.changes["test_accuracy"] for cell in cells]
+    part = found.parts[0]
+    changes = [cell.changes[found.objective.column(part)] for cell in cells]
     tested = [change.p_holm for change in changes if change and change.p_holm is not None]
     if tested and (same < both or not both):
         low = sum(p < LEVEL for p in tested)
-        yield f"Test accuracy differs in {low} of {len(tested)} cells (p < {LEVEL} after Holm's correction)."
+        what = found.objective.in_words(part).capitalize()
+        yield f"{what} differs in {low} of {len(tested)} cells (p < {LEVEL} after Holm's correction)."
 
 
 def difference_sheet(found: Difference) -> Sheet:
     """Put the comparison into a table, one row per cell that both studies have."""
     cells = [cell for cell in found.cells if cell.cell_id_a and cell.cell_id_b]
     varied = _varied(cells)
+    goal = found.objective
+    reported = goal.column(found.parts[0])
     caption = (
-        "Accuracies in percentage points, with 95 % t intervals. If both studies finished two or more of the same "
-        "seeds, the intervals are of the differences by seed, otherwise of the difference between the means of all "
-        "seeds (Welch). p is of the same t test of test accuracy, corrected for the number of cells (Holm)."
+        f"Differences of {goal.label}{in_unit(goal)}, with 95 % t intervals.{direction(goal)} If both studies finished "
+        "two or more of the same seeds, the intervals are of the differences by seed, otherwise of the difference "
+        "between the means of all seeds (Welch). p is of the same t test of "
+        f"{goal.in_words(found.parts[0])}, corrected for the number of cells (Holm)."
     )
     columns = (
         Column("cell", lambda row: describe_settings(row["settings"], varied)),
         Column("A", itemgetter("state_a")),
         Column("B", itemgetter("state_b")),
-        Column("pairs", _pairs, numeric=True),
-        Column("test", partial(_change_text, "test_accuracy", 100), numeric=True),
-        Column("p, Holm", _p_holm, numeric=True),
-        Column("validation", partial(_change_text, "val_accuracy", 100), numeric=True),
-        Column("epochs", partial(_change_text, "epochs", 1), numeric=True),
+        Column("pairs", partial(_pairs, reported), numeric=True),
+        _change_column(goal, found.parts[0]),
+        Column("p, Holm", partial(_p_holm, reported), numeric=True),
+        *(_change_column(goal, part) for part in found.parts[1:]),
+        Column("epochs", _epochs, numeric=True),
     )
     return Sheet("difference", "B minus A", caption, columns, tuple(map(asdict, cells)))
 
@@ -84,8 +91,8 @@ def _varied(cells: Sequence[CellDifference]) -> list[str]:
     return varied or list(map(str, table))
 
 
-def _pairs(row: SheetRow) -> str:
-    change = row["changes"]["test_accuracy"]
+def _pairs(metric: str, row: SheetRow) -> str:
+    change = row["changes"][metric]
     if change is None:
         return ""
     if not change["pairs"]:
@@ -94,20 +101,29 @@ def _pairs(row: SheetRow) -> str:
     return f"{change['pairs']}{same}"
 
 
-def _p_holm(row: SheetRow) -> str:
-    change = row["changes"]["test_accuracy"]
+def _p_holm(metric: str, row: SheetRow) -> str:
+    change = row["changes"][metric]
     return probability(None if change is None else change["p_holm"])
 
 
-def _change_text(metric: str, scale: int, row: SheetRow) -> str:
-    """Write the mean change of a metric and its interval, multiplied by ``scale``."""
-    change = row["changes"][metric]
-    if change is None:
-        return ""
-    mean = f"{scale * change['mean']:+.1f}"
-    if change["low"] is None:
-        return mean
-    return f"{mean} ({scale * change['low']:+.1f} to {scale * change['high']:+.1f})"
+def _change_column(goal: StoredMetric, part: str) -> Column:
+    """Return the mean change of the objective on a part and its interval."""
+
+    def text(row: SheetRow) -> str:
+        change = row["changes"][goal.column(part)]
+        if change is None:
+            return ""
+        interval = ends(goal, change["low"], change["high"], "+")
+        return goal.number(change["mean"], "+") + (f" ({interval})" if interval else "")
+
+    return Column(PART_IN_WORDS[part], text, numeric=True)
+
+
+def _epochs(row: SheetRow) -> str:
+    change = row["changes"]["epochs"]
+    if change is None or change["low"] is None:
+        return "" if change is None else f"{change['mean']:+.1f}"
+    return f"{change['mean']:+.1f} ({change['low']:+.1f} to {change['high']:+.1f})"
 
 
 def provenance_sheet(found: Difference) -> Sheet:

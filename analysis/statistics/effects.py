@@ -1,7 +1,7 @@
 """What the factors do: their main effects, an analysis of variance, and the tables of both."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, compress
 from typing import Any
 
@@ -10,17 +10,17 @@ import pandas as pd
 from scipy import stats
 
 from analysis.load import StudyData
-from analysis.output.sheet import GAIN_COLUMNS, Column, Sheet, probability
-from analysis.statistics.cells import by_seed, format_setting, summarise_cells
+from analysis.output.sheet import Column, Sheet, direction, gain_columns, in_unit, probability
+from analysis.statistics.cells import by_seed, format_setting, sort_cells, summarise_cells, values_in_order
 from analysis.statistics.inference import Estimate, Values, estimate, estimate_as_row
 from analysis.statistics.selection import matching
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a value of a factor adds to test accuracy compared with its first value.
+    """What a value of a factor adds to the objective compared with its first value.
 
-    ``estimate`` is a fraction, paired by seed: the mean over all ``pairs`` of complete cells
+    ``estimate`` is as stored, paired by seed: the mean over all ``pairs`` of complete cells
     that differ in this factor and in ``along``, settings that are no factors and change with
     it, such as a learning rate that a rule ties to dropout.
     """
@@ -36,21 +36,23 @@ class Effect:
 def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect, ...]:
     """Estimate the effect of every value of every factor; ``rng`` draws the bootstrap intervals."""
     cells = _compared(data)
-    accuracy = by_seed(data, "test_accuracy")
+    values_of = by_seed(data, data.reported)
     factors = _factors(data, cells)
     tied = [name for name in data.settings if name not in factors]
     effects = []
     for factor in factors:
-        baseline, *values = sorted(cells[factor].unique())
+        # A cell that does not have the factor is no baseline.
+        baseline, *values = values_in_order(cells[factor].loc[cells[factor].map(format_setting) != ""])
         for value in values:
             with_value, with_baseline = _pairs(cells, factors, factor, baseline, value)
             if with_value.empty:
                 continue
-            gains = accuracy.loc[with_value["cell_id"]].to_numpy(float)
-            gains = gains - accuracy.loc[with_baseline["cell_id"]].to_numpy(float)
+            gains = values_of.loc[with_value["cell_id"]].to_numpy(float)
+            gains = gains - values_of.loc[with_baseline["cell_id"]].to_numpy(float)
             # The last bit of a mean depends on the layout in memory: here, that of the cells.
             mean = np.ascontiguousarray(gains).mean(axis=0)
-            changed = (with_value[tied].to_numpy() != with_baseline[tied].to_numpy()).any(axis=0)
+            both = [side[tied].astype(object).fillna("").to_numpy() for side in (with_value, with_baseline)]
+            changed = (both[0] != both[1]).any(axis=0)
             along = tuple(compress(tied, changed))
             effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean, rng)))
     return tuple(effects)
@@ -67,7 +69,7 @@ def _compared(data: StudyData) -> pd.DataFrame:
 
 
 def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
-    return [name for name, role in data.info.roles.items() if role != "fixed" and cells[name].nunique() > 1]
+    return [name for name, role in data.info.roles.items() if role != "fixed" and len(values_in_order(cells[name])) > 1]
 
 
 def _pairs(
@@ -84,7 +86,7 @@ def _pairs(
 
 @dataclass(frozen=True)
 class AnovaRow:
-    """A term of the analysis of variance, in squares of fractions; the residual has no F, p and eta."""
+    """A term of the analysis of variance, in squares of what is stored; the residual has no F, p and eta."""
 
     term: str
     df: int
@@ -104,7 +106,7 @@ class Anova:
 
 
 def anova_data(data: StudyData) -> Anova:
-    """Fit test accuracy by the factors, their interactions in pairs, and the seed as a block.
+    """Fit the objective by the factors, their interactions in pairs, and the seed as a block.
 
     The sums of squares are of type II. It needs complete cells for all combinations of the
     factors: with holes, an interaction may be confounded with its factors.
@@ -114,7 +116,7 @@ def anova_data(data: StudyData) -> Anova:
     seeds = len(data.info.seeds)
     if not factors or seeds < 2:
         return Anova((), 0, "An analysis of variance needs a factor with two values and two seeds.")
-    levels = cells[factors].nunique()
+    levels = [len(values_in_order(cells[name])) for name in factors]
     crossings = int(np.prod(levels))
     if crossings != len(cells):
         why = f"of {crossings} combinations of {', '.join(factors)}, {len(cells)} are complete"
@@ -122,8 +124,8 @@ def anova_data(data: StudyData) -> Anova:
         return Anova((), 0, f"There is no analysis of variance: {why}, and it needs all of them. {fix}")
 
     # The cells in the order of their factors make an array with one axis per factor.
-    accuracy = by_seed(data, "test_accuracy").loc[cells.sort_values(factors)["cell_id"]]
-    values = accuracy.to_numpy(float).reshape(*levels, seeds)
+    reported = by_seed(data, data.reported).loc[sort_cells(cells, factors)["cell_id"]]
+    values = reported.to_numpy(float).reshape(*levels, seeds)
     return Anova(_anova_rows(values, factors), values.size, "")
 
 
@@ -171,42 +173,44 @@ def _degrees_of_freedom(effect: Values) -> int:
     return int(np.prod([size - 1 for size in effect.shape if size > 1]))
 
 
-def effects_sheet(effects: Sequence[Effect]) -> Sheet:
+def effects_sheet(data: StudyData, effects: Sequence[Effect]) -> Sheet:
     """List what each value of each factor adds on average."""
     rows = []
     for effect in effects:
         row = {"factor": effect.factor, "value": effect.value, "baseline": effect.baseline}
         row |= {"along": " ".join(effect.along), "pairs": effect.pairs}
         rows.append(row | estimate_as_row(effect.estimate))
+    goal = data.info.goal
     caption = (
-        "What a value of a factor adds compared with its first value, in percentage points of test accuracy: the mean "
-        "over all pairs of complete cells that differ only in this factor and in what changes along with it. Only "
-        "cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals that are not "
-        "corrected for their number."
+        f"What a value of a factor adds to {goal.in_words(data.reported_part)}{in_unit(goal)}, compared with its first "
+        "value: the mean over all pairs of complete cells that differ only in this factor and in what changes along "
+        "with it. Only cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals "
+        f"that are not corrected for their number.{direction(goal)}"
     )
     columns = (
         Column("factor", lambda row: row["factor"].replace("_", " ")),
         Column("value", lambda row: format_setting(row["value"])),
         Column("compared with", lambda row: format_setting(row["baseline"])),
         Column("changes along", lambda row: row["along"].replace("_", " ")),
-        *GAIN_COLUMNS,
+        *gain_columns(goal),
         Column("pairs of cells", lambda row: str(row["pairs"]), numeric=True),
         Column("n", lambda row: str(row["n"]), numeric=True),
     )
     return Sheet("effects", "Main effects", caption, columns, tuple(rows))
 
 
-def anova_sheet(anova: Anova) -> Sheet:
+def anova_sheet(data: StudyData, anova: Anova) -> Sheet:
     """Show the analysis of variance."""
+    goal = data.info.goal
+    squared = replace(goal, scale=goal.scale**2)
     caption = (
-        f"Test accuracy of {anova.n} trainings by the factors, their interactions in pairs, and the seed as a "
-        "block. The sums of squares are of type II, in squared percentage points."
+        f"{goal.in_words(data.reported_part).capitalize()} of {anova.n} trainings by the factors, their interactions "
+        f"in pairs, and the seed as a block. The sums of squares{in_unit(goal, 'squared ')} are of type II."
     )
     columns = (
         Column("term", lambda row: row["term"]),
         Column("df", lambda row: str(row["df"]), numeric=True),
-        # Fractions become percentage points, so their squares grow by 100 squared.
-        Column("sum of squares", lambda row: f"{10_000 * row['sum_sq']:.1f}", numeric=True),
+        Column("sum of squares", lambda row: squared.number(row["sum_sq"]), numeric=True),
         Column("F", lambda row: _rounded(row["f"], 1), numeric=True),
         Column("p", lambda row: probability(row["p"]), numeric=True),
         Column("partial η²", lambda row: _rounded(row["partial_eta_sq"], 2), numeric=True),

@@ -25,26 +25,26 @@ FEWEST = 8  # complete cells that an estimate of importance needs
 class TriedCell:
     """A cell of the search that has ended; ``place`` counts from 1 in the order in which cells ended.
 
-    ``settings`` are those searched. ``accuracy`` is its mean validation accuracy over seeds at
-    its last epoch, a fraction; ``best`` the highest of the complete cells so far, None before.
+    ``settings`` are those searched. ``mean`` is that of the objective on validation over seeds at
+    its last epoch, as stored; ``best`` is the best of the complete cells so far, None before.
     """
 
     place: int
     cell_id: str
     settings: Mapping[str, Any]
-    accuracy: float
+    mean: float
     pruned: bool
     best: float | None
 
     @property
     def is_best(self) -> bool:
         """Whether the cell is complete and none before it was better."""
-        return not self.pruned and self.accuracy == self.best
+        return not self.pruned and self.mean == self.best
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the variance of validation accuracy over the ranges a setting explains by itself.
+    """How much of the variance of the objective on validation over the ranges a setting explains by itself.
 
     ``share`` is a fraction; those of all settings add up to 1. ``low`` and ``high`` are
     the ends of its 95 % interval, None for one seed.
@@ -82,25 +82,26 @@ def searched_cells(data: StudyData) -> pd.DataFrame:
 
 def history_data(data: StudyData) -> tuple[TriedCell, ...]:
     """Return the cells of the search that are complete or pruned, in the order in which they ended."""
+    better = max if data.info.goal.sign > 0 else min
     tried: list[TriedCell] = []
     best: float | None = None
     for place, (cell_id, cell) in enumerate(_ended_cells(data).iterrows(), 1):
         pruned = cell["state"] == "pruned"
-        accuracy = float(cell["accuracy"])
-        # A pruned cell's accuracy is that of an early epoch, so it cannot be the best.
+        mean = float(cell["searched_mean"])
+        # A pruned cell's mean is that of an early epoch, so it cannot be the best.
         if not pruned:
-            best = accuracy if best is None else max(best, accuracy)
+            best = mean if best is None else better(best, mean)
         settings = {name: cell[name] for name in data.info.ranges}
-        tried.append(TriedCell(place, str(cell_id), settings, accuracy, pruned, best))
+        tried.append(TriedCell(place, str(cell_id), settings, mean, pruned, best))
     return tuple(tried)
 
 
 def _ended_cells(data: StudyData) -> pd.DataFrame:
-    """Return the complete and pruned cells by id with their ``accuracy``, in the order of their end."""
+    """Return the complete and pruned cells by id with their ``searched_mean``, in the order of their end."""
     cells = searched_cells(data).set_index("cell_id")
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)].groupby("cell_id")
-    cells["accuracy"] = rows["val_accuracy"].mean()
-    ended = cells[cells["state"].isin(["complete", "pruned"])]
+    cells["searched_mean"] = rows[data.selection].mean()
+    ended = cells[cells["state"].isin(["complete", "pruned"]) & cells["searched_mean"].notna()]
     if "finished_at" not in data.trials:
         return ended
     # A cell has ended when its last seed has.
@@ -113,7 +114,7 @@ def importance_data(data: StudyData) -> tuple[Importance, ...]:
 
     Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An
     efficient approach for assessing hyperparameter importance", ICML 2014), by Optuna, of
-    the cells' mean validation accuracies. Intervals are from the jackknife over seeds
+    the cells' mean objectives on validation. Intervals are from the jackknife over seeds
     (Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 1981): they
     say how much other seeds would change it, not other cells.
     """
@@ -121,9 +122,9 @@ def importance_data(data: StudyData) -> tuple[Importance, ...]:
     cells = cells[cells["state"] == "complete"]
     if len(cells) < FEWEST:
         return ()
-    accuracy = by_seed(data, "val_accuracy").loc[cells["cell_id"]].to_numpy(float)
-    shares = _shares(data, cells, accuracy.mean(axis=1))
-    reach = _jackknife_reach(data, cells, accuracy)
+    values = by_seed(data, data.selection).loc[cells["cell_id"]].to_numpy(float)
+    shares = _shares(data, cells, values.mean(axis=1))
+    reach = _jackknife_reach(data, cells, values)
     found = []
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         low, high = None, None
@@ -134,31 +135,31 @@ def importance_data(data: StudyData) -> tuple[Importance, ...]:
     return tuple(found)
 
 
-def _jackknife_reach(data: StudyData, cells: pd.DataFrame, accuracy: Values) -> "pd.Series[float] | None":
-    """Return half the width of each setting's interval from ``accuracy`` ``[cells, seeds]``; None for one seed.
+def _jackknife_reach(data: StudyData, cells: pd.DataFrame, values: Values) -> "pd.Series[float] | None":
+    """Return half the width of each setting's interval from ``values`` ``[cells, seeds]``; None for one seed.
 
     The jackknife's standard error is the spread (ddof=0) of the shares that leave one seed
     out, times the square root of n - 1.
     """
-    n = accuracy.shape[1]
+    n = values.shape[1]
     if n < 2:
         return None
     shares = []
     for left_out in range(n):
-        shares.append(_shares(data, cells, np.delete(accuracy, left_out, axis=1).mean(axis=1)))
+        shares.append(_shares(data, cells, np.delete(values, left_out, axis=1).mean(axis=1)))
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     return quantile * sqrt(n - 1) * pd.DataFrame(shares).std(ddof=0)
 
 
-def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[str, float]:
-    """Return each setting's share of the variance of the cells' ``accuracies`` ``[cells]``."""
+def _shares(data: StudyData, cells: pd.DataFrame, means: Values) -> dict[str, float]:
+    """Return each setting's share of the variance of the cells' ``means`` ``[cells]``."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it prints every study that is made
     space = {name: distribution(given) for name, given in data.info.ranges.items()}
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study()  # that less is better, as by default, makes no difference to a variance
     # Optuna learns from trials of its own, so each cell becomes one.
-    for point, value in zip(cells[list(space)].to_dict("records"), accuracies.tolist(), strict=True):
+    for point, value in zip(cells[list(space)].to_dict("records"), means.tolist(), strict=True):
         params = dict(zip(space, point.values(), strict=True))
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
@@ -167,20 +168,23 @@ def _shares(data: StudyData, cells: pd.DataFrame, accuracies: Values) -> dict[st
 
 def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
     """List the cells in the order in which they ended; people read those that were the best so far."""
+    goal = data.info.goal
     rows = []
     for cell in tried:
         row = asdict(cell)
         settings = row.pop("settings")
-        rows.append(row | settings)
+        # The mean is named by its metric.
+        named = {goal.name if name == "mean" else name: value for name, value in row.items()}
+        rows.append(named | settings)
     pruned = sum(cell.pruned for cell in tried)
     caption = (
-        f"Of {len(tried)} cells, those that were the best so far when they ended, by mean validation accuracy in "
-        f"percent. {pruned} cells were pruned and cannot be the best. The CSV has all cells."
+        f"Of {len(tried)} cells, those with the {goal.best_mean} so far when they ended. "
+        f"{pruned} cells were pruned and cannot be the best. The CSV has all cells."
     )
     columns = (
         Column("cell", lambda row: str(row["place"]), numeric=True),
         *map(partial(setting_column, numeric=True), data.info.ranges),
-        Column("validation", lambda row: percent(row["accuracy"]), numeric=True),
+        Column(goal.heading("val"), lambda row: goal.number(row[goal.name]), numeric=True),
     )
     listed = tuple(place for place, cell in enumerate(tried) if cell.is_best)
     return Sheet("search", "Best cells of the search", caption, columns, tuple(rows), listed=listed)
@@ -191,8 +195,8 @@ def importance_sheet(data: StudyData, importances: tuple[Importance, ...]) -> Sh
     ranges = data.info.ranges
     rows = [asdict(found) | {"range": _range_in_words(ranges[found.setting])} for found in importances]
     caption = (
-        "The part of the variance of mean validation accuracy over the ranges that each setting accounts for "
-        "(fANOVA), in percent, with 95 % jackknife intervals over seeds."
+        f"The part of the variance of mean {data.info.goal.in_words('val')} over the ranges that each setting accounts "
+        "for (fANOVA), in percent, with 95 % jackknife intervals over seeds."
     )
     columns = (
         Column("setting", lambda row: row["setting"].replace("_", " ")),
@@ -212,11 +216,12 @@ def _range_in_words(given: Mapping[str, Any]) -> str:
 
 def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
     """Say which cell was the best, or that none is complete."""
-    best = max((cell for cell in tried if not cell.pruned), key=lambda cell: cell.accuracy, default=None)
+    goal = data.info.goal
+    best = max((cell for cell in tried if not cell.pruned), key=lambda cell: goal.sign * cell.mean, default=None)
     if best is None:
         return "No cell of the search is complete yet."
     return (
-        f"Of {len(tried)} cells, number {best.place} has the highest mean validation accuracy, "
-        f"{percent(best.accuracy)} %: {describe_settings(best.settings, best.settings)}. It was chosen for this "
-        "accuracy, so the figure is partly luck: study confirm trains the cell again with fresh seeds."
+        f"Of {len(tried)} cells, number {best.place} has the {goal.best_mean}, "
+        f"{goal.format(best.mean)}: {describe_settings(best.settings, best.settings)}. It was chosen for this "
+        f"{goal.label}, so the figure is partly luck: study confirm trains the cell again with fresh seeds."
     )

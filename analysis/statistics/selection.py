@@ -1,4 +1,4 @@
-"""Which cell stands for several: the complete one of highest mean validation accuracy."""
+"""Which cell stands for several: the complete one with the best mean of the objective on validation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,31 +6,32 @@ from typing import Any
 import pandas as pd
 
 from analysis.load import StudyData
-from analysis.statistics.cells import summarise_cells
+from analysis.statistics.cells import strata_of, summarise_cells
 
-# Decimals that are compared: another order of seeds may change the last bit of a mean.
-DECIMALS = 12
+# Means that differ by a smaller part are equal: another order of seeds may change the last bit of a mean.
+SMALLEST_LEAD = 1e-12
 
 
 def matching(cells: pd.DataFrame, condition: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of ``summarise_cells`` that have all settings of the condition."""
     for name, value in condition.items():
-        cells = cells[cells[name] == value]
+        same = cells[name] == value if value is not None else cells[name].map(lambda found: found is None)
+        cells = cells[same]
     return cells
 
 
 def best_cell(cells: pd.DataFrame) -> dict[str, Any] | None:
     """Return the chosen one of some rows of ``summarise_cells``, None if none is complete.
 
-    It has the highest mean validation accuracy; test accuracy has no part in it. Of equally
+    It has the best mean of the objective on validation; the test part has no say in it. Of equally
     good cells, it has the smaller value of the first tuned factor, then of the second, and so
     on, in the grid's order; if no tuned number tells them apart, study.json lists it first.
     """
     complete = cells[cells["state"] == "complete"]
     if complete.empty:
         return None
-    rounded = complete["val_accuracy_mean"].round(DECIMALS)
-    equals = complete[rounded == rounded.max()]
+    most = complete["merit"].max()
+    equals = complete[complete["merit"] >= most - SMALLEST_LEAD * abs(most)]
     best = equals.loc[equals["tie_order"].idxmin()]
     return {str(name): value for name, value in best.to_dict().items()}
 
@@ -41,7 +42,7 @@ def chosen_cells(data: StudyData) -> list[str]:
     They are the best cell of each stratum, and those that the study's contrasts compare.
     """
     cells = summarise_cells(data)
-    strata = [stratum for _, stratum in cells.groupby(data.scientific)] if data.scientific else [cells]
+    strata = [stratum for _, stratum in cells.groupby(strata_of(cells, data.scientific))]
     chosen = {best["cell_id"] for best in map(best_cell, strata) if best is not None}
     for contrast in fixed_contrasts(data):
         for condition in (*contrast["plus"], *contrast["minus"]):

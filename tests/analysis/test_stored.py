@@ -76,7 +76,7 @@ def test_the_content_of_study_json_comes_back_with_keys_of_other_versions():
         ({"contrasts": {}}, "contrasts is {}, expected a list"),
         ({"search": []}, "search is [], expected a dict"),
         ({"cells": [3]}, "a cell is 3, expected a dict"),
-        ({"cells": [{"cell_id": "c", "model": "m"}]}, "a cell has no a"),
+        ({"cells": [{"cell_id": "c", "model": "m"}]}, "no cell has the factor a"),
         ({"schema": 2}, "schema 2, expected 1"),
     ],
 )

@@ -93,7 +93,7 @@ def test_only_the_files_and_columns_that_a_report_shows_are_read(
     epochs = {Path(path).name: columns for path, columns in read if Path(path).parent.name == "epochs"}
     assert {name.partition("-")[0] for name in epochs} == set(shown_cells(data))
     assert len(epochs) == PANELS * CURVES < len(data.info.cells) == TRIALS_MADE / len(SEEDS)
-    assert set(map(frozenset, epochs.values())) == {frozenset(load.CURVE_COLUMNS)}
+    assert set(map(frozenset, epochs.values())) == {frozenset({*load.CURVE_COLUMNS, "val_accuracy"})}
     assert len(read) - len(epochs) == len(data.info.cells)  # every trials file, once
     assert {columns for path, columns in read if Path(path).parent.name == "trials"} == {
         tuple(name for name in TRIALS.names if name not in load.UNREAD_COLUMNS)

@@ -12,7 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 from analysis.course_report.reported import AUX_WEIGHT_CURVES, ROUNDS
 from analysis.figures.style import BLACK, GREY, GRID, LEGEND_BELOW, LEGEND_TEXT, LIGHT_GREY, STYLES
 from analysis.load import StudyData
-from analysis.output.page import BEST, Panels, Picture, make_picture
+from analysis.output.page import Panels, Picture, make_picture
 from analysis.statistics.cells import describe_settings, summarise_cells
 
 # By sharing: the figure's number in the report, and what its cells have in common.
@@ -103,7 +103,8 @@ def aux_weight_picture(data: StudyData, sharing: bool) -> Picture:
     caption = f"Figure {number}. Mean ± standard deviation over the seeds of a cell."
     # A figure that leaves something out says so.
     if info.left_out:
-        caption += f" The {SERIES} series with the best cells {BEST} are shown; {info.left_out} are left out."
+        best = "the best cells by mean validation accuracy"
+        caption += f" The {SERIES} series with {best} are shown; {info.left_out} are left out."
     alt = f"Test accuracy against the auxiliary weight, {subject}"
     return make_picture(f"figure{number}", alt, caption, Panels([info], draw_aux_weight, (6.4, 4.6)))
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.curves import curves_data, draw_curves
 from analysis.load import StudyData
+from analysis.stored import FIRST_METRICS
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -49,7 +50,7 @@ def test_an_ended_seed_keeps_its_last_value(data: StudyData) -> None:
 
 def test_a_pruned_cell_ends_in_a_cross(data: StudyData) -> None:
     ax = Figure().add_subplot()
-    draw_curves(max(curves_data(data), key=lambda info: len(info.curves)), ax)
+    draw_curves(FIRST_METRICS[0], max(curves_data(data), key=lambda info: len(info.curves)), ax)
     lines = {str(line.get_label()): line for line in ax.lines}
     assert lines["aux weight 0, pruned"].get_xdata().tolist() == [1, 2]
     (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
@@ -65,7 +66,7 @@ def test_all_strata_have_the_same_axis_within_a_hundred_percent(data: StudyData)
     assert [(info.bottom, info.top) for info in infos] == [(pytest.approx(40.5 - 3), pytest.approx(80 + 3))] * 2
     epochs = data.epochs.assign(val_accuracy=np.minimum(1, data.epochs["val_accuracy"] * 1.5))
     ax = Figure().add_subplot()
-    draw_curves(curves_data(dataclasses.replace(data, epochs=epochs))[0], ax)
+    draw_curves(FIRST_METRICS[0], curves_data(dataclasses.replace(data, epochs=epochs))[0], ax)
     assert ax.get_ylim()[1] == 100.5
 
 
@@ -75,7 +76,7 @@ def test_an_axes_for_one_cell_needs_no_legend(data: StudyData) -> None:
     for label, pruned in (("the cell", False), ("the cell", True), ("aux weight 10", False)):
         curve = dataclasses.replace(info.curves[1], label=label, pruned=pruned)
         ax = Figure().add_subplot()
-        draw_curves(dataclasses.replace(info, curves=(curve,)), ax)
+        draw_curves(FIRST_METRICS[0], dataclasses.replace(info, curves=(curve,)), ax)
         legends.append(ax.get_legend() is not None)
     assert legends == [False, True, True]
 

@@ -20,7 +20,7 @@ EFFECTS = (
 
 
 def test_contrasts_come_first_and_say_their_corrected_p() -> None:
-    rows = effects_data(EFFECTS, CONTRASTS)
+    rows = effects_data(EFFECTS, CONTRASTS, 100)
     assert [row.label.replace("\xa0", " ") for row in rows] == [
         "sharing alone (p = 0.012)",
         "sure (p < 0.001)",
@@ -35,7 +35,7 @@ def test_contrasts_come_first_and_say_their_corrected_p() -> None:
 
 def test_points_stand_at_their_means_with_their_intervals() -> None:
     ax = Figure().add_subplot()
-    draw_effects(effects_data(EFFECTS, CONTRASTS), ax)
+    draw_effects("points", effects_data(EFFECTS, CONTRASTS, 100), ax)
     named, main = ax.containers
     assert named[0].get_ydata().tolist() == [0, 1, 2]
     assert named[0].get_xdata()[:2].tolist() == pytest.approx([3, 3])
@@ -53,7 +53,7 @@ def test_points_stand_at_their_means_with_their_intervals() -> None:
 def test_one_seed_and_no_row_are_drawn() -> None:
     nan = float("nan")
     single = (Effect("sharing", True, False, (), 1, Estimate(1, 0.03, nan, nan, nan, nan, nan)),)
-    for rows in (effects_data(single, ()), effects_data((), CONTRASTS[2:])):
+    for rows in (effects_data(single, (), 100), effects_data((), CONTRASTS[2:], 100)):
         figure = Figure(layout="constrained")
-        draw_effects(rows, figure.add_subplot())
+        draw_effects("points", rows, figure.add_subplot())
         figure.canvas.draw()

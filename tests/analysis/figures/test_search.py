@@ -3,6 +3,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.search import draw_history, draw_slice, slice_data
 from analysis.statistics.search_summary import history_data
+from analysis.stored import FIRST_METRICS
 from tests.analysis.conftest import StoreBuilder
 from tests.analysis.statistics.test_search_summary import RANGES, searched
 
@@ -14,14 +15,14 @@ def test_slices_place_choices_side_by_side_and_bad_cells_at_the_fence(store: Sto
     tried = history_data(searched(store))
     info = slice_data(tried, "sharing", RANGES["sharing"])
     assert (info.places, info.labels, info.log) == ((0, 1, 0, 1, 0), ("off", "on"), False)
-    assert [cell.accuracy for cell in info.tried] == pytest.approx(accuracies)
+    assert [cell.mean for cell in info.tried] == pytest.approx(accuracies)
     assert slice_data(tried, "aux_weight", RANGES["aux_weight"]).log
     ax = Figure().subplots()
-    draw_slice(info, ax)
+    draw_slice(FIRST_METRICS[0], info, ax)
     lines = {str(line.get_label()): line.get_ydata() for line in ax.get_lines()}
     assert lines["a cell"] == pytest.approx([90, 91, 92, 93])
     assert lines["lower still"] == pytest.approx([90 - 1.5 * 2])  # the quartiles are 90 and 92
     ax = Figure().subplots()
-    draw_history(tried, ax)
+    draw_history(FIRST_METRICS[0], tried, ax)
     best = next(line for line in ax.get_lines() if line.get_label() == "best so far")
     assert best.get_ydata() == pytest.approx([90, 91, 92, 93, 93])

@@ -61,8 +61,8 @@ def make_page(data: StudyData) -> Page:
 
     tables = (
         table1_sheet(table1_data(data)),
-        effects_sheet(main_effects_data(data, np.random.default_rng(0))),
-        anova_sheet(anova_data(data)),
+        effects_sheet(data, main_effects_data(data, np.random.default_rng(0))),
+        anova_sheet(data, anova_data(data)),
         cells_sheet(data, np.random.default_rng(0)),
     )
     return Page(

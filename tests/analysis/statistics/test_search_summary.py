@@ -51,7 +51,7 @@ def test_history_is_in_the_order_in_which_cells_ended(store: StoreBuilder) -> No
         (3, c, False),
         (4, b, False),
     ]
-    assert [cell.accuracy for cell in tried] == pytest.approx([0.82, 0.96, 0.86, 0.91])
+    assert [cell.mean for cell in tried] == pytest.approx([0.82, 0.96, 0.86, 0.91])
     assert [cell.best for cell in tried] == pytest.approx([0.82, 0.82, 0.86, 0.91])
     assert [cell.is_best for cell in tried] == [True, False, True, True]
     assert tried[3].settings == {"dropout": 0.5, "aux_weight": 2.0, "sharing": False}
