@@ -157,6 +157,7 @@ def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -
 
 def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     """List every planned cell with its metrics; ``rng`` draws bootstrap intervals."""
+    goal = data.info.goal
     cells = summarise_cells(data)
     values = by_seed(data, data.reported)
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
@@ -166,8 +167,11 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     records = cells.to_dict("records")
     rows = tuple(_row(cell, data, means, found.get(cell["cell_id"])) for cell in records)
     listed = _listed(cells)
-    note = f"Listed are the {LISTED} of {len(cells)} cells with the {data.info.goal.best_mean}; the CSV has all."
-    caption = "Means over n seeds; intervals are 95 % t intervals. The CSV also has BCa bootstrap intervals."
+    note = f"Listed are the {LISTED} of {len(cells)} cells with the {goal.best_mean}; the CSV has all."
+    caption = (
+        f"{goal.label.capitalize()}{f' in {goal.unit}' if goal.unit else ''}: means over n seeds; intervals are 95 % t "
+        "intervals. The CSV also has BCa bootstrap intervals."
+    )
     if less := [metric.label for metric in data.info.metrics if metric.sign < 0]:
         caption += f" Less is better: {', '.join(less)}."
     # These tell cells apart: factors, and others that vary, such as what a rule ties to a factor.
@@ -177,7 +181,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
         *(setting_column(name, setting=True) for name in names),
         Column("seeds", lambda row: row["words"]),
         *_reported_columns(data),
-        *(_mean_column(metric, part) for metric, part in means),
+        *(_mean_column(data, metric, part) for metric, part in means),
     )
     return Sheet("cells", "All cells", caption, columns, rows, () if listed is None else (note,), listed)
 
@@ -225,12 +229,14 @@ def _listed(cells: pd.DataFrame) -> tuple[int, ...] | None:
 def _reported_columns(data: StudyData) -> tuple[Column, ...]:
     goal, name = data.info.goal, data.reported
     return (
-        _mean_column(goal, data.reported_part),
+        _mean_column(data, goal, data.reported_part),
         Column("std", lambda row: goal.number(row[f"{name}_std"]), numeric=True),
         Column("95 % interval", lambda row: ends(goal, row[f"{name}_low"], row[f"{name}_high"]), numeric=True),
     )
 
 
-def _mean_column(metric: StoredMetric, part: str) -> Column:
+def _mean_column(data: StudyData, metric: StoredMetric, part: str) -> Column:
     name = f"{metric.column(part)}_mean"
-    return Column(metric.heading(part), lambda row: metric.number(row[name]), numeric=True)
+    # The caption says what columns without a metric's name are about.
+    heading = PART_IN_WORDS[part] if metric == data.info.goal else metric.heading(part)
+    return Column(heading, lambda row: metric.number(row[name]), numeric=True)

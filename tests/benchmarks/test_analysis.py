@@ -17,6 +17,7 @@ from analysis.report import estimates_of, report_page
 from analysis.statistics.cells import LISTED, by_seed, cells_sheet
 from analysis.statistics.effects import anova_data, main_effects_data
 from analysis.statistics.inference import AT_ONCE, RESAMPLES
+from analysis.stored import SETTING_COLUMNS
 from benchmarks.analysis import use_of
 from benchmarks.made_store import EPOCHS, LENGTH, NAME, SEEDS, TRIALS, made_grid, make_store, write_grid
 from study.store.store import Store
@@ -94,9 +95,10 @@ def test_only_the_files_and_columns_that_a_report_shows_are_read(
     assert {name.partition("-")[0] for name in epochs} == set(shown_cells(data))
     assert len(epochs) == PANELS * CURVES < len(data.info.cells) == TRIALS_MADE / len(SEEDS)
     assert set(map(frozenset, epochs.values())) == {frozenset({*load.CURVE_COLUMNS, "val_accuracy"})}
+    unread = {*load.UNREAD_COLUMNS, *SETTING_COLUMNS}
     assert len(read) - len(epochs) == len(data.info.cells)  # every trials file, once
     assert {columns for path, columns in read if Path(path).parent.name == "trials"} == {
-        tuple(name for name in TRIALS.names if name not in load.UNREAD_COLUMNS)
+        tuple(name for name in TRIALS.names if name not in unread and not name.startswith("best_"))
     }
 
 

@@ -18,8 +18,7 @@ def test_means_and_unbiased_deviations_over_the_seeds(store: StoreBuilder) -> No
     assert row["test_accuracy_std"] == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))
     assert row["val_accuracy_mean"] == pytest.approx(0.72)
     assert row["val_accuracy_std"] == pytest.approx(math.sqrt((0.02**2 + 0.02**2 + 0.04**2) / 2))
-    for metric in ("test_digit_accuracy", "best_test_accuracy"):
-        assert row[f"{metric}_mean"] == pytest.approx(0.83)
+    assert row["test_digit_accuracy_mean"] == pytest.approx(0.83)
 
 
 def test_completed_and_converged_seeds_count_alike(store: StoreBuilder) -> None:
@@ -52,8 +51,8 @@ def test_a_cell_that_is_not_complete_has_a_state_and_no_mean(store: StoreBuilder
         "not run",
     ]
     assert cells["error"].tolist()[4] == "RuntimeError: worker lost"
-    estimates = cells.filter(regex="_(mean|std)$")
-    assert estimates.shape[1] == 14
+    estimates = cells.filter(regex="_(mean|std)$").dropna(axis="columns", how="all")
+    assert estimates.shape[1] == 2 * 6  # mean and std of the metrics that the trials have
     assert estimates.notna().all(axis=1).tolist() == [True] + [False] * 5
     assert estimates[1:].isna().all(axis=None)
 
@@ -127,9 +126,9 @@ def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
     assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "seeds"]
     # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
     assert sheet.texts == [
-        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0"],
-        ["off", "0", "0", "pruned at epoch 20", "–", "–", "–", "–", "–"],
-        ["off", "0.5", "0", "failed: 3 of 3", "–", "–", "–", "–", "–"],
+        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0", "83.0"],
+        ["off", "0", "0", "pruned at epoch 20", *["–"] * 6],
+        ["off", "0.5", "0", "failed: 3 of 3", *["–"] * 6],
     ]
     complete, pruned, failed = sheet.rows
     assert complete["test_accuracy_mean"] == pytest.approx(0.83)
