@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +72,11 @@ def start_seed(cell: TrainingSettings, seed: int, limits: "Limits") -> "SeedTrai
     from trainables.functions.seed_training import SeedTraining
 
     return SeedTraining(find_model(cell.model), cell, seed, limits)
+
+
+def hide_gpus() -> None:
+    """Let this process see no GPU: Ray leaves all visible to a worker that asked for none, and a function may look."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def settings_class(model: str) -> type[TrainingSettings]:

@@ -1,7 +1,6 @@
 """The Tune Trainable around a training: one Tune trial trains all seeds of a pack of cells."""
 
 import math
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -20,7 +19,8 @@ from trainables.engine.record import EpochRecord
 from trainables.functions.function_training import FunctionTraining
 from trainables.functions.seed_training import Limits
 from trainables.functions.time_limit import time_limit
-from trainables.registry import find_model, is_function, read_cell, start_seed, start_training
+from trainables.registry import find_model, hide_gpus, is_function, read_cell, start_seed, start_training
+from trainables.seed_actors import ActorTraining
 
 if TYPE_CHECKING:
     from trainables.config import TrainingSettings
@@ -62,6 +62,7 @@ class PackTrainable(tune.Trainable):
     - ``epoch_limit_s``: the longest that an epoch may take, in seconds
     - ``marker``: a pyarrow.fs.FileSystem and a file in it that this node must see, or None
     - ``verdicts``: the name of the actor Verdicts, or None if no cell is pruned inside a pack
+    - ``per_seed``: what each seed of a function gets, by Ray's names, if it has an actor of its own, or None
     - ``objective``: the figure of records that early stopping goes by, such as "val_accuracy"
 
     The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch`` and
@@ -153,9 +154,10 @@ def _start(
     first = next(iter(cells))
     if is_function(first.model):
         if config["device"] == "cpu":
-            # Ray leaves all GPUs visible to a worker that asked for none; the function may look for one.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            hide_gpus()
         limits = Limits(config["objective"], float(config["epoch_limit_s"]))
+        if config["per_seed"]:
+            return ActorTraining(first, cells[first], limits, config["per_seed"], config["threads"])
         rows = [(cell, seed) for cell, seeds in cells.items() for seed in seeds]
         return FunctionTraining({(cell.cell_id, seed): start_seed(cell, seed, limits) for cell, seed in rows})
     pool = find_model(first.model).load(first, config["data_dir"])

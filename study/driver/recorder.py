@@ -34,8 +34,17 @@ class _Running:
 
     job: Job
     started_at: datetime
-    # A pack that continues from a checkpoint reports some epochs again, with the same bits.
+    # A pack that is set back reports some epochs again, with the same bits if its training has them.
     records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Add a record; what was reported of later epochs before the pack was set back does not count."""
+        seed, epoch = record["seed"], record["epoch"]
+        if (seed, epoch) in self.records:
+            later = [key for key in self.records if key[0] == seed and key[1] > epoch]
+            for key in later:
+                del self.records[key]
+        self.records[seed, epoch] = record
 
 
 class Recorder(tune.Callback):
@@ -76,7 +85,7 @@ class Recorder(tune.Callback):
             if cell_id not in self._running:
                 continue
             for record in report["records"]:
-                self._running[cell_id].records[record["seed"], record["epoch"]] = record
+                self._running[cell_id].take(record)
             for observer in self._observers:
                 observer.cell_advanced(cell_id, report["epoch"], report["objective"])
             if report["ended"] or cell_id in self._pruned:

@@ -11,7 +11,7 @@ from study.console import tell_problem
 from study.driver.tracking import folder_for
 from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import RunPlan, describe_plan, plan_run
-from study.plan.resources import Resources, cells_alone
+from study.plan.resources import Resources, cells_alone, check_per_seed
 from study.plan.run_options import Work
 from study.store.files import Folder
 from study.store.heartbeat import Heartbeat
@@ -40,6 +40,7 @@ def run_study(work: Work, resources: Resources, console: Console, command: str) 
 def train(work: Work, resources: Resources, console: Console, command: str) -> int:
     """Train as ``run_study`` does; raise StoreError, LaunchError, ModelError or DataError."""
     check([*work.cells, *work.outermost_cells], resources.options.data_dir)
+    check_per_seed(resources, work.cells, len(work.seeds))
     resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         # No other driver writes now, so what a crash has left can be cleared and the rest counted.

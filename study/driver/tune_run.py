@@ -67,7 +67,7 @@ def train_on_tune(
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         seen["objective"] = run.store.known_info().goal.column("val")
         tuner = tune.Tuner(
-            tune.with_resources(PackTrainable, tune.PlacementGroupFactory([run.resources.needs])),
+            tune.with_resources(PackTrainable, _bundles(run.resources)),
             param_space=_pack_settings(run.resources) | seen,
             tune_config=_tune_config(queue, samples, asha),
             run_config=_run_config(run, filesystem, folder, [recorder, nodes], stopper),
@@ -86,8 +86,23 @@ def train_on_tune(
 def _pack_settings(resources: Resources) -> dict[str, Any]:
     """Return what all packs share of the Tune config of ``PackTrainable``."""
     options = resources.options
-    settings = {"device": resources.device, "threads": max(1, int(options.cpus_per_trial))}
+    settings = {"device": resources.device, "threads": max(1, int(resources.needs["CPU"]))}
+    settings |= {"per_seed": resources.per_seed}
     return settings | {"data_dir": options.data_dir, "epoch_limit_s": options.epoch_limit}
+
+
+def _bundles(resources: Resources) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
+    """Return the function by which Tune learns what a pack needs: a bundle, or one for each of its seeds."""
+    needs, per_seed = resources.needs, resources.per_seed
+
+    def bundles(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        if per_seed is None:
+            return tune.PlacementGroupFactory([needs])
+        seeds = sum(len(part["seeds"]) for part in config["cells"])
+        # The first is of the trial's own process, which only waits for its seeds.
+        return tune.PlacementGroupFactory([{}, *[per_seed] * seeds])
+
+    return bundles
 
 
 def _tune_config(queue: "PackQueue", samples: int, asha: StratifiedASHA | None) -> tune.TuneConfig:
@@ -135,7 +150,7 @@ def _suggested(
 
     def at_once() -> int:
         """Count the cells that fit; for one more that waits, Ray's autoscaler adds nodes."""
-        fit = packs_that_fit(run.resources, live_nodes())
+        fit = packs_that_fit(run.resources, live_nodes(), [*run.jobs, *search.jobs_left()])
         return fit + (run.resources.options.address is not None)
 
     def begin(job: Job) -> None:

@@ -119,7 +119,7 @@ def forecast(
     study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
 ) -> Forecast:
     """Foresee a run of jobs by the trials that the study has, or by the shipped rate."""
-    slots, cells = packs_that_fit(resources, machines.amounts), resources.cells_in_a_pack(jobs)
+    slots, cells = packs_that_fit(resources, machines.amounts, jobs), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device)
     # The shipped rate says nothing about other networks, or about longer trainings.
     if rate is None and all(job.cell.has_shipped_rate for job in jobs):

@@ -10,6 +10,8 @@ import torch
 from study.plan.jobs import Job
 from study.plan.packs import cells_for_gpus
 from study.plan.run_options import LaunchError, TrainingOptions
+from trainables.config import TrainingSettings
+from trainables.registry import is_function
 
 # For a single cell: the networks are small, so several fill a GPU better than one.
 GPU_SHARE = 0.25
@@ -46,19 +48,27 @@ class Resources:
         """Where PyTorch computes."""
         gpus = self.options.gpus_per_trial
         assert gpus is not None, "where a cell runs is not known before its cluster is"
-        return "cuda" if gpus else "cpu"
+        return "cuda" if gpus or self.options.gpus_per_seed else "cpu"
+
+    @property
+    def per_seed(self) -> dict[str, float] | None:
+        """What each seed needs of a node, by Ray's names, or None if the seeds of a cell train in one process."""
+        cpus, gpus = self.options.cpus_per_seed, self.options.gpus_per_seed
+        if cpus is None and gpus is None:
+            return None
+        return {"CPU": cpus or 1} | ({"GPU": gpus} if gpus else {})
 
     @property
     def needs(self) -> dict[str, float]:
-        """What a pack needs of a node, by Ray's names; what it does not need is left out."""
+        """What a pack, or a seed that trains by itself, needs of a node; what it does not need is left out."""
         gpus = self.options.gpus_per_trial
-        return {"CPU": self.options.cpus_per_trial} | ({"GPU": gpus} if gpus else {})
+        return self.per_seed or {"CPU": self.options.cpus_per_trial} | ({"GPU": gpus} if gpus else {})
 
 
 def resources_for(options: TrainingOptions) -> Resources:
     """Return the resources asked for; raise LaunchError for more than this machine has."""
     address, data_dir = options.address or os.environ.get("RAY_ADDRESS"), options.data_dir
-    cpus, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
+    cpus, gpus = _this_machine().values()
     asked = (("cpus", options.cpus_per_trial, cpus), ("gpus", options.gpus_per_trial, gpus))
     for what, wanted, there in asked:
         # A cluster may have more, now or when it has grown.
@@ -80,11 +90,39 @@ def cells_alone(resources: Resources) -> Resources:
     return replace(resources, options=replace(resources.options, cells_per_trial="1"))
 
 
-def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
-    """Return how many packs nodes, given by the amounts of each, train at once: at least 1."""
+def check_per_seed(resources: Resources, cells: Iterable[TrainingSettings], seeds: int) -> None:
+    """Refuse resources of each seed if a model is no function, or this machine has no room for so many seeds."""
+    if resources.per_seed is None:
+        return
+    options = resources.options
+    flag = "--cpus-per-seed" if options.gpus_per_seed is None else "--gpus-per-seed"
+    for model in {cell.model for cell in cells}:
+        if not is_function(model):
+            raise LaunchError(f"{flag}: the seeds of {model} train as one stack; leave it out, or make it a function")
+    fit = _count_that_fit(resources, [_this_machine()])
+    if not options.address and fit < seeds:
+        raise LaunchError(
+            f"{flag}: this machine has room for {fit} seeds at the same time, and a cell has {seeds}; ask for less "
+            "for each, leave it out, or join a cluster with --address"
+        )
+
+
+def _this_machine() -> dict[str, float]:
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+
+
+def _count_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) -> int:
     fit = 0
     for node in nodes:
         fit += min(int(node.get(what, 0) / need) for what, need in resources.needs.items())
+    return fit
+
+
+def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]], jobs: Iterable[Job] = ()) -> int:
+    """Return how many packs of jobs nodes, given by the amounts of each, train at once: at least 1."""
+    fit = _count_that_fit(resources, nodes)
+    if resources.per_seed:
+        fit //= max((len(job.seeds) for job in jobs), default=1)
     return max(1, fit)  # a pack that waits for room makes a cluster grow
 
 
@@ -95,7 +133,7 @@ def placed(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> tuple[
         # A pack of many cells fills a whole GPU, if there is one.
         cells = resources.cells_per_trial
         share = 1 if cells is None else min(1, GPU_SHARE * cells)
-        options = replace(options, gpus_per_trial=share if gpus else 0)
+        options = replace(options, gpus_per_trial=share if gpus and not resources.per_seed else 0)
     found = Resources(options, gpus)
     # All that a pack gets is on one node: what is left on two makes no room.
     for node in nodes:

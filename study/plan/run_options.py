@@ -63,6 +63,19 @@ class TrainingOptions:
         lambda value: 0 <= value <= 1 or (value > 1 and float(value).is_integer()),
         variable_in_help=True,
     )
+    cpus_per_seed: float | None = option(
+        None,
+        "CPU cores for each seed of a model that is a function. Each seed then trains in its own process, at the "
+        "same time as the others, instead of taking turns with them.",
+        "at least 1",
+        lambda value: value >= 1,
+    )
+    gpus_per_seed: float | None = option(
+        None,
+        "GPUs for each seed of a model that is a function. Each seed then trains in its own process.",
+        "a fraction below 1, or a whole number of GPUs",
+        lambda value: 0 < value <= 1 or (value > 1 and float(value).is_integer()),
+    )
     cells_per_trial: str = option(
         "auto",
         "How many cells train together in one stack: a number, or 'auto' (1 on CPUs, as many as fit well on GPUs).",

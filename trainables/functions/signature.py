@@ -2,7 +2,6 @@
 
 import inspect
 import typing
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,7 @@ def settings_of(function: Callable[..., Any]) -> type[FunctionSettings]:
         raise ValueError(f"its parameters are {signature}: expected {PARAMETERS}") from None
     try:
         hints = typing.get_type_hints(plain)
-    except NameError as error:
+    except Exception as error:  # whatever an annotation that is a text evaluates to
         raise ValueError(f"an annotation cannot be read ({error}): import the name where the module runs") from None
     first = next(iter(signature.parameters))
     if first not in hints:
@@ -53,6 +52,6 @@ def _check_metrics(settings: type[FunctionSettings]) -> None:
         raise ValueError(
             f"metrics of its {settings.__name__} is {metrics!r}: expected a tuple of Metric, as in {example}"
         )
-    twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
-    if twice:
-        raise ValueError(f"its {settings.__name__} has the metric {twice[0]} twice: expected each name once")
+    names = [metric.name for metric in metrics]
+    if len(set(names)) < len(names):
+        raise ValueError(f"its {settings.__name__} has the metrics {', '.join(names)}: expected each name once")

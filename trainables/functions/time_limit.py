@@ -19,7 +19,8 @@ def time_limit(seconds: float, epoch: int) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True)
+    # By its number, since what stands for standard error in a notebook is no file.
+    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True, file=2)
     try:
         yield
     finally:

@@ -28,8 +28,8 @@ class Heard:
     def cell_started(self, job):
         self.lines.append(("started", job.label))
 
-    def cell_advanced(self, cell_id, epoch, val_accuracy):
-        self.lines.append(("advanced", cell_id, epoch, val_accuracy))
+    def cell_advanced(self, cell_id, epoch, objective):
+        self.lines.append(("advanced", cell_id, epoch, objective))
 
     def cells_set_back(self, cell_ids, reason):
         self.lines.append(("set back", cell_ids, reason))
@@ -40,7 +40,7 @@ class Heard:
 
 def report(cell_id, epoch, status):
     records = [record(seed, epoch, status) for seed in (0, 1)]
-    return {"cell_id": cell_id, "epoch": epoch, "val_accuracy": 0.5, "ended": status != "running", "records": records}
+    return {"cell_id": cell_id, "epoch": epoch, "objective": 0.5, "ended": status != "running", "records": records}
 
 
 @pytest.fixture
@@ -77,6 +77,18 @@ def test_a_cell_is_stored_when_it_ends_and_observers_hear_of_it(store):
         (SECOND, "pruned", 1),
     }
     assert len({row["started_at"] for row in rows}) == 1  # by it the forecast knows the pack
+
+
+def test_what_was_reported_before_a_training_began_again_does_not_count(store):
+    recorder, _, _ = recording(store, {})
+    recorder.on_trial_start(1, [], PACK)
+    # A function that is set back begins again; without fixed bits it may end earlier than before.
+    for epoch in (1, 2, 3):
+        recorder.on_trial_result(epoch, [], PACK, {"cells": [report(FIRST, epoch, "running")]})
+    recorder.on_trial_result(4, [], PACK, {"cells": [report(FIRST, 1, "running")]})
+    recorder.on_trial_result(5, [], PACK, {"cells": [report(FIRST, 2, "converged")]})
+    rows = store.read_trials()[0]
+    assert [(row["status"], row["epochs"]) for row in rows] == [("converged", 2)] * 2
 
 
 def test_what_is_left_of_a_pack_fails_with_the_reason(store, tmp_path):

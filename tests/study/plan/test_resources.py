@@ -6,8 +6,9 @@ import torch
 
 from study.grid.load import load_grid
 from study.plan.jobs import plan_job
-from study.plan.resources import Resources, placed, resources_for
+from study.plan.resources import Resources, check_per_seed, packs_that_fit, placed, resources_for
 from study.plan.run_options import LaunchError, TrainingOptions
+from tests.study.driver.function_models import Settings, train
 from trainables.digits.settings import CellConfig
 
 CORES = len(os.sched_getaffinity(0))
@@ -107,3 +108,33 @@ def test_what_a_cluster_has_settles_what_was_left_open(asked, nodes, gpus, room)
 def test_cores_of_a_cell_are_on_one_node():
     assert placed(given(8, 0, address="auto"), [CPU_ONLY])[1]
     assert not placed(given(9, 0, address="auto"), [CPU_ONLY, CPU_ONLY])[1]
+
+
+PER_SEED = [Settings(model=f"{train.__module__}:train", max_epochs=epochs) for epochs in (1, 2)]
+
+
+def test_each_seed_of_a_function_may_have_its_own_place():
+    asked = Resources(TrainingOptions(gpus_per_seed=0.5, address="auto"))
+    assert (asked.per_seed, asked.needs) == ({"CPU": 1, "GPU": 0.5},) * 2
+    resources, room = placed(asked, [WITH_GPUS])
+    assert (resources.device, resources.options.gpus_per_trial, room) == ("cuda", 0, True)
+    assert resources.cells_in_a_pack([]) == 1
+    nodes = [{"CPU": 8, "GPU": 2}] * 3  # four seeds on each
+    jobs = [plan_job(load_grid("smoke"), CellConfig(), range(seeds)) for seeds in (3, 5)]
+    assert packs_that_fit(resources, nodes, jobs) == 2
+    on_cpus = Resources(TrainingOptions(cpus_per_seed=2, gpus_per_trial=0))
+    assert (on_cpus.needs, on_cpus.device) == ({"CPU": 2}, "cpu")
+
+
+def test_only_functions_have_seeds_with_their_own_place_and_only_where_all_have_room(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    asked = Resources(TrainingOptions(cpus_per_seed=2))
+    check_per_seed(asked, PER_SEED, seeds=2)
+    with pytest.raises(
+        LaunchError, match=r"--cpus-per-seed: this machine has room for 2 seeds .*, and a cell has 3; ask"
+    ):
+        check_per_seed(asked, PER_SEED, seeds=3)
+    check_per_seed(Resources(TrainingOptions(cpus_per_seed=2, address="auto")), PER_SEED, seeds=3)
+    with pytest.raises(LaunchError, match="--gpus-per-seed: the seeds of comparator train as one stack; leave it out"):
+        check_per_seed(Resources(TrainingOptions(gpus_per_seed=1)), [*PER_SEED, CellConfig()], seeds=1)
+    check_per_seed(Resources(TrainingOptions()), [CellConfig()], seeds=100)

@@ -19,6 +19,8 @@ from tests.study.conftest import record
         ({"gpus_per_trial": -1}, "--gpus-per-trial -1: expected 0, a fraction below 1, or a whole number of GPUs"),
         ({"gpus_per_trial": 1.5}, "--gpus-per-trial 1.5: expected 0, a fraction below 1, or a whole number of GPUs"),
         ({"gpus_per_trial": float("inf")}, "--gpus-per-trial inf: expected 0, a fraction below 1, or a whole number"),
+        ({"cpus_per_seed": 0.5}, "--cpus-per-seed 0.5: expected at least 1"),
+        ({"gpus_per_seed": 0.0}, "--gpus-per-seed 0: expected a fraction below 1, or a whole number of GPUs"),
         ({"cells_per_trial": "two"}, "--cells-per-trial two: expected auto, or 1 or more cells to train as one stack"),
         ({"cells_per_trial": 0}, "--cells-per-trial 0: expected auto, or 1 or more cells to train as one stack"),
         ({"retries": -1}, "--retries -1: expected 0 or more"),
