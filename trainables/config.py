@@ -174,6 +174,16 @@ class CellSettings(TrainingSettings):
         description="In so many first epochs the learning rate rises in equal steps, before the schedule begins.",
     )
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if cells of a stack are to differ in what the stack has once."""
+        for name in cls.varied_in_a_stack:
+            if name != "learning_rate" and (name in CellSettings.model_fields or name not in cls.model_fields):
+                raise TypeError(
+                    f"varied_in_a_stack of {cls.__qualname__} names {name}: expected learning_rate, or settings that "
+                    "this class adds"
+                )
+
     @model_validator(mode="after")
     def _optimiser_and_schedule_fit_together(self) -> Self:
         if self.momentum and self.optimizer != "sgd":

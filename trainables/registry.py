@@ -21,7 +21,6 @@ from trainables.functions.signature import settings_of
 if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked without it
     import torch
 
-    from trainables.engine.examples import Split
     from trainables.engine.model import Model
     from trainables.engine.training import Training
     from trainables.functions.seed_training import Limits, SeedTraining
@@ -114,15 +113,26 @@ def check(cells: Iterable[TrainingSettings], data_dir: str | None) -> None:
     for cell in cells:
         if is_function(cell.model):
             continue
-        if cell.model in BUILT_IN:
-            _draw(build(cell), cell, pools, data_dir)
-            continue
         try:
-            _try_out(cell, pools, data_dir)
-        except ModelError:
+            _try_stack(cast("CellSettings", cell), pools, data_dir)
+        except TrainableError:
             raise
         except Exception as error:  # whatever the author's own code raises
-            raise ModelError(f"model {cell.model}{_place(error, cell.model)}: {_in_words(error)}") from error
+            place = _place(error.__cause__ or error, cell.model)
+            raise ModelError(f"model {cell.model}{place}: {_in_words(error)}") from error
+
+
+def _try_stack(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
+    from trainables.try_stack import try_stack
+
+    model = build(cell)
+    first = cell.model not in pools
+    if first:
+        pools[cell.model] = model.load(cell, data_dir)
+    if cell.model in BUILT_IN:
+        model.draw(pools[cell.model], cell, 0)
+    else:
+        try_stack(model, pools[cell.model], cell, repeat=first)
 
 
 def try_functions(cells: Iterable[TrainingSettings], objective: str) -> None:
@@ -144,35 +154,7 @@ def try_functions(cells: Iterable[TrainingSettings], objective: str) -> None:
             raise ModelError(f"model {model}: {error}") from None
 
 
-def _draw(model: "Model", cell: TrainingSettings, pools: dict[str, Any], data_dir: str | None) -> "Split":
-    if cell.model not in pools:
-        pools[cell.model] = model.load(cell, data_dir)
-    return model.draw(pools[cell.model], cell, 0)
-
-
-def _try_out(cell: TrainingSettings, pools: dict[str, Any], data_dir: str | None) -> None:
-    import torch
-
-    model = build(cell)
-    split = _draw(model, cell, pools, data_dir)
-    for part in filter(None, (split.train, split.validation, split.test)):
-        for what, value in (("inputs", part.inputs), ("labels", part.labels)):
-            if not isinstance(value, torch.Tensor):
-                raise ModelError(
-                    f"model {cell.model}: draw gives {what} of type {type(value).__name__}: expected a tensor"
-                )
-    parameters = model.initial([0], torch.device("cpu")).requires_grad_()
-    inputs = split.train.inputs[:2].unsqueeze(0)
-    labels = split.train.labels[:2].unsqueeze(0)
-    # Masks of ones: dropout's code runs, and the loss is that of the whole network.
-    masks = torch.ones(1, inputs.shape[1] * model.mask_units) if model.mask_units else None
-    outputs = model.forward(parameters, inputs, masks)
-    varied = dict.fromkeys(cell.varied_in_a_stack, torch.zeros(1))
-    model.losses(outputs, labels, varied).sum().backward()
-    model.sums(outputs, labels)
-
-
-def _place(error: Exception, model: str) -> str:
+def _place(error: BaseException, model: str) -> str:
     source = _source_file(model)
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(source)]
@@ -181,11 +163,6 @@ def _place(error: Exception, model: str) -> str:
 
 def _in_words(error: Exception) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    if "random operation while in randomness error mode" in text:
-        return (
-            "it draws random numbers, which would differ from stack to stack: expected no randomness except that of "
-            "nn.Dropout(settings.dropout); to change inputs at random, do it in draw"
-        )
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 

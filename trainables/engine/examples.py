@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from trainables.engine.streams import fold, permutations, stream_keys
+
+MAKE_IT_A_FUNCTION = "make it a function (model: my_module:train)"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,29 @@ def split_examples(inputs: Tensor, labels: Tensor, seed: int, validation_share: 
         )
     order = permutations(stream_keys([seed], "data"), n)[0].split(sizes)
     return Split(*(Examples(inputs[part], labels[part]) for part in order if len(part)))
+
+
+def check_split(split: Any) -> None:
+    """Raise ValueError if what a model drew is not a Split of examples that can be stacked."""
+    if not isinstance(split, Split):
+        raise ValueError(
+            f"draw gives a {type(split).__name__}: expected trainables.Split, as split_examples returns it"
+        )
+    for name, part in vars(split).items():
+        if part is None and name == "test":
+            continue
+        for what in ("inputs", "labels"):
+            value = getattr(part, what, None)
+            if not isinstance(value, Tensor):
+                raise ValueError(
+                    f"draw gives {what} of type {type(value).__name__}: expected a tensor with a row for each example; "
+                    f"if one tensor cannot hold them, {MAKE_IT_A_FUNCTION}"
+                )
+        if len(part.inputs) != len(part.labels) or not len(part.labels):
+            found = f"{len(part.inputs)} inputs and {len(part.labels)} labels"
+            raise ValueError(f"draw gives {found} to {name}: expected equally many, and one at least")
+        if part.inputs.dtype == torch.float64:
+            raise ValueError("draw gives inputs of float64: expected float32, as the parameters are; use .float()")
 
 
 class StackedExamples(Examples):

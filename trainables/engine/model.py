@@ -32,6 +32,9 @@ class Data(Protocol):
 class Module(Data, Protocol):
     """An ``nn.Module``, built as ``MyModel(settings)``, with dropout of ``settings.dropout``.
 
+    Parameters with ``requires_grad`` False stay as they are. Batch norm uses the moments of the batch
+    in training, and those of all examples to train on in evaluation.
+
     ``losses`` and ``correct`` may be left out. Then the loss is the cross-entropy of logits
     ``[B, classes]``, and the largest logit is the answer. A module whose settings name other metrics
     than accuracy has ``figures`` instead of ``correct``: each metric by its name, of one replicate's
@@ -50,7 +53,8 @@ class Model(Data, Protocol):
     ``losses`` are means over the examples, and ``sums`` are sums over them by the metric's name.
     ``varied`` has the settings in which replicates differ, each ``[K]`` (float64), but not learning
     rate and dropout. A model may also offer ``figures`` instead of ``sums``, as a Module does but for
-    all replicates, and the methods that ``presentation_of`` and ``evaluator_of`` look for.
+    all replicates, the methods that ``presentation_of`` and ``evaluator_of`` look for, and
+    ``frozen``: which columns of the parameters stay as they are, ``[P]`` (bool).
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]

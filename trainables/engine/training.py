@@ -46,7 +46,7 @@ class Training(Iterator[list[EpochRecord]]):
         rows = [Row(cell.cell_id, seed) for cell, seeds in cells.items() for seed in seeds]
         parameters = model.initial([row.seed for row in rows], self._device)
         cells_of_rows = {row: self._cells[row.cell_id] for row in rows}
-        self.stack = Stack.start(cells_of_rows, parameters)
+        self.stack = Stack.start(cells_of_rows, parameters, getattr(model, "frozen", None))
         self._load_examples()
         self._prepare_steps()
 

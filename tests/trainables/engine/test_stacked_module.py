@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import nn
 
 from trainables.config import CellSettings
-from trainables.engine.examples import Examples, Split, split_examples
+from trainables.engine.examples import Examples, Split, StackedExamples, StackedSplit, split_examples
 from trainables.engine.layers import dropout_masks
+from trainables.engine.model import evaluator_of
 from trainables.engine.stacked_module import StackedModule
 from trainables.engine.streams import fold, permutations, stream_keys
 from trainables.registry import ModelError, build, start_training
@@ -78,7 +79,7 @@ def train(cell, *seeds):
 
 def alone(cls, cell, seed, masks=None):
     """Train as by hand; return the module and its validation loss."""
-    module = StackedModule(cls, cell)._built(seed)
+    module = StackedModule(cls, cell).built(seed)
     split = cls.draw(cls.load(cell, None), cell, seed)
     adam = torch.optim.Adam(module.parameters(), lr=cell.learning_rate)
     keys, step = stream_keys([seed], "order"), 0
@@ -146,10 +147,102 @@ def test_a_module_may_have_its_own_losses_and_right_answers():
     assert model.sums(outputs, labels)["accuracy"].item() == (errors.abs() < 0.5).sum().item()
 
 
-def test_a_layer_with_running_figures_is_refused():
+# Batch norm
+
+
+class Convolutions(Plain):
+    """Batch norm of both kinds; one layer normalises twice, one keeps no running figures, one has no scales."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.drop = nn.BatchNorm1d(settings.units, track_running_stats=False)
+        self.read = nn.Sequential(nn.Conv2d(1, 3, 2, padding=1), nn.BatchNorm2d(3, eps=1e-3), nn.ReLU(), nn.Flatten())
+        self.first = nn.Linear(18, settings.units)
+        self.twice = nn.BatchNorm1d(2, affine=False)
+
+    def forward(self, inputs):
+        inputs = self.twice(self.twice(inputs) ** 3)
+        return super().forward(self.read(inputs.view(-1, 1, 1, 2)))
+
+
+def by_pytorch(module, split):
+    """Evaluate with running figures that are the moments of all examples to train on."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        module.train()(split.train.inputs.to(module.last.weight.dtype))
+        return module.eval()(split.validation.inputs.to(module.last.weight.dtype))
+
+
+def test_batch_norm_is_evaluated_with_the_moments_of_all_training_examples():
     cell = cell_of(WithBatchNorm)
-    with pytest.raises(ValueError, match=r"BatchNorm changes its buffer drop.running_mean in training: .*LayerNorm"):
-        build(cell).draw(Plain.load(cell, None), cell, 0)
+    model, seeds = build(cell), (3, 0, 11)
+    splits = [model.draw(Plain.load(cell, None), cell, seed) for seed in seeds]
+    stacked = StackedSplit.of(splits, torch.device("cpu"))
+    parameters = model.initial(seeds, torch.device("cpu")).double()
+    train = StackedExamples(stacked.train.inputs.double(), stacked.train.labels)
+    inputs = stacked.validation.inputs.double()
+    answer = evaluator_of(model, parameters, train)
+    for row, (seed, split) in enumerate(zip(seeds, splits, strict=True)):
+        expected = by_pytorch(model.built(seed).double(), split)
+        torch.testing.assert_close(answer(inputs)[row], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        answer(inputs[:, 4:5]), answer(inputs)[:, 4:5], rtol=0, atol=1e-12
+    )  # no neighbour counts
+
+
+@pytest.mark.parametrize("cls", [WithBatchNorm, Convolutions])
+def test_with_batch_norm_each_seed_trains_as_the_module_does_alone(cls):
+    cell = cell_of(cls, optimizer="sgd", momentum=0.9, weight_decay=0.1, clip_norm=1, schedule="cosine")
+    records, _ = train(cell, 3, 0, 11)
+    for record in (r for r in records if r.epoch == 3):
+        module, split = StackedModule(cls, cell).built(record.seed), cls.draw(cls.load(cell, None), cell, record.seed)
+        optimiser = torch.optim.SGD(module.parameters(), cell.learning_rate, 0.9, weight_decay=0.1)
+        schedule, keys = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 3), stream_keys([record.seed], "order")
+        for epoch in range(3):
+            for batch in permutations(fold(keys, epoch), len(split.train.labels))[0].split(cell.batch_size):
+                optimiser.zero_grad()
+                F.cross_entropy(module(split.train.inputs[batch]), split.train.labels[batch]).backward()
+                nn.utils.clip_grad_norm_(module.parameters(), 1)
+                optimiser.step()
+            schedule.step()
+        if cls is WithBatchNorm:
+            expected = F.cross_entropy(by_pytorch(module, split), split.validation.labels)
+            assert record.figure("val_loss") == pytest.approx(expected.item(), abs=1e-5)
+        assert record.figure("train_loss") > 0
+
+
+def test_each_use_of_a_layer_has_its_own_moments():
+    cell = cell_of(Convolutions)
+    model, split = build(cell), Plain.draw(Plain.load(cell, None), cell, 3)
+    stacked = StackedExamples.of([split.train], torch.device("cpu"))
+    parameters = model.initial([3], torch.device("cpu"))
+    # Evaluation on the examples that gave the moments differs from training by n / (n - 1) in variances only.
+    many = StackedExamples(stacked.inputs.repeat(1, 100, 1), stacked.labels.repeat(1, 100))
+    answer = evaluator_of(model, parameters, many)(stacked.inputs)
+    torch.testing.assert_close(answer, model.forward(parameters, stacked.inputs, None), rtol=0, atol=5e-3)
+
+
+class Frozen(Plain):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.first.requires_grad_(False)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_frozen_layers_keep_their_values_and_are_in_no_norm(optimizer):
+    cell = cell_of(Frozen, optimizer=optimizer, weight_decay=0.5, clip_norm=0.1)
+    training = start_training({cell: (3, 0)}, Plain.load(cell, None))
+    before = training.stack.parameters.detach().clone()
+    next(training)
+    after = training.stack.parameters.detach()
+    assert torch.equal(after[:, :24], before[:, :24])  # 2 x 8 weights and 8 biases
+    assert (after[:, 24:] != before[:, 24:]).all()
+    resumed = start_training({cell: (3, 0)}, Plain.load(cell, None))
+    resumed.load_state_dict(training.state_dict())
+    next(resumed)
+    assert torch.equal(resumed.stack.parameters[:, :24], before[:, :24])
 
 
 def test_dropout_that_is_not_the_settings_is_refused():
