@@ -93,7 +93,11 @@ def test_the_source_of_digits_is_no_setting_of_such_a_model(flowers):
             "nn.Dropout(0.3)",
             r": nn.Dropout\(0.3\) in Flowers: write nn.Dropout\(settings",
         ),
-        ("nn.Dropout(settings.dropout)", "nn.GRUCell(16, 16)", r"cannot train as one stack .*: make it a function"),
+        (
+            "nn.Dropout(settings.dropout)",
+            "nn.GRUCell(settings.units, settings.units)",
+            r"cannot train as one stack .*: make it a function",
+        ),
         (
             "self.layers(inputs)",
             "self.layers(inputs + torch.rand_like(inputs))",

@@ -89,37 +89,20 @@ class StackedModule:
         torch.backends.mha.set_fastpath_enabled(False)
         self._module = self.built(0).train()
         self._name = type(self._module).__name__
-        self._check_settings()
         parameters = dict(self._module.named_parameters())
+        _check_settings(self._name, settings, hasattr(self._module, "figures"))
         _check_parameters(self._name, parameters)
         self._layers = OwnLayers(self._module, getattr(settings, "dropout", 0.0))
-        self._counted = False
-        self.mask_units = 0
+        self._counted, self.mask_units = False, 0
         if hasattr(self._module, "figures"):
             self.figures = self._figures
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self._frozen = {name for name, value in parameters.items() if not value.requires_grad}
-        self.frozen: Tensor | None = None
-        """Which columns of the parameters stay as they are, ``[P]`` (bool); None if all are trained."""
+        self.frozen: Tensor | None = None  # which columns of the parameters stay as they are, [P] bool
         if self._frozen:
             columns = [torch.full((value.numel(),), name in self._frozen) for name, value in parameters.items()]
             self.frozen = torch.cat(columns)
-
-    def _check_settings(self) -> None:
-        names = [metric.name for metric in self._settings.metrics]
-        if names != ["accuracy"] and not hasattr(self._module, "figures"):
-            raise ValueError(
-                f"the metrics of {self._name} are {', '.join(names) or 'none'}: expected a method "
-                "figures(outputs, labels) that gives them"
-            )
-        # All replicates are one module with other parameters: nothing else can differ.
-        for name in self._settings.varied_in_a_stack:
-            if name not in ("learning_rate", "dropout"):
-                raise ValueError(
-                    f"varied_in_a_stack of {self._name} names {name}: expected learning_rate and dropout only, since "
-                    "the cells of a stack share one nn.Module"
-                )
 
     def built(self, seed: int) -> nn.Module:
         """Return the ordinary module as a seed begins with it."""
@@ -243,6 +226,22 @@ class StackedModule:
             for name in names:
                 columns[name].append(float(found[name]))
         return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
+
+
+def _check_settings(name: str, settings: CellSettings, has_figures: bool) -> None:
+    metrics = [metric.name for metric in settings.metrics]
+    if metrics != ["accuracy"] and not has_figures:
+        raise ValueError(
+            f"the metrics of {name} are {', '.join(metrics) or 'none'}: expected a method figures(outputs, labels) "
+            "that gives them"
+        )
+    # All replicates are one module with other parameters: nothing else can differ.
+    for setting in settings.varied_in_a_stack:
+        if setting not in ("learning_rate", "dropout"):
+            raise ValueError(
+                f"varied_in_a_stack of {name} names {setting}: expected learning_rate and dropout only, since "
+                "the cells of a stack share one nn.Module"
+            )
 
 
 def _check_parameters(name: str, parameters: Mapping[str, nn.Parameter]) -> None:
