@@ -1,14 +1,15 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,12 @@ def cells_table(info: StudyInfo) -> pd.DataFrame:
         # Beside NaN and None, pandas would turn whole numbers and switches into fractions.
         table[name] = pd.Series([cell.get(name, np.nan) for cell in info.cells], dtype=object)
     return table
+
+
+def is_column(values: Iterable[Any]) -> bool:
+    """Tell whether values, NaN and None aside, have one type that a column of any file can have."""
+    kinds = {type(value) for value in values if value is not None and value == value}
+    return list not in kinds and (len(kinds) < 2 or kinds == {int, float})
 
 
 CellsOf = Callable[[StudyData], Collection[str]]
@@ -214,6 +221,8 @@ def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, fo
     # If a trial was trained again, its rows are in several parts, and the best status counts.
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     shown = trials.drop(columns="part").reset_index(drop=True)
+    for name in () if for_report else parts.mixed:
+        shown[name] = shown["cell_id"].map({cell["cell_id"]: cell.get(name) for cell in info.cells})
     data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable_trials)
     if not data.has_finished:
         return data
@@ -234,6 +243,11 @@ class _Parts:
     folder: str
     info: StudyInfo
     for_report: bool
+
+    @cached_property
+    def mixed(self) -> list[str]:
+        """The factors whose values make no column; study.json has them."""
+        return [name for name in self.info.roles if not is_column(cell.get(name) for cell in self.info.cells)]
 
     def names(self) -> list[str]:
         # A part counts only if its trials file is there: a crash may leave only the epochs.
@@ -278,7 +292,7 @@ class _Parts:
 
     def _is_wanted(self, kind: str, column: str) -> bool:
         if not self.for_report:
-            return True
+            return column not in self.mixed
         if kind == "epochs":
             return column in (*CURVE_COLUMNS, self._objective)
         return not (column.startswith("best_") or column in (*UNREAD_COLUMNS, *SETTING_COLUMNS, *self.info.roles))

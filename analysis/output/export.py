@@ -1,13 +1,15 @@
 """A study as one tidy table: one row per trial, or per trial and epoch, with all settings."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from analysis.load import StudyData, cells_table
+from analysis.load import StudyData, cells_table, is_column
 from analysis.output.whole_file import whole_file
 
 COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions if one is unknown
@@ -38,6 +40,9 @@ def _trials(data: StudyData) -> pd.DataFrame:
     """Return the rows of ``trials_table``, and ``order``, which counts them."""
     cells = cells_table(data.info)
     settings = [name for name in cells if name != "cell_id"]
+    for name in settings:
+        if not is_column(cells[name]):
+            cells[name] = list(map(_as_text, cells[name]))
     # A setting is taken from study.json, which has all of them, and not from its column in the store.
     measured = [name for name in _filled(data.trials) if name not in IDENTITY and name not in settings]
     rows = data.trials[["cell_id", "trial_id", "seed", "status", *measured]]
@@ -46,6 +51,12 @@ def _trials(data: StudyData) -> pd.DataFrame:
     rows = rows.assign(study=data.name)
     rows = rows.astype({name: kind for name, kind in COUNTS.items() if name in rows})
     return rows[["order", "study", "cell_id", "trial_id", *settings, "seed", "status", *measured]]
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or value != value:
+        return None
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _filled(rows: pd.DataFrame) -> list[str]:
