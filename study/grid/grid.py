@@ -1,15 +1,17 @@
 """A grid file: which cells a study has, the role of each factor, and when a bad cell may be stopped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import ModelWrapValidatorHandler, ValidationInfo, model_validator
 
+from analysis.stored import StudyInfo
 from study.errors import StudyError
 from study.grid.cells import build_cells, build_suggested
 from study.grid.checks import check_grid
 from study.grid.fields import GridFields
+from study.grid.parts import Factor, Role
 from study.grid.ranges import add_searched_factors
 from study.grid.values import context_models, find_models, matches_any, typed
 from study.grid.yaml_text import PlacedError
@@ -39,6 +41,14 @@ class Grid(GridFields):
         grid = fields(add_searched_factors(content, models))
         grid._models = models
         check_grid(grid)
+        return grid
+
+    @classmethod
+    def of_study(cls, info: StudyInfo, description: str, cells: Iterable[TrainingSettings]) -> "Grid":
+        """Return a grid with the factors of a study, for some of its cells: they have been checked already."""
+        factors = {name: Factor(role=cast(Role, role)) for name, role in info.roles.items()}
+        grid = cls.model_construct(name=info.grid, description=description, factors=factors, objective=info.objective)
+        grid._models = {cell.model: type(cell) for cell in cells}
         return grid
 
     def cells(self, data: str | None = None) -> list[TrainingSettings]:

@@ -24,16 +24,8 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
     if not (cells := _chosen(data)):
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
-    roles = data.info.roles
-    content = {
-        "name": data.info.grid,
-        "description": f"The chosen cells of {data.name}, with fresh seeds.",
-        "factors": {name: {"role": role} for name, role in roles.items()},
-        "cells": [cell.model_dump(include=set(roles)) for cell in cells],
-        "protocol": dict(data.info.protocol),
-        "objective": data.info.objective,
-    }
-    grid = Grid.model_validate(content)
+    # A value of None or a list has no place in a grid file, so the grid is not made by way of one.
+    grid = Grid.of_study(data.info, f"The chosen cells of {data.name}, with fresh seeds.", cells)
     # Seeds of studies end at MAX_SEEDS: none has or will have these. No cell is stopped early.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())

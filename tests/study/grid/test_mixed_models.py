@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from study.grid.grid import GridError
+from study.grid.grid import Grid, GridError
 from study.grid.json_schema import grid_schema
 from study.grid.load import load_grid
 from study.plan.jobs import plan_job, study_info
@@ -101,6 +101,15 @@ def test_each_cell_has_the_settings_of_its_model(grid_of):
         ["rmse", "r2", "error"],
     )
     assert plan_job(grid, fourth, (0,)).factors == {"model": BOOSTING, "normed": True}
+
+
+def test_the_grid_of_a_studys_cells_knows_them_as_the_file_does(grid_of):
+    grid = grid_of()
+    cells = grid.cells()
+    again = Grid.of_study(study_info("mixed", grid, cells, (0, 1), None), "some of them", cells[1:])
+    assert again.objective_metric == grid.objective_metric
+    for cell in cells[1:]:  # depth is None, which no grid file can say
+        assert plan_job(again, cell, (0,)) == plan_job(grid, cell, (0,))
 
 
 def test_a_factor_that_a_cell_does_not_name_has_its_models_default(grid_of):
