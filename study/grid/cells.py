@@ -58,13 +58,20 @@ def _combinations(grid: GridFields) -> Iterator[tuple[Factors, At]]:
 def _with_defaults(grid: GridFields, given: Factors, at: At) -> Factors:
     """Return all factors of a cell in the file's order: those that are not given have the model's default."""
     cls = _class_of(grid, grid.protocol | given, at)
-    values = {name: default_of(cls, name) for name in grid.factors if not cls.model_fields[name].is_required()}
-    return {name: (values | given)[name] for name in grid.factors if name in values or name in given}
+    factors = {}
+    for name in grid.factors:
+        field = cls.model_fields[name]
+        if name in given:
+            factors[name] = given[name]
+        elif not field.is_required():
+            factors[name] = field.get_default(call_default_factory=True)
+    return factors
 
 
-def default_of(cls: type[TrainingSettings], name: str) -> Any:
-    """Return the default of a setting."""
-    return cls.model_fields[name].get_default(call_default_factory=True)
+def defaults_of(grid: GridFields, name: str) -> list[Any]:
+    """Return the defaults that the models have of a setting; none if all need a value."""
+    fields = (cls.model_fields[name] for cls in dict.fromkeys(grid.models.values()))
+    return [field.get_default(call_default_factory=True) for field in fields if not field.is_required()]
 
 
 def _class_of(grid: GridFields, settings: Factors, at: At) -> type[TrainingSettings]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from study.grid.cells import build_cells, build_suggested, default_of
+from study.grid.cells import build_cells, build_suggested, defaults_of
 from study.grid.fields import GridFields
 from study.grid.ranges import Search
 from study.grid.values import Condition, Settings, matches
@@ -42,20 +42,20 @@ def check_grid(grid: GridFields) -> None:
 
 def _check_metrics(grid: GridFields) -> None:
     """Check that all models report the objective, and metrics of one name alike."""
-    of_models = {model: {metric.name: metric for metric in cls.metrics} for model, cls in grid.models.items()}
-    for model, own in of_models.items():
+    shared = [metric.name for metric in grid.metrics]
+    for model, cls in grid.models.items():
+        own = {metric.name: metric for metric in cls.metrics}
         if not own:
             raise PlacedError(f"the Settings of {model} name no metrics; expected metrics = (Metric(...),)")
         for metric in grid.metrics:
             if own.get(metric.name, metric) != metric:
                 raise PlacedError(f"the metric {metric.name} of {model} and of another model differ; let both have one")
-    first = next(iter(of_models))
+        shared = list(filter(own.__contains__, shared))
+
     objective = grid.objective or grid.objective_metric.name
-    shared = [name for name in of_models[first] if all(name in own for own in of_models.values())]
     if objective not in shared:
         hint = suggest(objective, shared) if shared else "the models of a grid need one metric that all of them have"
-        whose = "not a metric of this grid's models" if len(of_models) > 1 else f"not a metric of {first}"
-        raise PlacedError(f"{objective} is {whose}; {hint}", "objective")
+        raise PlacedError(f"{objective} is not a metric of all models of this grid; {hint}", "objective")
 
 
 def _check_search(grid: GridFields, search: Search) -> None:
@@ -102,10 +102,9 @@ def _check_condition(grid: GridFields, condition: Condition, *at: str | int) -> 
             expected = searched.describe()
         else:
             # The product has the factor's values; other cells have their own, or the default.
-            classes = {cls for cls in grid.models.values() if not cls.model_fields[name].is_required()}
             values = [*grid.factors[name].values]
             for cell in grid.explicit_cells:
-                values += [cell[name]] if name in cell else [default_of(cls, name) for cls in classes]
+                values += [cell[name]] if name in cell else defaults_of(grid, name)
             possible = value in values
             expected = f"one of {', '.join(dict.fromkeys(map(format_value, values)))}"
         if not possible:

@@ -60,7 +60,11 @@ class GridFields(Strict):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that the cells report, each once."""
-        return tuple({metric.name: metric for cls in self.models.values() for metric in cls.metrics}.values())
+        found: dict[str, Metric] = {}
+        for cls in self.models.values():
+            for metric in cls.metrics:
+                found.setdefault(metric.name, metric)
+        return tuple(found.values())
 
     @property
     def objective_metric(self) -> Metric:
@@ -80,6 +84,9 @@ class GridFields(Strict):
         """The role of each factor; what only rules set is fixed, if all models have it."""
         roles: dict[str, Role] = {name: factor.role for name, factor in self.factors.items()}
         for rule in self.rules:
-            of_all = [name for name in rule.set if all(name in cls.model_fields for cls in self.models.values())]
-            roles |= dict.fromkeys(of_all, "fixed")
+            roles |= dict.fromkeys(filter(self._is_of_all, rule.set), "fixed")
         return roles
+
+    def _is_of_all(self, name: str) -> bool:
+        """Tell whether all models have a setting."""
+        return all(name in cls.model_fields for cls in self.models.values())

@@ -121,14 +121,13 @@ def check_factor(models: Models, name: str) -> None:
     first = next(iter(models))
     for model, cls in models.items():
         if name not in cls.model_fields:
-            has = [other for other in cls.model_fields if other != "model"]
-            fix = f"a factor is a setting of all models; set it in protocol or rules, or {suggest(name, has)}"
+            fix = "a factor is a setting of all models; set it in protocol or rules"
             raise PlacedError(f"{model} has no such setting; {fix}", name)
-        kinds = [models[first].kind_of(name).__name__, cls.kind_of(name).__name__]
-        if kinds[0] != kinds[1] and name != "model":
-            raise PlacedError(f"{first} has it as {kinds[0]}, {model} as {kinds[1]}; let both have one type", name)
-        own = {*TRIAL_COLUMNS, *EPOCH_COLUMNS, *cls.trial_figures(), *cls.epoch_figures()} - SETTING_COLUMNS.keys()
-        if name in own:
+        usual, own = models[first].kind_of(name).__name__, cls.kind_of(name).__name__
+        if usual != own:
+            raise PlacedError(f"{first} has it as {usual}, {model} as {own}; let both have one type", name)
+        columns = {*TRIAL_COLUMNS, *EPOCH_COLUMNS, *cls.trial_figures(), *cls.epoch_figures()}
+        if name in columns - SETTING_COLUMNS.keys():
             raise PlacedError("every study has another column of this name; rename the setting", name)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis.stored import OtherSchemaError, StudyInfo
+from analysis.stored import OtherSchemaError, StoredMetric, StudyInfo
 from study.store.files import Folder, StoreError
 from trainables.config import TrainingSettings
 from trainables.registry import describe_network, read_cell, settings_class
@@ -49,10 +49,10 @@ def disagreements(first: StudyInfo, second: StudyInfo) -> list[tuple[str, Any, A
     varied = {*first.roles, *second.roles}
     found = []
     for name in {**first.protocol, **second.protocol}:
-        values = [_values(info, name) for info in (first, second)]
+        one, other = _values(first, name), _values(second, name)
         # Other models may lack a setting, or cells say what rules have set: that tells them apart.
-        if name not in varied and all(len(one) == 1 for one in values) and values[0] != values[1]:
-            found.append((name, values[0][0], values[1][0]))
+        if name not in varied and len(one) == len(other) == 1 and one != other:
+            found.append((name, one[0], other[0]))
     return found
 
 
@@ -61,8 +61,12 @@ def check_metrics(first: str, one: StudyInfo, second: str, other: StudyInfo, fix
     for metric in one.metrics:
         for now in other.metrics:
             if metric.name == now.name and metric != now:
-                what = " and ".join(f"{each.goal}, unit {each.unit!r}, scale {each.scale:g}" for each in (metric, now))
+                what = f"{_describe(metric)} and {_describe(now)}"
                 raise StoreError(f"the metric {metric.name} differs in {first} and {second} ({what}): {fix}")
+
+
+def _describe(metric: StoredMetric) -> str:
+    return f"{metric.goal}, unit {metric.unit!r}, scale {metric.scale:g}"
 
 
 def shared_settings(cells: Sequence[Mapping[str, Any]], roles: Container[str]) -> dict[str, Any]:
@@ -137,5 +141,8 @@ def _values(info: StudyInfo, name: str) -> list[Any]:
 def _defaults(cell: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults of a cell's settings: it had them if they were added after its study was run."""
     fields = settings_class(cell["model"]).model_fields
-    with_default = ((name, field) for name, field in fields.items() if not field.is_required())
-    return {name: field.get_default(call_default_factory=True) for name, field in with_default}
+    found = {}
+    for name, field in fields.items():
+        if not field.is_required():
+            found[name] = field.get_default(call_default_factory=True)
+    return found

@@ -138,8 +138,8 @@ def test_a_search_may_choose_among_models(grid_of):
             {"protocol": {"subsample": 0.5}},
             "mixed_models:Network, normed off needs a value of width; set it in protocol",
         ),
-        ({"objective": "rsme"}, "objective: rsme is not a metric of this grid's models; did you mean rmse?"),
-        ({"objective": "r2"}, "objective: r2 is not a metric of this grid's models; expected one of rmse"),
+        ({"objective": "rsme"}, "objective: rsme is not a metric of all models of this grid; did you mean rmse?"),
+        ({"objective": "r2"}, "objective: r2 is not a metric of all models of this grid; expected one of rmse"),
         ({"skip": [{"model": "mixed_models:Networks"}]}, "no model of this grid; did you mean mixed_models:Network?"),
         (
             factors(model={"role": "scientific", "values": [NETWORK, STRANGE]}),
@@ -147,7 +147,7 @@ def test_a_search_may_choose_among_models(grid_of):
         ),
         (
             {"factors": {"model": {"role": "scientific", "values": [NETWORK, STRANGE]}}, "protocol": {}},
-            "the metric rmse of mixed_models:Network and of another model differ",
+            "the metric rmse of mixed_models:Strange and of another model differ",
         ),
         (
             {"factors": {"model": {"role": "scientific", "values": [NETWORK, BARE]}}, "protocol": {}},
