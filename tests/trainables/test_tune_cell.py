@@ -18,6 +18,7 @@ from pyarrow.fs import LocalFileSystem
 from pydantic import ValidationError
 from ray import tune
 
+from tests.trainables.functions import functions
 from trainables.registry import start_training
 from trainables.tune_cell import PackTrainable, StorageNotSharedError, Verdicts
 
@@ -35,6 +36,7 @@ REST = {
     "epoch_limit_s": 600,
     "marker": None,
     "verdicts": None,
+    "per_seed": None,
     "objective": "val_accuracy",
 }
 
@@ -191,6 +193,53 @@ def test_a_pack_reports_each_cell(trainable, pack, pool):
     assert by_cell(results) == pack_directly(pack, pool)
     assert [[report["ended"] for report in result["cells"]] for result in results] == [[False] * 2] * 3 + [[True] * 2]
     assert [result["done"] for result in results] == [False, False, False, True]
+
+
+def function_cell(function, **settings):
+    return functions.Settings(model=f"{functions.__name__}:{function.__name__}", **settings)
+
+
+@pytest.fixture
+def of_function(trainable, monkeypatch):
+    """Make trainables of functions, which hide GPUs from the rest of their process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return lambda cell, seeds=(0, 3): trainable(cell, seeds=seeds, objective="val_rmse")
+
+
+def test_seeds_of_a_function_that_end_at_different_epochs_have_one_mean(of_function):
+    results = train_to_the_end(of_function(function_cell(functions.walk, max_epochs=4)))
+    reports = [result["cells"][0] for result in results]
+    assert [(report["epoch"], report["ended"]) for report in reports] == [(1, False), (2, False), (3, False), (4, True)]
+    assert [len(report["records"]) for report in reports] == [2, 2, 2, 1]
+    values = [[record["figures"]["val_rmse"] for record in report["records"]] for report in reports]
+    means = [report["objective"] for report in reports]
+    assert values[2][0] == values[1][0]  # seed 0 has ended, and says so by its last record
+    assert means == [*(sum(pair) / 2 for pair in values[:3]), (values[1][0] + values[3][0]) / 2]
+
+
+def test_a_function_goes_on_from_a_checkpoint_of_the_pack(of_function, tmp_path):
+    cell = function_cell(functions.walk_by_checkpoint, max_epochs=6)
+    whole = timeless(train_to_the_end(of_function(cell)))
+    one = of_function(cell)
+    for _ in range(3):
+        one.train()
+    other = of_function(cell)
+    other.restore(one.save(str(tmp_path / "checkpoint")))
+    found = timeless(train_to_the_end(other))
+    # The functions had saved after epoch 2, so the first step has epochs 3 and 4.
+    assert [(epoch, objective) for epoch, objective, _ in found] == [(epoch, mean) for epoch, mean, _ in whole[3:]]
+    again = found[0][2]
+    assert sorted(again, key=lambda record: record["epoch"]) == [*whole[2][2], *whole[3][2]]
+
+
+def test_a_function_that_is_left_is_closed(of_function, cells, tmp_path):
+    for end in ("reset", "stop"):
+        (tmp_path / end).mkdir()
+        one = of_function(function_cell(functions.holds_a_file_open, folder=str(tmp_path / end)))
+        one.train()
+        assert [path.read_text() for path in (tmp_path / end).iterdir()] == ["", ""]
+        assert one.reset(config_of(cells[1])) if end == "reset" else one.stop() is None
+        assert [path.read_text() for path in (tmp_path / end).iterdir()] == ["cleaned up"] * 2
 
 
 class Malicious:

@@ -2,24 +2,32 @@
 
 import os
 import shutil
+import signal
 import time
 
 import pandas as pd
 import pytest
 import yaml
 
+from tests.conftest import started_ray
 from tests.study.driver import function_models
 from tests.study.driver.test_runs import kill_a_worker_in_training, study
 from trainables.functions.function_training import FunctionTraining
 from trainables.functions.seed_training import Limits, SeedTraining
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 FIGURES = ["val_rmse", "test_rmse"]
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path, monkeypatch):
     """Write the module of the functions and a grid; return the arguments of a run of it."""
+    monkeypatch.chdir(tmp_path)
     shutil.copy(function_models.__file__, tmp_path / "own_functions.py")
 
     def grid(function, factors, scheduler="none", **protocol):
@@ -100,18 +108,74 @@ def test_asha_prunes_the_larger_error_and_closes_its_functions(tmp_path, cluster
     assert closed == {f"{level}-{seed}.txt": "closed" for level in levels for seed in (0, 1)}
 
 
-@pytest.mark.long
-def test_a_cell_whose_worker_is_killed_goes_on_from_what_its_function_saved(tmp_path, cluster, write, start):
-    levels, settings = [0.1, 0.2], {"max_epochs": 30, "wait_s": 0.05}
-    command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
-    os.chdir(tmp_path)
-    process = start(*command, address=cluster.address)
+def wait_for_a_checkpoint(tmp_path):
     deadline = time.monotonic() + 100
     while not list((tmp_path / "own" / "scratch" / "tune").glob("*/checkpoint_*")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_cell_whose_worker_is_killed_goes_on_from_what_its_function_saved(tmp_path, cluster, write, start):
+    levels, settings = [0.1, 0.2], {"max_epochs": 30, "wait_s": 0.05}
+    command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
+    process = start(*command, address=cluster.address)
+    wait_for_a_checkpoint(tmp_path)
     kill_a_worker_in_training(cluster.head_node.all_processes["raylet"][0].process.pid, but=())
     text = process.communicate(timeout=200)[0]
     assert process.returncode == 0, text
     assert_as_trained_directly(tmp_path, function_models.saving, levels, **settings)
-    assert {line.split()[1] for line in (tmp_path / "begun.txt").read_text().splitlines()} > {"1"}
+    assert {first for _, first, _ in seeds_begun(tmp_path)} > {1}
+
+
+@pytest.fixture
+def two_nodes():
+    """A head that trains nothing, and two machines of one core."""
+    with started_ray(0) as started:
+        for _ in range(2):
+            started.add_node(num_cpus=1)
+        yield started
+
+
+def seeds_begun(tmp_path):
+    """Read which seed began at which epoch in which process, in order."""
+    path = tmp_path / "begun.txt"
+    return [tuple(map(int, line.split())) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.faults
+def test_seeds_on_two_nodes_go_on_after_one_of_their_actors_is_killed(tmp_path, two_nodes, write, start):
+    levels, settings = [0.1, 0.2], {"max_epochs": 30, "wait_s": 0.05}
+    command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
+    process = start(*command, "--cpus-per-seed", 1, address=two_nodes.address)
+    wait_for_a_checkpoint(tmp_path)
+    (seed, first, pid), (other_seed, other_first, other_pid) = seeds_begun(tmp_path)
+    assert ({seed, other_seed}, first, other_first) == ({0, 1}, 1, 1)
+    assert pid != other_pid
+    os.kill(pid, signal.SIGKILL)
+    text = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+    assert text.count("it continues from its last checkpoint") == 1
+    assert_as_trained_directly(tmp_path, function_models.saving, levels, **settings)
+    begun = seeds_begun(tmp_path)
+    assert len({pid for _, _, pid in begun}) == len(begun) == 6  # two more for the same cell, two for the other
+    assert all(first > 1 for _, first, _ in begun[2:4])
+
+
+@pytest.mark.faults
+def test_a_driver_that_is_killed_and_run_again(tmp_path, cluster, write, start):
+    levels, settings = [0.1, 0.2, 0.3], {"max_epochs": 20, "wait_s": 0.05}
+    command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
+    for _ in range(2):
+        process = start(*command, address=cluster.address)
+        deadline, before = time.monotonic() + 100, len(seeds_begun(tmp_path))
+        while len(seeds_begun(tmp_path)) == before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    final = start(*command, address=cluster.address)
+    text = final.communicate(timeout=300)[0]
+    assert final.returncode == 0, text
+    assert_as_trained_directly(tmp_path, function_models.saving, levels, **settings)
