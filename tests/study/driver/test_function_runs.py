@@ -108,10 +108,11 @@ def test_asha_prunes_the_larger_error_and_closes_its_functions(tmp_path, cluster
     assert closed == {f"{level}-{seed}.txt": "closed" for level in levels for seed in (0, 1)}
 
 
-def wait_for_a_checkpoint(tmp_path):
+def wait_for_a_checkpoint(tmp_path, process):
     deadline = time.monotonic() + 100
     while not list((tmp_path / "own" / "scratch" / "tune").glob("*/checkpoint_*")):
         assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
 
 
@@ -119,7 +120,7 @@ def test_a_cell_whose_worker_is_killed_goes_on_from_what_its_function_saved(tmp_
     levels, settings = [0.1, 0.2], {"max_epochs": 30, "wait_s": 0.05}
     command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
     process = start(*command, address=cluster.address)
-    wait_for_a_checkpoint(tmp_path)
+    wait_for_a_checkpoint(tmp_path, process)
     kill_a_worker_in_training(cluster.head_node.all_processes["raylet"][0].process.pid, but=())
     text = process.communicate(timeout=200)[0]
     assert process.returncode == 0, text
@@ -147,7 +148,7 @@ def test_seeds_on_two_nodes_go_on_after_one_of_their_actors_is_killed(tmp_path, 
     levels, settings = [0.1, 0.2], {"max_epochs": 30, "wait_s": 0.05}
     command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
     process = start(*command, "--cpus-per-seed", 1, address=two_nodes.address)
-    wait_for_a_checkpoint(tmp_path)
+    wait_for_a_checkpoint(tmp_path, process)
     (seed, first, pid), (other_seed, other_first, other_pid) = seeds_begun(tmp_path)
     assert ({seed, other_seed}, first, other_first) == ({0, 1}, 1, 1)
     assert pid != other_pid
