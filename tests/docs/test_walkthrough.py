@@ -122,7 +122,8 @@ def blocks(page):
 
 def commands(block):
     """Return the lines of a block that a shell gets, as it gets them."""
-    lines = [line for line in block.splitlines() if line.strip() and not line.startswith(ELSEWHERE)]
+    whole = block.replace("\\\n", " ").splitlines()
+    lines = [line for line in whole if line.strip() and not line.startswith(ELSEWHERE)]
     unknown = [line for line in lines if not GIVEN.match(line)]
     assert not unknown
     for line in lines:
