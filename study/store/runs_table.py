@@ -77,10 +77,10 @@ class Trainings:
         return tuple(sorted(set(self.rows["seed"])))
 
     def cells(self) -> "list[tuple[dict[str, Any], pd.DataFrame]]":
-        """Return the factors and the rows of each cell, in the order of the table."""
+        """Return the factors and the rows of each cell, in the order of the factors' values."""
         names = list(self.kinds)
         found = []
-        for _, rows in self.rows.groupby(names, sort=False):
+        for _, rows in self.rows.groupby(names):
             found.append((dict(zip(names, rows[names].iloc[0], strict=True)), rows))
         return found
 
