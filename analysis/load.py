@@ -57,8 +57,8 @@ class StudyData:
 
     @property
     def selection(self) -> str:
-        """The column that cells are chosen by: the objective on the validation part."""
-        return self.info.goal.column("val")
+        """The column that cells are chosen by: the objective, usually on the validation part."""
+        return self.info.goal.column(self.info.selected_part)
 
     @property
     def reported(self) -> str:
@@ -288,7 +288,7 @@ class _Parts:
 
     @property
     def _objective(self) -> str:
-        return self.info.goal.column("val")
+        return self.info.goal.column(self.info.selected_part)
 
     def _is_wanted(self, kind: str, column: str) -> bool:
         if not self.for_report:

@@ -95,8 +95,9 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
     # One seed has no interval.
     reach = "" if found.n < 2 else f" ({ends(goal, found.low, found.high)})"
     settings = describe_settings(best, data.info.roles)
+    chosen_by, what = goal.in_words(data.info.selected_part), goal.in_words(data.reported_part)
     return (
-        f"The best cell by mean {goal.in_words('val')}, {settings}, has a {goal.in_words(data.reported_part)} of "
+        f"The best cell by mean {chosen_by}, {settings}, has a {what} of "
         f"{goal.format(found.mean)}{reach}, n = {found.n}.",
     )
 
@@ -104,10 +105,15 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
 def _no_test_part(data: StudyData) -> Iterator[str]:
     if not data.has_test:
         what = data.info.goal.in_words("val")
+        imported = data.info.protocol.get("model") == "imported"
+        again = "" if imported else ": study confirm trains it again with fresh seeds"
         yield (
             f"The study has no test part, so all its tables and figures show {what}, by which cells are also chosen. "
-            "What the best cell has is partly luck: study confirm trains it again with fresh seeds."
+            f"What the best cell has is partly luck{again}."
         )
+    elif data.selection == data.reported:
+        what = data.info.goal.in_words("test")
+        yield f"The study has no validation part: cells are chosen by {what}, so what the best cell has is partly luck."
 
 
 def _confirmation_in_words(data: StudyData) -> str:

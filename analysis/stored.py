@@ -46,7 +46,7 @@ REQUIRED = {
 }
 OPTIONAL = {
     **{"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str},
-    **{"metrics": list, "objective": str},
+    **{"metrics": list, "objective": str, "selected_by": str},
 }
 
 
@@ -89,10 +89,9 @@ class StoredMetric:
         """Return its words and its unit, for a table or an axis."""
         return f"{self.in_words(part)}, {self.unit}".removesuffix(", ")
 
-    @property
-    def best_mean(self) -> str:
+    def best_mean(self, part: str = "val") -> str:
         """What the best cell has of it, such as ``highest mean validation accuracy``."""
-        return f"{'highest' if self.goal == 'max' else 'lowest'} mean {self.in_words('val')}"
+        return f"{'highest' if self.goal == 'max' else 'lowest'} mean {self.in_words(part)}"
 
     @property
     def difference_unit(self) -> str:
@@ -141,7 +140,8 @@ class StudyInfo:
     ``contrasts`` are the comparisons that the grid names, ``networks`` the layers of each network,
     ``search`` the ranges and the budget of a search. ``confirms`` is the study whose chosen cells this
     one trains again. ``metrics`` are what its models report, and ``objective`` names the one that
-    selection, early stopping and search go by. ``others`` keeps the keys that this version does not know.
+    selection, early stopping and search go by. ``selected_by`` is "test" if imported trainings have no
+    validation part. ``others`` keeps the keys that this version does not know.
     """
 
     study: str
@@ -158,6 +158,7 @@ class StudyInfo:
     confirms: str | None = None
     metrics: tuple[StoredMetric, ...] = FIRST_METRICS
     objective: str = FIRST_METRICS[0].name
+    selected_by: str | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -173,6 +174,11 @@ class StudyInfo:
     def goal(self) -> StoredMetric:
         """The objective."""
         return self.metric(self.objective)
+
+    @property
+    def selected_part(self) -> str:
+        """The part of the data by which cells are chosen."""
+        return self.selected_by or "val"
 
     @property
     def ranges(self) -> Mapping[str, Any]:

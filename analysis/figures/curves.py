@@ -129,7 +129,7 @@ def curves_picture(data: StudyData) -> Picture | None:
     # One epoch makes no curve.
     if longest < 2:
         return None
-    goal = data.info.goal
+    goal, part = data.info.goal, data.info.selected_part
     caption = (
         "Mean over seeds, with the range of the middle half of the seeds. A seed that has ended keeps its "
         "last value; a cross marks where a cell was pruned."
@@ -137,15 +137,15 @@ def curves_picture(data: StudyData) -> Picture | None:
     if left_out := len(data.info.cells) - len(shown_cells(data)):
         caption += (
             f" For the {PANELS} combinations with the best cells, the {CURVES} best cells by mean "
-            f"{goal.in_words('val')} of each are shown; {left_out} cells are left out."
+            f"{goal.in_words(part)} of each are shown; {left_out} cells are left out."
         )
-    what = goal.in_words("val").capitalize()
+    what = goal.in_words(part).capitalize()
     alt = f"{what} by epoch, one line per cell, one panel per combination of the scientific factors"
-    panels = Panels(infos, partial(draw_curves, goal), (5.0, 3.6), columns=min(2, len(infos)))
+    panels = Panels(infos, partial(draw_curves, goal, part=part), (5.0, 3.6), columns=min(2, len(infos)))
     return make_picture("curves", alt, caption, panels)
 
 
-def draw_curves(goal: StoredMetric, info: CurvesFigure, ax: Axes) -> None:
+def draw_curves(goal: StoredMetric, info: CurvesFigure, ax: Axes, part: str = "val") -> None:
     """Draw one line per cell with the band of its quartiles; a cross ends a pruned cell."""
     for index, curve in enumerate(info.curves):
         colour = RAMP(0.9 * index / max(1, len(info.curves) - 1))
@@ -159,7 +159,7 @@ def draw_curves(goal: StoredMetric, info: CurvesFigure, ax: Axes) -> None:
             ax.plot(curve.epochs[-1], curve.mean[-1], "x", color=colour, markersize=8, markeredgewidth=2)
     ax.set_title(f"{info.title}\nn = {info.n}", fontsize=9)
     ax.set_xlabel("epoch")
-    ax.set_ylabel(goal.heading("val"))
+    ax.set_ylabel(goal.heading(part))
     ax.set_ylim(info.bottom, info.top)
     ax.grid(**GRID)
     # The title already says which cell an only cell is.

@@ -167,7 +167,8 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     records = cells.to_dict("records")
     rows = tuple(_row(cell, data, means, found.get(cell["cell_id"])) for cell in records)
     listed = _listed(cells)
-    note = f"Listed are the {LISTED} of {len(cells)} cells with the {goal.best_mean}; the CSV has all."
+    best = goal.best_mean(data.info.selected_part)
+    note = f"Listed are the {LISTED} of {len(cells)} cells with the {best}; the CSV has all."
     caption = (
         f"{goal.label.capitalize()}{f' in {goal.unit}' if goal.unit else ''}: means over n seeds; intervals are 95 % t "
         "intervals. The CSV also has BCa bootstrap intervals."
@@ -194,7 +195,7 @@ def _further_means(data: StudyData, cells: pd.DataFrame) -> list[tuple[StoredMet
         parts = [part for part in ("test", "val") if cells[f"{metric.column(part)}_mean"].notna().any()]
         if metric != goal and parts:
             shown.append((metric, parts[0]))
-    return shown if data.has_test else shown[1:]
+    return shown[1:] if data.selection == data.reported else shown
 
 
 def _row(

@@ -100,6 +100,8 @@ def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Diffe
         fix = "compare studies that have the same metric, goal, unit and scale"
         raise AnalysisError(f"{names[0]} and {names[1]} have the objectives {described}; {fix}")
     parts = ("test", "val") if a.has_test and b.has_test else ("val",)
+    if "test" in (a.info.selected_part, b.info.selected_part):
+        parts = ("test",)
     factors = list({**a.info.roles, **b.info.roles})
     # A factor of one study that all cells of the other share is matched by its value.
     protocol = _different(a.info.protocol, b.info.protocol)

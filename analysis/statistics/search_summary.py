@@ -178,7 +178,7 @@ def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
         rows.append(named | settings)
     pruned = sum(cell.pruned for cell in tried)
     caption = (
-        f"Of {len(tried)} cells, those with the {goal.best_mean} so far when they ended. "
+        f"Of {len(tried)} cells, those with the {goal.best_mean()} so far when they ended. "
         f"{pruned} cells were pruned and cannot be the best. The CSV has all cells."
     )
     columns = (
@@ -221,7 +221,7 @@ def best_in_words(data: StudyData, tried: tuple[TriedCell, ...]) -> str:
     if best is None:
         return "No cell of the search is complete yet."
     return (
-        f"Of {len(tried)} cells, number {best.place} has the {goal.best_mean}, "
+        f"Of {len(tried)} cells, number {best.place} has the {goal.best_mean()}, "
         f"{goal.format(best.mean)}: {describe_settings(best.settings, best.settings)}. It was chosen for this "
         f"{goal.label}, so the figure is partly luck: study confirm trains the cell again with fresh seeds."
     )

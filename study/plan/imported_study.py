@@ -39,8 +39,11 @@ def import_table(
     checked = _grid(trainings, contrasts, grid, earlier)
     cells = checked.cells()
     info = study_info(target.study, checked, cells, trainings.seeds, None)
+    selected_by = None if f"val_{info.objective}" in trainings.figures else "test"
     run = {"started_at": datetime.now(UTC).isoformat(timespec="seconds"), "imported_from": trainings.file}
-    return trainings, store_trainings(replace(info, runs=(run,)), cells, trainings, into, storage)
+    return trainings, store_trainings(
+        replace(info, runs=(run,), selected_by=selected_by), cells, trainings, into, storage
+    )
 
 
 def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | None, earlier: StudyInfo | None) -> Grid:

@@ -72,7 +72,7 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
     for what, one, another in _contradictions(joined, info):
         raise StoreError(
             f"{what} is {one} in {first} and {another} in {other}; "
-            "run one of them again with the grid of the other (that trains nothing), then merge"
+            "let both say the same (a run with the grid of the other trains nothing), then merge"
         )
     if joined.confirms != info.confirms:
         raise StoreError(
@@ -85,6 +85,8 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, 
     """Yield the roles, contrasts and objective on which two studies differ, with what each says."""
     if first.objective != second.objective:
         yield "the objective", first.objective, second.objective
+    if first.selected_part != second.selected_part:
+        yield "the part of the data that chooses cells", first.selected_part, second.selected_part
     for name, role in first.roles.items():
         if second.roles.get(name, role) != role:
             yield f"the role of {name}", role, second.roles[name]

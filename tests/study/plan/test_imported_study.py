@@ -6,12 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import study as api
+
 ROOT = Path(__file__).parents[3]
 OPTUNA = ROOT / "examples" / "optuna_trials.csv"
 COLUMNS = ["--factors", "lr=params_lr,momentum=params_momentum", "--seed", "params_seed", "--status", "state"]
 METRICS = ["--metric", "val_rmse=value:min", "--metric", "test_rmse=user_attrs_test_rmse"]
 IMPORT = ["import", str(OPTUNA), "--into", "mlp", *COLUMNS, *METRICS]
 CONTRAST = "momentum at 0.001: lr=0.001, momentum=0.9 minus lr=0.001, momentum=0"
+CHOSEN = "momentum: momentum=0.9 minus momentum=0"
 GRID = """
 name: diabetes
 description: What does momentum do?
@@ -29,6 +32,15 @@ def files():
 
 def stored(kind, name="mlp"):
     return pd.read_parquet(f"studies/{name}/{kind}")
+
+
+def by_momentum(column):
+    """The values of a column by momentum: one row per seed, one column per rate."""
+    table = pd.read_csv(OPTUNA)
+    return {
+        momentum: rows.pivot(index="params_seed", columns="params_lr", values=column)
+        for momentum, rows in table.groupby("params_momentum")
+    }
 
 
 def test_rows_are_those_of_optuna(study):
@@ -124,6 +136,40 @@ def test_what_does_not_fit_a_study_changes_nothing(study, changed, message):
     assert (code, problem.count("\n")) == (2, 1)
     assert message in problem
     assert files() == before
+
+
+def test_a_table_without_validation_is_chosen_by_test_and_says_so(study):
+    assert study(*IMPORT[:-4], "--metric", "test_rmse=user_attrs_test_rmse:min", "--contrast", CHOSEN)[0] == 0
+    assert study("analyze", "mlp", "--format", "html")[0] == 0
+    page = Path("reports/mlp/report.html").read_text()
+    assert "The study has no validation part: cells are chosen by test rmse" in page
+    table = by_momentum("user_attrs_test_rmse")
+    best = [table[momentum][table[momentum].mean().idxmin()] for momentum in (0.9, 0.0)]
+    (row,) = json.loads(study("analyze", "mlp", "--json")[1])["contrasts"]
+    assert row["mean"] == pytest.approx((best[0] - best[1]).mean())
+    assert study(*IMPORT)[2].startswith("study: the part of the data that chooses cells is test in mlp and val in")
+
+
+def test_contrasts_are_differences_by_seed(study):
+    assert study(*IMPORT, "--contrast", CONTRAST, "--contrast", CHOSEN)[0] == 0
+    one, best = json.loads(study("analyze", "mlp", "--json")[1])["contrasts"]
+    table, chosen = by_momentum("user_attrs_test_rmse"), by_momentum("value")
+    difference = table[0.9][0.001] - table[0.0][0.001]
+    assert (one["n"], one["mean"]) == (5, pytest.approx(difference.mean()))
+    sides = [table[momentum][chosen[momentum].mean().idxmin()] for momentum in (0.9, 0.0)]
+    assert best["mean"] == pytest.approx((sides[0] - sides[1]).mean())
+    found = api.load("mlp")
+    assert found.means()["state"].value_counts().to_dict() == {"complete": 4, "failed": 2}
+    assert study("diff", "mlp", "mlp")[0] == 0
+    assert study("export", "mlp", "--out", "mlp.csv")[0] == 0
+    assert pd.read_csv("mlp.csv")["val_rmse"].sum() == pytest.approx(pd.read_csv(OPTUNA)["value"].sum())
+
+
+def test_python_imports_as_the_command_does(study):
+    columns = {"factors": COLUMNS[1], "seed": "params_seed", "status": "state", "metrics": METRICS[1::2]}
+    found = api.import_runs(OPTUNA, "mlp", contrasts=[CONTRAST], **columns)
+    assert study(*IMPORT[:3], "again", *IMPORT[4:], "--contrast", CONTRAST)[0] == 0
+    pd.testing.assert_frame_equal(found.contrasts(), api.load("again").contrasts())
 
 
 def test_a_grid_file_has_roles_and_contrasts(study):
