@@ -41,7 +41,7 @@ def test_rows_are_those_of_the_table(tmp_path, name):
     assert found.seeds == (0, 1)
     pd.testing.assert_frame_equal(found.rows[list(table)], table, check_dtype=False)
     assert found.describe()[0] == f"{name}: 4 trainings of 4 cells: 4 completed"
-    assert found.describe()[1] == "missing: lr 0.1, norm none, deep on, size 8: seed 1"
+    assert found.describe()[1] == "missing: lr 0.1, norm none, deep off, size 8: seed 0"
 
 
 @pytest.mark.parametrize("column", TRACKERS)
