@@ -8,7 +8,6 @@ folder: study run --grid boosting.yaml
 
 from collections.abc import Iterator
 from functools import cache
-from typing import ClassVar
 
 from numpy.typing import NDArray
 from pydantic import Field
@@ -23,7 +22,7 @@ from trainables import FunctionSettings, Metric
 class Settings(FunctionSettings):
     """What a grid can vary, beside the number of epochs."""
 
-    metrics: ClassVar = (Metric("rmse", "min", "points"), Metric("r2"))
+    metrics = (Metric("rmse", "min", "points"), Metric("r2"))
 
     max_depth: int = Field(3, ge=1, description="Depth of each tree.")
     subsample: float = Field(1.0, gt=0, le=1, description="Share of the examples that a tree is grown on.")

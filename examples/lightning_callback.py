@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
-from typing import ClassVar, Literal
+from typing import Literal
 
 import lightning as L
 import torch
@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", module="lightning.pytorch")
 class Settings(FunctionSettings):
     """What a grid can vary, beside the number of epochs."""
 
-    metrics: ClassVar = (Metric("auc"), Metric("f1"), Metric("accuracy", "max", "%", 100))
+    metrics = (Metric("auc"), Metric("f1"), Metric("accuracy", "max", "%", 100))
 
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="The optimiser.")
     clip_norm: float = Field(0.0, ge=0, description="Gradients are clipped to this norm; 0: they are not.")
@@ -74,7 +74,9 @@ class Network(L.LightningModule):
         scores = {name: score for name, score in self.scores.items() if name.startswith(part)}
         for score in scores.values():
             score.update(logits, labels)
-        self.log_dict({f"{part}_loss": loss, **scores}, on_step=False, on_epoch=True, add_dataloader_idx=False)
+        if part != "test":  # a study has no column for the loss on the test part
+            scores[f"{part}_loss"] = loss
+        self.log_dict(scores, on_step=False, on_epoch=True, add_dataloader_idx=False)
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

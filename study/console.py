@@ -21,12 +21,14 @@ def is_verbose() -> bool:
 
 def notes(machine_reads: bool = False) -> Console:
     """Return where hints go: to standard error if a machine reads standard output."""
-    return Console(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO))
+    return Console(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO), emoji=False)
 
 
 def tell_problem(line: str) -> None:
     """Print one line about something that went wrong."""
-    Console(stderr=True).print(line, style="red", soft_wrap=True, highlight=False, markup=False)
+    # Without emoji: in "model loop:train: it is no generator", :train: would become a picture.
+    console = Console(stderr=True, emoji=False)
+    console.print(line, style="red", soft_wrap=True, highlight=False, markup=False)
 
 
 def tell_unreadable(files: Iterable[str], where: str = "") -> None:

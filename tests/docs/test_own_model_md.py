@@ -62,13 +62,13 @@ def test_a_mistake_in_its_grid_file_is_told_with_its_place(flowers, before, afte
         load_grid("flowers.yaml")
 
 
-def test_models_with_different_settings_share_no_grid(flowers):
+def test_what_only_one_of_two_models_has_is_no_factor(flowers):
     path = Path("flowers.yaml")
     path.write_text(
         path.read_text().replace("  model: flowers:Flowers\n", "")
         + "  model: {role: scientific, values: [flowers:Flowers, comparator]}\n"
     )
-    with pytest.raises(GridError, match=r"model.values\[1\]: comparator has other settings than the models before it"):
+    with pytest.raises(GridError, match=r"factors.units: comparator has no such setting; a factor is a setting of all"):
         load_grid("flowers.yaml")
     assert "study: " in flowers("plan", "--grid", "flowers.yaml")[2]
 
@@ -116,6 +116,40 @@ def test_a_mistake_in_its_model_is_told_by_plan_in_one_line(flowers, before, aft
     code, _, errors = flowers("plan", "--grid", "flowers.yaml")
     assert code == 2
     assert re.fullmatch(rf"study: model {name}:Flowers.*{problem}.*\n", errors)
+
+
+def test_the_functions_of_the_page_can_be_planned(flowers):
+    code, text, errors = flowers("plan", "--grid", "diabetes.yaml")
+    assert (code, errors) == (0, "")
+    assert "6 cells x 10 seeds = 60 trials" in text
+    Path("resumable.yaml").write_text(
+        "name: resumable\ndescription: A function that goes on.\nprotocol: {model: 'resumable:train'}\n"
+        "factors: {max_epochs: {role: fixed, values: [3]}}\n"
+    )
+    assert flowers("plan", "--grid", "resumable.yaml")[::2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "number"),
+    [
+        ("        yield figures", "        return figures", 0),
+        ('{part}_rmse"', '{part}_rsme"', 1),
+        ('"val": val, ', "", 2),
+        ("predicted)\n            figures", "predicted) * np.ones(2)\n            figures", 3),
+        ("settings.alpha", "settings.alhpa", 4),
+    ],
+)
+def test_what_the_page_says_of_a_wrong_function_is_what_plan_says(flowers, before, after, number):
+    expected = re.findall(r"^study: .*$", PAGE.read_text(), re.MULTILINE)[number]
+    path, name = Path("diabetes.py"), f"diabetes_{number}"
+    text = path.read_text()
+    assert before in text
+    Path(f"{name}.py").write_text(text.replace(before, after))  # a name that no other test has imported
+    grid = Path("diabetes.yaml")
+    grid.write_text(grid.read_text().replace("diabetes:train", f"{name}:train"))
+    code, _, errors = flowers("plan", "--grid", "diabetes.yaml")
+    assert code == 2
+    assert errors.splitlines()[-1].replace(f"{name}:", "diabetes:").replace(f"{name}.py", "diabetes.py") == expected
 
 
 def test_the_settings_of_such_a_model_can_be_searched(flowers):

@@ -82,7 +82,7 @@ def test_settings_of_the_model_are_columns_of_an_export(folder):
 
 
 def test_more_seeds_and_the_status_need_no_more_than_for_the_reports_networks(folder):
-    assert "32 in 8 cells" in study(folder, "plan", "--grid", "breast_cancer.yaml", "--seeds", "8")
+    assert "32 trials of 8 cells to train" in study(folder, "plan", "--grid", "breast_cancer.yaml", "--seeds", "8")
     assert "breast-cancer" in study(folder, "list")
     assert "32" in study(folder, "status", "breast-cancer")
 
