@@ -21,7 +21,17 @@ def trials_schema(cell: TrainingSettings, factors: Iterable[str]) -> pa.Schema:
     # By the setting and not by the value: all cells of a study have the same, also if one has None.
     types = {name: SETTING_TYPES[cell.kind_of(name)] for name in factors}
     further = [name for name in types if name not in SETTING_COLUMNS]
-    return _schema((*_with_metrics(TRIAL_COLUMNS, cell.trial_figures()), *further), types)
+    usual = [column for column in TRIAL_COLUMNS if column in types or _is_usual(cell, column)]
+    return _schema((*_with_metrics(usual, cell.trial_figures()), *further), types)
+
+
+def _is_usual(cell: TrainingSettings, column: str) -> bool:
+    """Tell whether a column can have its usual type: your own model may call something else by its name."""
+    usual = SETTING_COLUMNS.get(column)
+    if usual is None or column not in type(cell).model_fields:
+        return True
+    # Without this column its file goes with others, in which the setting is a factor of its own type.
+    return cell.kind_of(column) in ((float, int) if usual is float else (usual,))
 
 
 def epochs_schema(cell: TrainingSettings) -> pa.Schema:

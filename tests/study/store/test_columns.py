@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.stored import StoredMetric
+from analysis.load import load_study
+from analysis.stored import StoredMetric, StudyInfo
 from study.store.merge import join_trials
 from study.store.rows import CellResult
 from study.store.schema import trials_schema
@@ -78,7 +79,7 @@ def test_a_factor_is_a_column_of_the_settings_own_type(store):
     first, second = (rows[cell.cell_id, 0] for cell, _ in CELLS[:2])
     assert (first["depth"], first["features"], first["dropout"], first["val_rmse"]) == (3, "sqrt", "none", 50)
     assert (second["depth"], second["features"], second["dropout"]) == (None, "0.5", "none")
-    assert first["learning_rate"] is None  # this model's is no number
+    assert "learning_rate" not in first  # this model's is no number
     assert {row["status"] for row in rows.values()} == {"completed"}
 
 
@@ -102,6 +103,18 @@ def test_all_that_works_on_a_study_works_on_such_parts(store):
     )
     assert (joined.there, joined.conflicts) == (7, ())
     assert len({tuple(pq.read_schema(path).names) for path in Path("studies/mixed/trials").iterdir()}) == 3
+
+
+def test_a_setting_that_was_no_factor_in_earlier_parts_may_have_another_type_in_later_ones(store):
+    cells = tuple({"cell_id": cell.cell_id, **cell.model_dump()} for cell, _ in CELLS[:2])
+    metrics = StoredMetric("rmse", "min"), StoredMetric("r2")
+    one = Store("studies", "one")
+    one.write_info(StudyInfo("one", "g", {"model": "fixed"}, cells, (0, 1), {}, (), metrics=metrics, objective="rmse"))
+    one.write(result(CELLS[0][0], model="m:N"))
+    one.write(result(CELLS[1][0], **CELLS[1][1]))
+    trials = load_study("studies", "one").trials
+    assert trials["dropout"].value_counts().to_dict() == {"none": 2}
+    assert len(trials) == 4
 
 
 @pytest.mark.parametrize("reader", ["pandas", "duckdb", "polars"])
