@@ -49,8 +49,10 @@ def show_plan(
     """Print the cells, what the study has of each, what a run would train, and its time."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
+    from study.plan.resources import check_per_seed
     from trainables.registry import BUILT_IN, check, try_functions
 
+    check_per_seed(resources, work.cells, len(work.seeds))
     # The package's own models are known to work; a user's is tried, as a run would try it.
     check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.options.data_dir)
     try_functions(work.cells, work.info.goal.column("val"))
