@@ -29,9 +29,7 @@ BUILT_IN = {
     "comparator": "trainables.digits.comparator:Comparator",
     "classifier": "trainables.digits.classifier:Classifier",
 }
-
-
-TRY_OUT_LIMIT_S = 600.0  # for one epoch of one seed
+TRY_OUT_LIMIT_S = 600.0  # for one epoch of one seed of a function
 
 
 class ModelError(TrainableError):

@@ -158,8 +158,11 @@ def _start(
         limits = Limits(config["objective"], float(config["epoch_limit_s"]))
         if config["per_seed"]:
             return ActorTraining(first, cells[first], limits, config["per_seed"], config["threads"])
-        rows = [(cell, seed) for cell, seeds in cells.items() for seed in seeds]
-        return FunctionTraining({(cell.cell_id, seed): start_seed(cell, seed, limits) for cell, seed in rows})
+        started = {}
+        for cell, seeds in cells.items():
+            for seed in seeds:
+                started[cell.cell_id, seed] = start_seed(cell, seed, limits)
+        return FunctionTraining(started)
     pool = find_model(first.model).load(first, config["data_dir"])
     return start_training(cells, pool, config["device"], IDLE_SHARE if config["device"] == "cuda" else 0.0)
 

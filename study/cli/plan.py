@@ -103,7 +103,7 @@ def describe_forecast(ahead: "Forecast", plan: "RunPlan", machines: "Machines", 
     if (size := ahead.cells_in_a_pack) > 1:
         what = f"{ahead.cells_at_once // size} stacks of up to {size} cells"
     each = f"{resources.needs['CPU']:g} cores" + _and_gpus(resources.needs.get("GPU"))
-    text = f"on {who}: {what} at once, each with {each}"
+    text = f"on {who}: {what} at once, each {'seed ' if resources.per_seed else ''}with {each}"
 
     # Without a measured rate there is no time, and without a time no price.
     if ahead.rate is None or ahead.time_s is None:

@@ -65,10 +65,9 @@ def train_on_tune(
         # Each node has to see this file before it trains: its checkpoints go to the same storage.
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
-        seen["objective"] = run.store.known_info().goal.column("val")
         tuner = tune.Tuner(
             tune.with_resources(PackTrainable, _bundles(run.resources)),
-            param_space=_pack_settings(run.resources) | seen,
+            param_space=_pack_settings(run) | seen,
             tune_config=_tune_config(queue, samples, asha),
             run_config=_run_config(run, filesystem, folder, [recorder, nodes], stopper),
         )
@@ -83,11 +82,11 @@ def train_on_tune(
     return recorder.outcome
 
 
-def _pack_settings(resources: Resources) -> dict[str, Any]:
+def _pack_settings(run: TuneRun) -> dict[str, Any]:
     """Return what all packs share of the Tune config of ``PackTrainable``."""
-    options = resources.options
+    resources, options = run.resources, run.resources.options
     settings = {"device": resources.device, "threads": max(1, int(resources.needs["CPU"]))}
-    settings |= {"per_seed": resources.per_seed}
+    settings |= {"per_seed": resources.per_seed, "objective": run.store.known_info().goal.column("val")}
     return settings | {"data_dir": options.data_dir, "epoch_limit_s": options.epoch_limit}
 
 
@@ -150,7 +149,7 @@ def _suggested(
 
     def at_once() -> int:
         """Count the cells that fit; for one more that waits, Ray's autoscaler adds nodes."""
-        fit = packs_that_fit(run.resources, live_nodes(), [*run.jobs, *search.jobs_left()])
+        fit = packs_that_fit(run.resources, live_nodes(), len(run.store.known_info().seeds))
         return fit + (run.resources.options.address is not None)
 
     def begin(job: Job) -> None:

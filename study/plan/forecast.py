@@ -119,7 +119,8 @@ def forecast(
     study: str, jobs: Sequence[Job], trials: Iterable[Mapping[str, Any]], machines: Machines, resources: Resources
 ) -> Forecast:
     """Foresee a run of jobs by the trials that the study has, or by the shipped rate."""
-    slots, cells = packs_that_fit(resources, machines.amounts, jobs), resources.cells_in_a_pack(jobs)
+    seeds = max((len(job.seeds) for job in jobs), default=1)
+    slots, cells = packs_that_fit(resources, machines.amounts, seeds), resources.cells_in_a_pack(jobs)
     rate = measured_rate(study, trials, resources.device)
     # The shipped rate says nothing about other networks, or about longer trainings.
     if rate is None and all(job.cell.has_shipped_rate for job in jobs):

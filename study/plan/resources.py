@@ -118,11 +118,11 @@ def _count_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]]) 
     return fit
 
 
-def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]], jobs: Iterable[Job] = ()) -> int:
-    """Return how many packs of jobs nodes, given by the amounts of each, train at once: at least 1."""
+def packs_that_fit(resources: Resources, nodes: Iterable[Mapping[str, float]], seeds: int = 1) -> int:
+    """Return how many packs of ``seeds`` nodes, given by the amounts of each, train at once: at least 1."""
     fit = _count_that_fit(resources, nodes)
     if resources.per_seed:
-        fit //= max((len(job.seeds) for job in jobs), default=1)
+        fit //= seeds
     return max(1, fit)  # a pack that waits for room makes a cluster grow
 
 

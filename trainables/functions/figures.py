@@ -25,13 +25,17 @@ def read_figures(yielded: Any, settings: type[TrainingSettings]) -> tuple[dict[s
         example = f"{{'val_{settings.metrics[0].name}': 0.5}}"
         raise YieldError(f"a yield is of type {type(yielded).__name__}: expected a mapping such as {example}")
     known = (*columns_of(settings.metrics, "train", "val", "test"), *LOSSES_AND_RATE, "epoch")
-    for name in yielded:
+    figures, epoch = {}, None
+    for name, value in yielded.items():
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
             raise YieldError(f"a yield has the figure {name!r}, which is not known; {hint}")
-    figures = {name: _number(name, value) for name, value in yielded.items() if name != "epoch"}
-    return figures, _epoch(yielded["epoch"]) if "epoch" in yielded else None
+        if name == "epoch":
+            epoch = _epoch(value)
+        else:
+            figures[name] = _number(name, value)
+    return figures, epoch
 
 
 def _number(name: str, value: Any) -> float:

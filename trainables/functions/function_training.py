@@ -69,8 +69,8 @@ class FunctionTraining(Iterator[list[EpochRecord]]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the functions can; those that cannot begin again, and report their epochs again."""
         self.close()
-        self._running = {row: self._seeds[row] for row in state["running"]}
         for row, saved in state["running"].items():
+            self._running[row] = self._seeds[row]
             self._running[row].load(saved)
         self.epoch = state["epoch"] if all(state["running"].values()) else 0
 

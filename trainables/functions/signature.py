@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from trainables.config import FunctionSettings, Metric
+from trainables.config import FunctionSettings, Metric, columns_of
 
 PARAMETERS = "(settings: Settings, seed: int), and if it can continue a training also checkpoint: Path"
 
@@ -52,6 +52,6 @@ def _check_metrics(settings: type[FunctionSettings]) -> None:
         raise ValueError(
             f"metrics of its {settings.__name__} is {metrics!r}: expected a tuple of Metric, as in {example}"
         )
-    names = [metric.name for metric in metrics]
+    names = columns_of(metrics, "val")
     if len(set(names)) < len(names):
-        raise ValueError(f"its {settings.__name__} has the metrics {', '.join(names)}: expected each name once")
+        raise ValueError(f"its {settings.__name__} has two metrics of one name, in {metrics!r}: expected each once")

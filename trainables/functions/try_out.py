@@ -12,7 +12,10 @@ from trainables.functions.seed_training import Limits, SeedTraining
 
 def try_out(function: Callable[..., Any], cell: TrainingSettings, limits: Limits) -> None:
     """Train one epoch of two seeds; raise ValueError if one fails, or a metric is in no part."""
-    training = FunctionTraining({(cell.cell_id, seed): SeedTraining(function, cell, seed, limits) for seed in range(2)})
+    seeds = {}
+    for seed in (0, 1):
+        seeds[cell.cell_id, seed] = SeedTraining(function, cell, seed, limits)
+    training = FunctionTraining(seeds)
     # What the function prints is no part of a plan, which a program may read.
     with redirect_stdout(sys.stderr):
         try:
@@ -22,7 +25,8 @@ def try_out(function: Callable[..., Any], cell: TrainingSettings, limits: Limits
     for record in records:
         if record.error is not None:
             raise ValueError(f"with seed {record.seed}, {record.error}")
+    yielded = records[0].figures.keys()
     for metric in cell.metrics:
         names = columns_of([metric], "train", "val", "test")
-        if not any(name in record.figures for record in records for name in names):
+        if yielded.isdisjoint(names):
             raise ValueError(f"its Settings have the metric {metric.name}, but it yields none of {', '.join(names)}")

@@ -120,8 +120,7 @@ def test_each_seed_of_a_function_may_have_its_own_place():
     assert (resources.device, resources.options.gpus_per_trial, room) == ("cuda", 0, True)
     assert resources.cells_in_a_pack([]) == 1
     nodes = [{"CPU": 8, "GPU": 2}] * 3  # four seeds on each
-    jobs = [plan_job(load_grid("smoke"), CellConfig(), range(seeds)) for seeds in (3, 5)]
-    assert packs_that_fit(resources, nodes, jobs) == 2
+    assert [packs_that_fit(resources, nodes, seeds) for seeds in (1, 5, 20)] == [12, 2, 1]
     on_cpus = Resources(TrainingOptions(cpus_per_seed=2, gpus_per_trial=0))
     assert (on_cpus.needs, on_cpus.device) == ({"CPU": 2}, "cpu")
 

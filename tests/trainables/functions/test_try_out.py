@@ -67,7 +67,7 @@ def test_a_function_that_yields_what_it_promises_passes(model):
             "metrics of its Settings is (): expected a tuple of Metric, as in",
         ),
         ('(Metric("rmse", "min"), Metric("r2"))', 'Metric("rmse")', "metrics of its Settings is Metric(name='rmse', "),
-        ('Metric("r2")', 'Metric("rmse")', "its Settings has the metrics rmse, rmse: expected each name once"),
+        ('Metric("r2")', 'Metric("rmse")', "its Settings has two metrics of one name, in (Metric(name='rmse', "),
     ],
 )
 def test_a_wrong_signature_is_told_by_every_command(model, before, after, problem):
