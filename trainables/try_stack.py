@@ -154,6 +154,14 @@ def _take_step(model: Model, parameters: Tensor, batch: tuple[Tensor, Tensor], v
     if not losses.requires_grad:
         raise ValueError("its losses do not depend on parameters that are trained: expected a gradient")
     losses.sum().backward()
+    if isinstance(model, StackedModule):
+        # In forward, a replicate's parameters take the place of the module's own.
+        for name, parameter in model.module.named_parameters():
+            if parameter.grad is not None:
+                raise ValueError(
+                    f"losses uses the parameter {name}, which is a seed's own only in forward: return what it gives "
+                    f"from forward, or {MAKE_IT_A_FUNCTION}"
+                )
     return losses.detach()
 
 
@@ -181,8 +189,14 @@ def _check_metrics(found: Mapping[str, Tensor], names: Sequence[str]) -> None:
 def _check_losses(loss: Callable[[Tensor, Tensor], Tensor], examples: StackedSplit) -> None:
     """Check that in evaluation no example changes another's loss, and that losses are numbers."""
     inputs, labels = examples.validation.chunk(0, 2)
+    before = inputs.clone()
+    together = loss(inputs, labels)
     single = [loss(inputs[:, place : place + 1], labels[:, place : place + 1]) for place in range(labels.shape[1])]
-    if not torch.allclose(torch.stack(single).mean(0), loss(inputs, labels), NEAR, NEAR, equal_nan=True):
+    if not _same(inputs, before):
+        raise ValueError(
+            "forward changes its inputs in place, which are a seed's examples: expected x = x - 1, not x -= 1"
+        )
+    if not torch.allclose(torch.stack(single).mean(0), together, NEAR, NEAR, equal_nan=True):
         raise ValueError(
             "in evaluation, its answer to an example depends on the other examples of the batch: expected that it "
             f"does not, as with nn.BatchNorm; else {MAKE_IT_A_FUNCTION}"

@@ -122,6 +122,15 @@ class LossOfWeights(Own):
         return F.cross_entropy(outputs, labels, reduction="none") + self.first.weight.square().sum()
 
 
+class LearnedWeight(Own):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.weight = nn.Parameter(torch.zeros(()))  # the same for every seed at first
+
+    def losses(self, outputs, labels):
+        return F.cross_entropy(outputs, labels, reduction="none") * torch.exp(-self.weight) + self.weight
+
+
 class Regression(Own):
     class Settings(Own.Settings):
         metrics: ClassVar = (Metric("rmse", "min"),)
@@ -200,7 +209,9 @@ REFUSED = [
     (Unregistered, "seed 1 has loss .* registered layers"),
     (RandomBuffer, "seed 1 has loss .* registered layers"),
     (NumpyStart, "seed 1 has loss .* torch's generator initialises"),
-    (LossOfWeights, "seed 1 has loss .* losses must not use them"),
+    (LossOfWeights, "losses uses the parameter first.weight"),
+    (LearnedWeight, f"losses uses the parameter weight, which is a seed's own only in forward.*{FUNCTION}"),
+    (method(forward=lambda self, x: self.last(self.first(x.mul_(2)))), "forward changes its inputs in place"),
     (VariesUnits, "varied_in_a_stack of VariesUnits names units: expected learning_rate and dropout only"),
 ]
 

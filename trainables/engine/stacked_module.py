@@ -87,14 +87,14 @@ class StackedModule:
         self._settings = settings
         # The fast path of attention works for one replicate after the other.
         torch.backends.mha.set_fastpath_enabled(False)
-        self._module = self.built(0).train()
-        self._name = type(self._module).__name__
-        parameters = dict(self._module.named_parameters())
-        _check_settings(self._name, settings, hasattr(self._module, "figures"))
+        self.module = self.built(0).train()  # its own parameters belong to no replicate
+        self._name = type(self.module).__name__
+        parameters = dict(self.module.named_parameters())
+        _check_settings(self._name, settings, hasattr(self.module, "figures"))
         _check_parameters(self._name, parameters)
-        self._layers = OwnLayers(self._module, getattr(settings, "dropout", 0.0))
+        self._layers = OwnLayers(self.module, getattr(settings, "dropout", 0.0))
         self._counted, self.mask_units = False, 0
-        if hasattr(self._module, "figures"):
+        if hasattr(self.module, "figures"):
             self.figures = self._figures
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
@@ -121,20 +121,20 @@ class StackedModule:
         split: Split = self._of.draw(pool, settings, seed)  # type: ignore[attr-defined]
         check_split(split)
         if not self._counted:
-            self._count_units(split.train.inputs[:2])
+            self._count_units(split.train.inputs[:2].clone())
             self._counted = True
         return split
 
     def _count_units(self, inputs: Tensor) -> None:
-        buffers = {name: value.clone() for name, value in self._module.named_buffers()}
-        device = next(self._module.parameters()).device
+        buffers = {name: value.clone() for name, value in self.module.named_buffers()}
+        device = next(self.module.parameters()).device
         with torch.no_grad():
             self._layers.begin(None, None)
-            self._module(inputs.to(device))
+            self.module(inputs.to(device))
         self.mask_units = self._layers.used // len(inputs)
 
         # A replicate is a row of parameters: a buffer that changes has no place there.
-        for name, value in self._module.named_buffers():
+        for name, value in self.module.named_buffers():
             if not torch.equal(value, buffers[name]):
                 raise ValueError(
                     f"{self._name} changes its buffer {name} in training: expected that only parameters change; use "
@@ -143,7 +143,7 @@ class StackedModule:
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
         """Return ``[K, P]``: what the module's own layers draw for each seed."""
-        self._module.to(device)
+        self.module.to(device)
         rows = []
         for seed in seeds:
             parameters = self.built(seed).parameters()
@@ -162,12 +162,12 @@ class StackedModule:
         """
         if not self._layers.norms:
             return lambda inputs: self._outputs(parameters, inputs, None, [])
-        self._module.eval()
+        self.module.eval()
         measured: list[Moments] = []
         for own, inputs in zip(parameters, train.inputs, strict=True):
             measured.append([])
             self._layers.begin(None, measured[-1])
-            functional_call(self._module, self._named(own), (inputs,))
+            functional_call(self.module, self._named(own), (inputs,))
         moments = []
         for layer in zip(*measured, strict=True):
             means, variances = zip(*layer, strict=True)
@@ -184,12 +184,12 @@ class StackedModule:
 
     def _outputs(self, parameters: Tensor, inputs: Tensor, masks: Tensor | None, moments: Moments | None) -> Any:
         training = moments is None
-        if self._module.training != training:
-            self._module.train(training)
+        if self.module.training != training:
+            self.module.train(training)
 
         def one(own: dict[str, Tensor], examples: Tensor, mask: Tensor | None, of_norms: Moments | None) -> Any:
             self._layers.begin(mask, of_norms)
-            return functional_call(self._module, own, (examples,))
+            return functional_call(self.module, own, (examples,))
 
         in_dims = (0, 0, None if masks is None else 0, 0 if moments else None)
         try:
@@ -199,7 +199,7 @@ class StackedModule:
 
     def losses(self, outputs: Any, labels: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
         """Return the mean losses ``[K]``."""
-        own = getattr(self._module, "losses", partial(F.cross_entropy, reduction="none"))
+        own = getattr(self.module, "losses", partial(F.cross_entropy, reduction="none"))
         losses = vmap(own)(outputs, labels)
         _check_one_for_each("losses", self._name, losses, labels)
         mean: Tensor = losses.mean(1)
@@ -207,7 +207,7 @@ class StackedModule:
 
     def sums(self, outputs: Any, labels: Tensor) -> dict[str, Tensor]:
         """Count right answers."""
-        own = getattr(self._module, "correct", lambda logits, labels: logits.argmax(-1) == labels)
+        own = getattr(self.module, "correct", lambda logits, labels: logits.argmax(-1) == labels)
         right = vmap(own)(outputs, labels)
         _check_one_for_each("correct", self._name, right, labels)
         return {"accuracy": right.sum(1)}
@@ -215,7 +215,7 @@ class StackedModule:
     def _figures(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the module's own metrics of all examples of a part, each ``[K]`` (float64)."""
         names = [metric.name for metric in self._settings.metrics]
-        figures: Callable[[Tensor, Tensor], Mapping[str, float]] = getattr(self._module, "figures")  # noqa: B009
+        figures: Callable[[Tensor, Tensor], Mapping[str, float]] = getattr(self.module, "figures")  # noqa: B009
         columns: dict[str, list[float]] = {name: [] for name in names}
         # One replicate after the other, as most metrics of other libraries take one prediction per example.
         for own, truth in zip(outputs.cpu(), labels.cpu(), strict=True):
