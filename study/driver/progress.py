@@ -70,7 +70,7 @@ class Progress(Observer):
         """Print the reason."""
         others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
         label = self._running[cell_ids[0]]["label"]
-        line = f"{label}{others}: {reason}; it continues from its last checkpoint"
+        line = f"{label}{others}: {reason}; it continues from its last checkpoint, or begins again if it has none"
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:

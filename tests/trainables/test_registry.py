@@ -16,6 +16,7 @@ from trainables.registry import (
     default_settings,
     describe_network,
     find_model,
+    is_function,
     package_of,
     packages_of,
     read_cell,
@@ -138,3 +139,38 @@ def test_data_that_cannot_be_drawn_is_told_before_a_run(module):
     text = OWN + "    @staticmethod\n    def load(settings, data_dir): return data_dir\n"
     with pytest.raises(ModelError, match=r"model \w+:Own \(own_\w+.py, line \d+\): no examples in here"):
         check([read_cell({"model": f"{module(text)}:Own"})], "here")
+
+
+FUNCTION = """
+import functools
+import yaml
+from typing import ClassVar
+from trainables import FunctionSettings, Metric
+
+class Settings(FunctionSettings):
+    metrics: ClassVar = (Metric("rmse", "min"),)
+    depth: int = 2
+
+def timed(function):
+    @functools.wraps(function)
+    def wrapper(*given):
+        yield from function(*given)
+    return wrapper
+
+@timed
+def train(settings: Settings, seed: int):
+    yield {"val_rmse": 1}
+"""
+
+
+def test_a_function_is_known_by_its_file_as_a_class_is(module):
+    name = f"{module(FUNCTION)}:train"
+    cell = read_cell({"model": name, "depth": 3})
+    assert (is_function(name), is_function("comparator")) == (True, False)
+    assert (settings_class(name).__name__, cell.depth, cell.max_epochs) == ("Settings", 3, 80)
+    assert data_identity(cell) == {"model_sha256": hashlib.sha256(FUNCTION.encode()).hexdigest()}
+    assert packages_of(cell) >= {"PyYAML"}
+    assert package_of(name) == str(Path(f"{name[:-6]}.py").absolute())
+    assert (describe_network(cell), cell.has_shipped_rate) == (None, False)
+    other = read_cell({"model": name})
+    assert len({other.stack_key, cell.stack_key, read_cell({"model": name, "max_epochs": 3}).stack_key}) == 3

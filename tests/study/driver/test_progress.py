@@ -45,9 +45,10 @@ def test_a_cell_that_is_tried_again_says_why(clock):
         progress.cell_started(job("sharing off"))
         progress.cells_set_back([key("sharing off")], "OSError: [Errno 5] disk gone")
         progress.cells_set_back([key("sharing off"), "b", "c"], "gone")
+    then = "it continues from its last checkpoint, or begins again if it has none"
     assert console.file.getvalue().splitlines() == [
-        "sharing off: OSError: [Errno 5] disk gone; it continues from its last checkpoint",
-        "sharing off and 2 cells with it: gone; it continues from its last checkpoint",
+        f"sharing off: OSError: [Errno 5] disk gone; {then}",
+        f"sharing off and 2 cells with it: gone; {then}",
     ]
 
 
