@@ -108,12 +108,16 @@ def test_asha_prunes_the_larger_error_and_closes_its_functions(tmp_path, cluster
     assert closed == {f"{level}-{seed}.txt": "closed" for level in levels for seed in (0, 1)}
 
 
-def wait_for_a_checkpoint(tmp_path, process):
-    deadline = time.monotonic() + 100
-    while not list((tmp_path / "own" / "scratch" / "tune").glob("*/checkpoint_*")):
+def wait_until(happened, process):
+    deadline = time.monotonic() + 200
+    while not happened():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
+
+
+def wait_for_a_checkpoint(tmp_path, process):
+    wait_until(lambda: list((tmp_path / "own" / "scratch" / "tune").glob("*/checkpoint_*")), process)
 
 
 def test_a_cell_whose_worker_is_killed_goes_on_from_what_its_function_saved(tmp_path, cluster, write, start):
@@ -167,15 +171,10 @@ def test_seeds_on_two_nodes_go_on_after_one_of_their_actors_is_killed(tmp_path, 
 def test_a_driver_that_is_killed_and_run_again(tmp_path, cluster, write, start):
     levels, settings = [0.1, 0.2, 0.3], {"max_epochs": 20, "wait_s": 0.05}
     command = write("saving", {"level": {"role": "tuned", "values": levels}}, **settings)
-    for _ in range(2):
-        process = start(*command, address=cluster.address)
-        deadline, before = time.monotonic() + 100, len(seeds_begun(tmp_path))
-        while len(seeds_begun(tmp_path)) == before and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(1)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+    process = start(*command, address=cluster.address)
+    wait_until(lambda: len(seeds_begun(tmp_path)) > 2, process)  # one cell has ended, or two have begun
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
     final = start(*command, address=cluster.address)
     text = final.communicate(timeout=300)[0]
     assert final.returncode == 0, text
