@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import GRID, RAMP
 from analysis.load import StudyData
@@ -159,6 +160,7 @@ def draw_curves(goal: StoredMetric, info: CurvesFigure, ax: Axes, part: str = "v
             ax.plot(curve.epochs[-1], curve.mean[-1], "x", color=colour, markersize=8, markeredgewidth=2)
     ax.set_title(f"{info.title}\nn = {info.n}", fontsize=9)
     ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(goal.heading(part))
     ax.set_ylim(info.bottom, info.top)
     ax.grid(**GRID)

@@ -42,7 +42,7 @@ def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Gen
     rows = []
     metrics = [data.selection]
     # Validation first: it gets worse if the choice was lucky, while the test part should not.
-    if data.has_test and confirmation.has_test:
+    if data.selection != data.reported and confirmation.has_test:
         metrics.append(data.reported)
     for metric in metrics:
         first = by_seed(data, metric)

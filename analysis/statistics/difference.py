@@ -136,7 +136,9 @@ def _different(one: Settings, other: Settings, absent: Any = None) -> dict[str, 
 
 
 def _by_settings(data: StudyData, matched: Sequence[str], name: str) -> dict[Key, Settings]:
-    cells = {tuple(_hashable(cell.get(name)) for name in matched): cell for cell in data.info.cells}
+    cells = {}
+    for cell in data.info.cells:
+        cells[tuple(_hashable(cell.get(setting)) for setting in matched)] = cell
     if len(cells) < len(data.info.cells):
         problem = f"{name} has cells that differ only in settings that the other study does not have"
         fix = "run the other one again: that trains nothing, and writes down all of its settings"

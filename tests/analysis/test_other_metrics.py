@@ -126,6 +126,18 @@ def test_a_study_without_a_test_part_is_reported_by_validation_and_says_so(tmp_p
     assert "test rmse" not in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_a_table_from_elsewhere_may_have_a_test_part_only(tmp_path: Path) -> None:
+    cells: list[tuple[dict[str, Any], Figures]] = []
+    for norm, value in (("a", 60.0), ("b", 55.0)):
+        cells.append(({"norm": norm}, {"val_rmse": [None] * 3, "test_rmse": [value] * 3}))
+    page = report_page(made_study(tmp_path, cells, roles=NORM, selected_by="test"), {})
+    assert page.summary[0].startswith("The best cell by mean test rmse, norm b, has a test rmse of 55.00 mg/dl")
+    assert page.summary[1].startswith("The study has no validation part")
+    headings = ["norm", "seeds", "test", "std", "95 % interval"]
+    assert [column.heading for column in sheets_of(page)["cells"].columns] == headings
+    assert labels_of(page)["curves"] == {"epoch", "test rmse, mg/dl"}
+
+
 def test_another_metric_may_be_the_objective(tmp_path: Path) -> None:
     figures = [{"val_missed": [share] * 3, "test_missed": [share + 0.1] * 3} for share in (0.3, 0.2)]
     data = made_study(
