@@ -2,10 +2,34 @@
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from study.cli.app import main
+
+WITHOUT_TRACKERS = str(Path(__file__).parent / "data" / "without_trackers")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lean_programs():
+    """Let programs that tests start be quick: they find neither MLflow nor wandb, and Ray's workers do not stand back.
+
+    Ray imports both, where they are, in every run, to count its callbacks: that is 4 of a run's 10 seconds of CPU time.
+    At their usual niceness of 15, workers wait for all that another pytest process does.
+    """
+    found = os.environ.get("PYTHONPATH")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [found, WITHOUT_TRACKERS])))
+        environment.setenv("RAY_worker_niceness", "0")
+        yield
+
+
+@pytest.fixture
+def trackers(monkeypatch):
+    """Let programs that the test starts find MLflow and wandb."""
+    found = os.environ["PYTHONPATH"].split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folder for folder in found if folder != WITHOUT_TRACKERS))
 
 
 @contextmanager
@@ -30,6 +54,13 @@ def cluster():
     The groups of pytest-xdist keep these tests together: "ray" for runs, "pages" for docs, examples and benchmarks.
     """
     with started_ray(2) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def one_core():
+    """A Ray of one core for tests whose cells need not train at once: a second worker costs each run seconds."""
+    with started_ray(1) as started:
         yield started
 
 

@@ -2,9 +2,11 @@
 
 Each page has its own folder. The real program does what the page says; only the trainings are small, because SMALL
 changes what is read from grid files. The pages share their studies, so that what several pages train is trained once,
-except for those in OWN_STUDIES. Left out are the lines for whole clusters (ELSEWHERE)
-and the Python of cluster.md: test_cluster_yaml.py runs them against a simulated AWS, and test_onprem.py on simulated
-hosts. Left out are also `make test`, of which this is a part, and growing.md, which has its own test.
+except for those in OWN_STUDIES; and a line of ONCE that one of them has given is not given again by another: it would
+find nothing to train. They also share a Ray. test_first_runs.py gives the tutorial's commands with a Ray of their own,
+and one of them twice. Left out are the lines for whole clusters (ELSEWHERE) and the Python of cluster.md:
+test_cluster_yaml.py runs them against a simulated AWS, and test_onprem.py on simulated hosts. Left out are also
+`make test`, of which this is a part, and growing.md, which has its own test.
 """
 
 import os
@@ -16,6 +18,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import WITHOUT_TRACKERS
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 ROOT = Path(__file__).parents[2]
@@ -33,6 +37,7 @@ OWN_STUDIES = (  # pages that need to train what another page trains too, or cal
     "gpu.md",
     "tracking.md",
 )
+ONCE = re.compile(r"study (run|confirm|analyze) (?!.*\.yaml)")  # a page's own files are its own
 BEFORE = {  # what a page assumes
     "README.md": [
         "study run --grid dropout-or-rate",
@@ -153,13 +158,13 @@ def test_blocks_are_found():
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    """The studies that all pages share."""
-    return tmp_path_factory.mktemp("studies")
+    """The folder with the studies that all pages share, and the lines that were given there."""
+    return tmp_path_factory.mktemp("studies"), []
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if is_run(page)])
 def test_what_the_page_says_can_be_done(page, tmp_path, environment, studies):
-    programs, project = tmp_path / "bin", tmp_path / "project"
+    (folder, given), (programs, project) = studies, (tmp_path / "bin", tmp_path / "project")
     for made in (programs, project, tmp_path / "home"):
         made.mkdir()
     for name, text in {"study": SMALL, "small": SMALL, "served": SERVED}.items():
@@ -172,8 +177,10 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment, studies):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".venv").symlink_to(sys.prefix)
     if page.name not in OWN_STUDIES:
-        (tmp_path / "studies").symlink_to(studies)
-    environment = environment | PIP | {"PATH": f"{programs}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+        (tmp_path / "studies").symlink_to(folder)
+    environment = environment | PIP | {"PATH": f"{programs}:{environment['PATH']}"}
+    hidden = [] if page.name == "tracking.md" else [WITHOUT_TRACKERS]
+    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *hidden])}
     environment |= {"STUDY_DATA_DIR": MNIST} if MNIST else {}
     left_out = []
 
@@ -183,8 +190,15 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment, studies):
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    for line in BEFORE.get(page.name, []):
-        give("bash", "-c", line)
+    def once(lines):
+        for line in lines:
+            command = line.partition("  #")[0].strip()
+            if page.name in OWN_STUDIES or command not in given or not ONCE.match(command):
+                yield line
+            if page.name not in OWN_STUDIES:
+                given.append(command)
+
+    give("bash", "-exc", "\n".join(once(BEFORE.get(page.name, []))))
     for language, block in blocks(page):
         if name := FILE.match(block):
             (tmp_path / name[1]).write_text(block)
@@ -194,7 +208,8 @@ def test_what_the_page_says_can_be_done(page, tmp_path, environment, studies):
             lines = list(commands(block))
             if not MNIST:
                 left_out += [line for line in lines if "mnist" in line or page.name == "beyond.md"]
-            folder = "project" if any(line.startswith(("pip ", "sed ")) for line in lines) else "."
-            give("bash", "-exc", "\n".join([f"cd {folder}", *(line for line in lines if line not in left_out)]))
+            place = "project" if any(line.startswith(("pip ", "sed ")) for line in lines) else "."
+            lines = [line for line in lines if line not in left_out]
+            give("bash", "-exc", "\n".join([f"cd {place}", *once(lines)]))
     if left_out:
         pytest.skip(f"without the files of MNIST these were not given: {left_out}")

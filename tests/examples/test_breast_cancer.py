@@ -11,19 +11,21 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.conftest import WITHOUT_TRACKERS
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("pages"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, cluster):
+def folder(tmp_path_factory, one_core):
     """The example with fewer seeds and epochs, run and analysed in its own folder."""
     folder = tmp_path_factory.mktemp("example")
     shutil.copy(EXAMPLES / "breast_cancer.py", folder)
     grid = yaml.safe_load((EXAMPLES / "breast_cancer.yaml").read_text())
     grid["protocol"]["max_epochs"] = 20
     (folder / "breast_cancer.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
-    options = ["--seeds", "4", "--cells-per-trial", "2", "--address", cluster.address]
+    options = ["--seeds", "4", "--cells-per-trial", "2", "--address", one_core.address]
     study(folder, "run", "--grid", "breast_cancer.yaml", *options)
     study(folder, "analyze", "--format", "csv", "--format", "html", "--format", "png")
     return folder
@@ -32,7 +34,7 @@ def folder(tmp_path_factory, cluster):
 def study(folder, *arguments):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("STUDY_", "RAY_"))}
     command = [sys.executable, "-m", "study", *arguments]
-    environment["PYTHONPATH"] = str(EXAMPLES.parent)
+    environment["PYTHONPATH"] = f"{EXAMPLES.parent}{os.pathsep}{WITHOUT_TRACKERS}"
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
@@ -87,8 +89,8 @@ def test_more_seeds_and_the_status_need_no_more_than_for_the_reports_networks(fo
     assert "32" in study(folder, "status", "breast-cancer")
 
 
-def test_the_best_cells_are_confirmed_with_fresh_seeds(folder, cluster):
-    study(folder, "confirm", "breast-cancer", "--seeds", "2", "--address", cluster.address)
+def test_the_best_cells_are_confirmed_with_fresh_seeds(folder, one_core):
+    study(folder, "confirm", "breast-cancer", "--seeds", "2", "--address", one_core.address)
     trials = pd.read_parquet(folder / "studies" / "breast-cancer-confirm" / "trials")
     assert set(trials["seed"]) == {1_000_000, 1_000_001}
     assert len(trials) == 2 * trials["cell_id"].nunique()

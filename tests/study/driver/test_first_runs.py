@@ -15,8 +15,8 @@ from tests.study.driver.test_runs import (
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
-def test_smoke_on_this_machine_alone(tmp_path):
-    """Run, run again, look, grow by a seed, analyse: the whole way of a user, with a Ray of its own."""
+def test_smoke_on_this_machine_alone(tmp_path, cluster):
+    """Run with a Ray of its own, run again, look, grow by a seed on a cluster, analyse: the whole way of a user."""
     first = study("run", "--grid", "smoke", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
     assert "8 trials of 4 cells to train" in first.stdout
@@ -34,7 +34,7 @@ def test_smoke_on_this_machine_alone(tmp_path):
 
     planned = study("plan", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
     assert "in the store: 8 completed; 4 trials of 4 cells to train" in planned.stdout
-    grown = study("run", "--grid", "smoke", "--seeds", 3, cwd=tmp_path)
+    grown = study("run", "--grid", "smoke", "--seeds", 3, cwd=tmp_path, address=cluster.address)
     assert "in the store: 8 completed; 4 trials of 4 cells to train" in grown.stdout
     assert len(pd.read_parquet(folder / "trials")) == 12
     assert before.items() <= {path: path.read_bytes() for path in folder.rglob("*.parquet")}.items()

@@ -36,8 +36,7 @@ def test_seeds_weights_and_a_factor_join_and_nothing_is_trained_twice(tmp_path, 
 
     before = PROTOCOL | {"batch_size": 200}
     grow(tuned(0, 10), 4, before, seeds=2)
-    grow(tuned(0, 10), 2, before)
-    grow(tuned(0, 1, 10), 3, before)
+    grow(tuned(0, 1, 10), 5, before)  # a third seed of two cells, and three of a new one
     batches = {"batch_size": {"role": "scientific", "values": [100, 200]}}
     cells = grow(tuned(0, 1, 10) | batches, 9, PROTOCOL)
     grow(tuned(0, 10), 0, before)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 import yaml
 
 from study.grid.load import load_grid
+from study.store.heartbeat import BEAT_S
 from trainables.digits.mnist import load_pool
 from trainables.registry import start_training
 
@@ -87,12 +89,6 @@ def assert_rows_are_as_trained_directly(trials, epochs, cells, seeds):
     for cell in cells:
         rows = epochs[epochs["cell_id"] == cell.cell_id].set_index(["seed", "epoch"])[METRICS].sort_index()
         pd.testing.assert_frame_equal(rows, directly_trained(cell, tuple(seeds)), check_exact=True, check_dtype=False)
-
-
-def test_cells_train_at_once_on_all_cores(tmp_path, cluster, six_cells):
-    assert study("run", "--grid", six_cells, "--storage", tmp_path, address=cluster.address).returncode == 0
-    cells = pd.read_parquet(tmp_path / "own" / "trials").drop_duplicates("cell_id").sort_values("started_at")
-    assert (cells["started_at"].to_numpy()[1:] < cells["finished_at"].to_numpy()[:-1]).any()
 
 
 def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, six_cells, start):
@@ -174,6 +170,10 @@ def workers_in_training(raylet):
     return pids
 
 
+def raylet_of(cluster):
+    return cluster.head_node.all_processes["raylet"][0].process.pid
+
+
 def kill_a_worker_in_training(raylet, but):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -186,10 +186,10 @@ def kill_a_worker_in_training(raylet, but):
 
 @pytest.mark.parametrize("kills", [1, 2])
 def test_lost_worker_is_tried_again_as_often_as_asked(tmp_path, cluster, start, kills):
-    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1]}}, max_epochs=60)
+    grid = write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": [1]}}, max_epochs=24)
     process = start("run", "--grid", grid, "--storage", tmp_path, "--retries", 1, address=cluster.address)
     killed = []
-    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
+    raylet = raylet_of(cluster)
     for _ in range(kills):
         killed.append(kill_a_worker_in_training(raylet, killed))
     text, _ = process.communicate(timeout=120)
@@ -315,21 +315,33 @@ PYTHONPATH=. exec "$@"
     assert re.fullmatch(r"OSError: .*/runtime_resources/py_modules_files/.*/trainables/tune_cell.py", error)
 
 
-@pytest.fixture
-def long_cells(tmp_path):
-    """A grid of six cells that train longer than a driver's heartbeat takes to be seen."""
-    return write_grid(tmp_path, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, max_epochs=80)
+@contextmanager
+def cells_held(cluster):
+    """Hold the cells of a run on both cores in mid-training, so that it goes on for as long as a test needs."""
+    raylet, held, deadline = raylet_of(cluster), set(), time.monotonic() + 120
+    try:
+        while len(held) < 2:
+            assert time.monotonic() < deadline
+            for pid in workers_in_training(raylet) - held:
+                os.kill(pid, signal.SIGSTOP)
+                held.add(pid)
+            time.sleep(0.01)
+        yield
+    finally:
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
 
 
-def test_a_second_driver_is_refused_and_status_shows_the_first(tmp_path, cluster, long_cells, start):
-    command = ["run", "--grid", long_cells, "--storage", str(tmp_path)]
+def test_a_second_driver_is_refused_and_status_shows_the_first(tmp_path, cluster, six_cells, start):
+    command = ["run", "--grid", six_cells, "--storage", str(tmp_path)]
     first = start(*command, address=cluster.address)
     seen = wait_for_line(first, "1 of 6 cells done")
-    second = study(*command, address=cluster.address)
+    with cells_held(cluster):
+        second = study(*command, address=cluster.address)
+        status = study("status", "own", "--storage", tmp_path)
     assert second.returncode == 2
     assert f"the study own is being run by process {first.pid} on" in second.stderr
     assert "Traceback" not in second.stderr
-    status = study("status", "own", "--storage", tmp_path)
     assert (status.returncode, status.stderr) == (0, "")
     assert f"Run by process {first.pid} on" in status.stdout
     assert "nodes: 1" in status.stdout
@@ -337,19 +349,24 @@ def test_a_second_driver_is_refused_and_status_shows_the_first(tmp_path, cluster
     seen += first.communicate(timeout=240)[0]
     assert first.returncode == 0, seen
     assert not (tmp_path / "own" / "driver.json").exists()
-    assert_store_is_as_trained_directly(tmp_path / "own", load_grid(long_cells).cells(), range(2))
+    assert_store_is_as_trained_directly(tmp_path / "own", load_grid(six_cells).cells(), range(2))
     done = study("status", "own", "--storage", tmp_path).stdout
     assert "own: 12 trials: 12 finished" in done
     assert "No run is in progress." in done
+    # Cells trained at once, on both cores.
+    cells = pd.read_parquet(tmp_path / "own" / "trials").drop_duplicates("cell_id").sort_values("started_at")
+    assert (cells["started_at"].to_numpy()[1:] < cells["finished_at"].to_numpy()[:-1]).any()
 
 
-def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, long_cells, start):
-    first = start("run", "--grid", long_cells, "--storage", str(tmp_path), address=cluster.address)
+def test_a_run_whose_study_was_taken_ends_in_one_line(tmp_path, cluster, six_cells, start):
+    first = start("run", "--grid", six_cells, "--storage", str(tmp_path), address=cluster.address)
     wait_for_line(first, "1 of 6 cells done")
-    held = json.loads((tmp_path / "own" / "driver.json").read_text())
-    taken = tmp_path / "own" / ".taken"
-    taken.write_text(json.dumps(held | {"id": "other", "host": "elsewhere"}))
-    taken.rename(tmp_path / "own" / "driver.json")
+    with cells_held(cluster):
+        held = json.loads((tmp_path / "own" / "driver.json").read_text())
+        taken = tmp_path / "own" / ".taken"
+        taken.write_text(json.dumps(held | {"id": "other", "host": "elsewhere"}))
+        taken.rename(tmp_path / "own" / "driver.json")
+        time.sleep(BEAT_S + 1)
     text = first.communicate(timeout=120)[0]
     assert first.returncode == 2, text
     assert "Traceback" not in text

@@ -36,15 +36,15 @@ print(json.dumps({
 
 
 @pytest.fixture
-def tracked(tmp_path):
+def tracked(tmp_path, trackers, cluster):
     """The folder where a run of two cells in one pack, two seeds and two epochs, was followed by all three trackers."""
     grid = {"name": "own", "description": "Of a test.", "seeds": 2, "protocol": {"max_epochs": 2}}
     grid |= {"factors": {"aux_weight": {"role": "tuned", "values": [0, 10]}}, "stopping": {"scheduler": "none"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
-    trackers = [argument for tracker in ("tensorboard", "mlflow", "wandb") for argument in ("--track", tracker)]
-    names = {"RAY_ADDRESS", "STUDY_STORAGE"}
-    clean = {name: value for name, value in os.environ.items() if name not in names}
-    command = [STUDY, "run", "--grid", "own.yaml", "--cells-per-trial", "2", *trackers]
+    asked = [argument for tracker in ("tensorboard", "mlflow", "wandb") for argument in ("--track", tracker)]
+    clean = {name: value for name, value in os.environ.items() if name != "STUDY_STORAGE"}
+    clean |= {"RAY_ADDRESS": cluster.address}
+    command = [STUDY, "run", "--grid", "own.yaml", "--cells-per-trial", "2", *asked]
     run = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "tracking by" not in run.stdout + run.stderr
@@ -177,7 +177,7 @@ def test_a_tracker_that_fails_does_not_stop_the_study(tmp_path):
 
 
 @pytest.mark.long
-def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch):
+def test_wandb_has_written_all_when_a_run_is_closed(tmp_path, monkeypatch, trackers):
     """Of cells that ended a moment ago, and of one that an interruption has left open."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
