@@ -43,12 +43,17 @@ def test_seeds_weights_and_a_factor_join_and_nothing_is_trained_twice(tmp_path, 
 
     assert_store_is_as_trained_directly(tmp_path / "own", cells, range(3))
     data = load_study(str(tmp_path), "own")
-    assert "batch_size" not in data.trials  # what the rows do not say, study.json does
+    assert data.trials["batch_size"].isna().sum() == 9  # what the rows of before do not say, study.json does
+    assert set(data.trials["batch_size"].dropna()) == {100}
     summary = summarise_cells(data)
     assert summary["state"].tolist() == ["complete"] * 6
     old = summary[summary["batch_size"] == 200]
     assert old["aux_weight"].tolist() == [0, 10, 1]  # in the order in which they joined
-    accuracy = data.trials.merge(summary[["cell_id", "batch_size"]]).groupby(["seed", "batch_size"])["test_accuracy"]
+    accuracy = (
+        data.trials.drop(columns="batch_size")
+        .merge(summary[["cell_id", "batch_size"]])
+        .groupby(["seed", "batch_size"])["test_accuracy"]
+    )
     gains = accuracy.mean().unstack()
     (effect,) = [
         effect for effect in main_effects_data(data, np.random.default_rng(0)) if effect.factor == "batch_size"
