@@ -165,7 +165,7 @@ def workers_in_training(raylet):
             title = (folder / "cmdline").read_bytes()
         except OSError:  # it has ended in the meantime
             continue
-        if parent == raylet and title.startswith(b"ray::ResourceTrainable.train"):
+        if parent == raylet and title.startswith((b"ray::ResourceTrainable.train", b"ray::PackTrainable.train")):
             pids.add(int(folder.name))
     return pids
 
