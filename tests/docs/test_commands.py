@@ -36,7 +36,8 @@ def test_the_first_grid_has_the_cells_that_the_page_says(study):
 
 def test_grids_of_the_page_follow_the_schema_and_the_wrong_one_gets_its_line(study):
     write_files("grids.md")
-    texts = [text for kind, text in blocks("grids.md") if kind == "yaml"]
+    # The part of a grid that is no file names models of other people.
+    texts = [text for kind, text in blocks("grids.md") if kind == "yaml" and text.startswith("# ")]
     schema = jsonschema.Draft202012Validator(grid_schema())
     valid = [schema.is_valid(yaml.safe_load(text.replace("1e-2", "0.01"))) for text in texts]
     assert valid == [True, False, True]
