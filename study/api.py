@@ -191,7 +191,7 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     asked = RunOptions(grid=str(grid), **options)
     resources = resources_for(asked)
     work = asked.resolve()
-    console = Console(quiet=quiet, force_jupyter=False)  # a live table in a notebook would need ipywidgets
+    console = Console(quiet=quiet, force_jupyter=False, emoji=False)  # a live table in a notebook would need ipywidgets
     if run_study(work, resources, console, "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
     return load(work.store.study, work.store.storage)

@@ -30,7 +30,7 @@ def run(options: RunOptions, as_json: AsJson = False) -> None:
     work = options.resolve()
     code = run_study(work, resources, notes(as_json), given_command())
     if as_json:
-        show_status(options.storage, work.store.study, False, Console(), as_json)
+        show_status(options.storage, work.store.study, False, Console(emoji=False), as_json)
     raise typer.Exit(code)
 
 
@@ -63,7 +63,7 @@ def confirm(
     if code != INTERRUPTED:
         _show_confirmation(data, storage, console)
     if as_json:
-        show_status(storage, work.store.study, False, Console(), as_json)
+        show_status(storage, work.store.study, False, Console(emoji=False), as_json)
     raise typer.Exit(code)
 
 

@@ -62,7 +62,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a study is, from any machine that sees the storage."""
-    show_status(storage, name, watch, Console(), as_json)
+    show_status(storage, name, watch, Console(emoji=False), as_json)
 
 
 @app.command(epilog=epilog("analyze"))
