@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.cli.app import main
+from study.console import set_level
 
 WITHOUT_TRACKERS = str(Path(__file__).parent / "data" / "without_trackers")
 
@@ -74,6 +75,7 @@ def study(tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["study", *arguments])
+        set_level(quiet=False, verbose=False)  # as in a new process
         try:
             main()
             code = 0
