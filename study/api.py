@@ -160,11 +160,11 @@ def import_runs(
 ) -> Study:
     """Make a study of a table of trainings that were made elsewhere, or add them to one; return the study.
 
-    ``columns`` are the fields of study.store.runs_table.RunsTable: factors, metrics, seed, epoch, status.
+    ``columns`` are the fields of study.imports.runs_table.RunsTable: factors, metrics, seed, epoch, status.
     The rest is as for ``study import``. Raises TableError, GridError or StoreError; then nothing has changed.
     """
-    from study.plan.imported_study import import_table
-    from study.store.runs_table import RunsTable
+    from study.imports.imported_study import import_table
+    from study.imports.runs_table import RunsTable
 
     import_table(RunsTable(file=str(file), **columns), into, str(storage), list(contrasts), grid)
     store = locate(into, str(storage))

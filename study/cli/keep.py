@@ -74,8 +74,8 @@ def import_runs(
 
     Wherever a column is named, NAME=COLUMN gives it another name. If the study exists, the trainings join it.
     """
-    from study.plan.imported_study import import_table
-    from study.store.runs_table import RunsTable
+    from study.imports.imported_study import import_table
+    from study.imports.runs_table import RunsTable
 
     table = RunsTable(file=file, factors=factors, metrics=metrics, seed=seed, epoch=epoch, status=status)
     trainings, merged = import_table(table, into, storage, contrasts, grid)

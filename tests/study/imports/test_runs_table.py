@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from study.store.runs_table import RunsTable, TableError, read_trainings
+from study.imports.runs_table import RunsTable, TableError, read_trainings
 
 ACC = ("val_acc:max:%", "test_acc")
 TRACKERS = (

@@ -12,11 +12,11 @@ from analysis.stored import StudyInfo
 from study.grid.grid import Grid, GridError
 from study.grid.load import open_grid
 from study.grid.yaml_text import YamlFile
+from study.imports.imported_rows import store_trainings
+from study.imports.runs_table import RunsTable, Trainings, read_trainings
 from study.plan.jobs import study_info
 from study.store.files import StoreError
-from study.store.imported import store_trainings
 from study.store.merge import Merged
-from study.store.runs_table import RunsTable, Trainings, read_trainings
 from study.store.store import locate
 from study.words import suggest
 from trainables.config import ImportedSettings

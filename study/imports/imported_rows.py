@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.stored import StudyInfo
+from study.imports.runs_table import Trainings
 from study.store.merge import Merged, joined_info, merge_studies
 from study.store.rows import Row
-from study.store.runs_table import Trainings
 from study.store.store import Store, locate
 from trainables.config import TrainingSettings
 

@@ -1,0 +1,1 @@
+"""Studies of trainings that were made elsewhere: a table is read, checked and joined."""
