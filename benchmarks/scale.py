@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
@@ -27,6 +28,7 @@ from study.plan.resources import Resources
 from study.plan.run_options import TrainingOptions, Work
 from study.store.store import Store
 from trainables.digits.settings import CellConfig
+from trainables.engine.record import EpochRecord, Status
 from trainables.tune_cell import PackTrainable
 
 SEEDS, EPOCHS = range(10), 2
@@ -34,6 +36,13 @@ SEEDS, EPOCHS = range(10), 2
 
 class IdleTrainable(PackTrainable):
     """Reports the epochs of cells without training."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin a pack."""
+        self.reset_config(config)
+
+    def cleanup(self) -> None:
+        """End nothing."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another pack."""
@@ -45,13 +54,13 @@ class IdleTrainable(PackTrainable):
         """Make up an epoch."""
         self._epoch += 1
         done = self._epoch == EPOCHS
-        numbers = ["learning_rate", "train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_digit_accuracy"]
-        numbers += ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy", "train_time_s"]
-        made = dict.fromkeys(numbers, 0.5) | {"status": "completed" if done else "running", "error": None}
-        report = {"epoch": self._epoch, "val_accuracy": 0.5, "ended": done}
+        figures = ("learning_rate", "train_loss", "val_loss", *CellConfig.epoch_figures(), *CellConfig.trial_figures())
+        values = dict.fromkeys(figures, 0.5)
+        report = {"epoch": self._epoch, "objective": 0.5, "ended": done}
+        status: Status = "completed" if done else "running"
         cells = []
         for cell_id, seeds in self._seeds.items():
-            records = [{"seed": seed, "epoch": self._epoch} | made for seed in seeds]
+            records = [asdict(EpochRecord(cell_id, seed, self._epoch, values, 0.5, status)) for seed in seeds]
             cells.append(report | {"cell_id": cell_id, "records": records})
         return {"epoch": self._epoch, "cells": cells, "done": done}
 
