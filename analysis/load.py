@@ -247,7 +247,12 @@ class _Parts:
     @cached_property
     def mixed(self) -> list[str]:
         """The factors whose values make no column; study.json has them."""
-        return [name for name in self.info.roles if not is_column(cell.get(name) for cell in self.info.cells)]
+        found = []
+        for name in self.info.roles:
+            values = (cell.get(name) for cell in self.info.cells)
+            if not is_column(values):
+                found.append(name)
+        return found
 
     def names(self) -> list[str]:
         # A part counts only if its trials file is there: a crash may leave only the epochs.

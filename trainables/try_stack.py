@@ -37,7 +37,7 @@ def try_stack(model: Model, pool: Any, cell: CellSettings, repeat: bool = True) 
     stacked = partial(_in_a_stack, isinstance(model, StackedModule))
     losses = stacked(_take_step, model, parameters, examples.train.chunk(0, FEW), varied)
     if alone is not None:
-        _check_same_alone(model, alone, losses[1].item())
+        _check_same_as_module(model, alone, losses[1].item())
     if 1 in (cell.batch_size, len(examples.train) % cell.batch_size):
         stacked(_take_step, model, parameters, examples.train.chunk(0, 1), varied)
 
@@ -165,7 +165,7 @@ def _take_step(model: Model, parameters: Tensor, batch: tuple[Tensor, Tensor], v
     return losses.detach()
 
 
-def _check_same_alone(model: Model, alone: float, stacked: float) -> None:
+def _check_same_as_module(model: Model, alone: float, stacked: float) -> None:
     if not abs(alone - stacked) <= NEAR * (1 + abs(alone)) and alone == alone:
         raise ValueError(
             f"seed 1 has loss {stacked:.6g} in a stack and {alone:.6g} alone: expected the same. What differs between "
