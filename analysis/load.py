@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -247,12 +247,8 @@ class _Parts:
     @cached_property
     def mixed(self) -> list[str]:
         """The factors whose values make no column; study.json has them."""
-        found = []
-        for name in self.info.roles:
-            values = (cell.get(name) for cell in self.info.cells)
-            if not is_column(values):
-                found.append(name)
-        return found
+        cells = self.info.cells
+        return [name for name in self.info.roles if not is_column(map(methodcaller("get", name), cells))]
 
     def names(self) -> list[str]:
         # A part counts only if its trials file is there: a crash may leave only the epochs.
