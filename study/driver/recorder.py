@@ -137,8 +137,7 @@ class Recorder(tune.Callback):
             started_at=running.started_at,
             finished_at=datetime.now(UTC),
             factors=job.factors,
-            best_by=self._objective.column("val"),
-            sign=self._objective.sign,
+            objective=self._objective,
         )
         if self._stopper.error is not None:
             return

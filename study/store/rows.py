@@ -18,8 +18,7 @@ class CellResult:
 
     ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says
     that it is still running has ended as ``ended`` says, with ``error``. ``factors`` are the cell's
-    settings that the study varies. ``best_by`` is the figure
-    by which the best epoch is the best if there is no val_loss, and ``sign`` is -1 if less is better.
+    settings that the study varies. The best epoch is that of the ``objective`` if there is no val_loss.
     """
 
     cell: TrainingSettings
@@ -31,8 +30,7 @@ class CellResult:
     started_at: datetime
     finished_at: datetime
     factors: dict[str, Value] = field(default_factory=dict)
-    best_by: str = "val_loss"
-    sign: int = -1
+    objective: stored.StoredMetric = stored.FIRST_METRICS[0]
 
 
 def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
@@ -112,7 +110,7 @@ def _metrics(result: CellResult, records: Sequence[dict[str, Any]]) -> Row:
 def _best(result: CellResult, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the record of the lowest validation loss, or without one of the best objective; the first of equals."""
     has_loss = _figure(records[-1], "val_loss") is not None
-    name, sign = ("val_loss", -1) if has_loss else (result.best_by, result.sign)
+    name, sign = ("val_loss", -1) if has_loss else (result.objective.column("val"), result.objective.sign)
     known = [record for record in records if _figure(record, name) is not None]
     return max(known or records, key=lambda record: sign * (_figure(record, name) or 0.0))
 
