@@ -30,7 +30,6 @@ from analysis.statistics.search_summary import (
 from analysis.statistics.selection import best_cell
 from analysis.statistics.sources import facts_of, warnings_of
 
-BOOTSTRAP_SEED = 0  # the same study gives the same intervals
 IMPORTANCE = (
     "Importance is about the ranges as they were given. A setting that ruins everything at one end of its range is "
     "important, even if all good cells have the same value of it; a setting with a narrow range never is. Importance "
@@ -53,8 +52,6 @@ def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
 
 def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
     """Put the report together; ``related`` are the studies that ``related_studies`` returns."""
-    # All sections draw from one generator: their order is part of the numbers.
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
     chapters = chapters_for(data, related)
     question = str(data.info.description)
     sections: list[Section | None] = []
@@ -62,20 +59,18 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
         summary = (*_best_in_words(data), *_no_test_part(data))
     else:
         question = chapters.question
-        summary, opening = chapters.opening(rng)
+        summary, opening = chapters.opening()
         sections += opening
-    sections += [_search(data), _effects(data, rng)]
+    sections += [_search(data), _effects(data)]
     if chapters is not None:
-        sections += chapters.figures(rng)
+        sections += chapters.figures()
     if (again := related.get("confirmation")) is not None:
-        sections.append(
-            Section("Confirmation", (_confirmation_in_words(data),), (confirmation_sheet(data, again, rng),))
-        )
+        sections.append(Section("Confirmation", (_confirmation_in_words(data),), (confirmation_sheet(data, again),)))
     if (curves := curves_picture(data)) is not None:
         sections.append(Section("Learning curves", (), (), (curves,)))
     if chapters is not None:
         sections += chapters.closing()
-    sections.append(Section("Every cell", (), (cells_sheet(data, rng),)))
+    sections.append(Section("Every cell", (), (cells_sheet(data),)))
     return Page(
         title=f"Study {data.name}",
         question=question,
@@ -91,7 +86,7 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
         return ()
     goal = data.info.goal
     values = by_seed(data, data.reported).loc[best["cell_id"]].to_numpy(float)
-    found = estimate(values, np.random.default_rng(0))
+    found = estimate(values)
     # One seed has no interval.
     reach = "" if found.n < 2 else f" ({ends(goal, found.low, found.high)})"
     settings = describe_settings(best, data.info.roles)
@@ -149,9 +144,9 @@ def _search(data: StudyData) -> Section | None:
     return Section("The search", (best_in_words(data, tried), words), tuple(sheets), pictures)
 
 
-def _effects(data: StudyData, rng: np.random.Generator) -> Section | None:
-    contrasts = contrasts_data(data, rng)
-    effects = main_effects_data(data, rng)
+def _effects(data: StudyData) -> Section | None:
+    contrasts = contrasts_data(data)
+    effects = main_effects_data(data)
     anova = anova_data(data)
     if not contrasts and not effects:
         return None

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from rich.table import Table
 
 from analysis.course_report.claims_table import claims_rich, claims_sheet, summarise
@@ -57,17 +56,17 @@ def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters
 
 @dataclass(frozen=True)
 class Chapters:
-    """The chapters of a study, in the order of the report; each ``rng`` draws bootstrap intervals."""
+    """The chapters of a study, in the order of the report."""
 
     data: StudyData
     crossed: StudyData
     question: str = QUESTION
 
-    def opening(self, rng: np.random.Generator) -> tuple[tuple[str, ...], list[Section]]:
+    def opening(self) -> tuple[tuple[str, ...], list[Section]]:
         """Return what the study says of the report in sentences, and the sections that show it."""
-        findings = findings_data(self.data, rng)
-        step = step_data(self.crossed, rng)
-        parts = decompositions_data(self.crossed, rng)
+        findings = findings_data(self.data)
+        step = step_data(self.crossed)
+        parts = decompositions_data(self.crossed)
         summary = summarise(findings)
         if step is not None:
             summary.append(step_in_words(step))
@@ -81,7 +80,7 @@ class Chapters:
             sections.append(Section("What the gain from dropout is made of", (TWO_CAUSES,), (sheet,)))
         return tuple(summary), sections
 
-    def figures(self, rng: np.random.Generator) -> list[Section]:
+    def figures(self) -> list[Section]:
         """Return the sections with the report's figures and with its digit classifier."""
         by_weight = aux_weight_picture(self.data, sharing=False), aux_weight_picture(self.data, sharing=True)
         boxes = boxes_picture(self.data, dropout=False), boxes_picture(self.data, dropout=True)
@@ -89,7 +88,7 @@ class Chapters:
             Section("Accuracy against the auxiliary weight", (), (), by_weight),
             Section("The best cells without and with dropout", (), (), boxes),
         ]
-        if (classifier := classifier_sheet(self.data, rng)) is not None:
+        if (classifier := classifier_sheet(self.data)) is not None:
             sections.append(Section("Reading the digits instead", (CLASSIFIER,), (classifier,)))
         return sections
 

@@ -16,7 +16,7 @@ FIGURES = {
 }
 
 
-def classifier_sheet(data: StudyData, rng: np.random.Generator) -> Sheet | None:
+def classifier_sheet(data: StudyData) -> Sheet | None:
     """Show what the complete digit classifiers reach; None if there are none."""
     cells = summarise_cells(data)
     cells = cells[(cells["model"] == "classifier") & (cells["state"] == "complete")]
@@ -27,7 +27,7 @@ def classifier_sheet(data: StudyData, rng: np.random.Generator) -> Sheet | None:
             # Older stores lack the accuracy by probability.
             if np.isnan(values).any():
                 continue
-            found = estimate(values, rng)
+            found = estimate(values)
             row = {"cell_id": cell["cell_id"], "cell": describe_settings(cell, ("dropout", "learning_rate"))}
             row |= {"metric": metric, "words": words, "n": found.n, "mean": found.mean, "std": found.std}
             rows.append(row | {"low": found.low, "high": found.high, "reported": reported})

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, interval, percent
 from analysis.statistics.cells import by_seed, format_setting, summarise_cells
@@ -52,9 +50,7 @@ def _crossing(data: StudyData, sharing: bool, aux_weight: float) -> Crossing | N
     return dict(zip(pairs.itertuples(index=False, name=None), accuracies, strict=True))
 
 
-def _decomposition(
-    place: tuple[bool, float | None], values: Crossing, rng: np.random.Generator, weight: Values | None = None
-) -> Decomposition:
+def _decomposition(place: tuple[bool, float | None], values: Crossing, weight: Values | None = None) -> Decomposition:
     """Estimate the parts; ``place`` is sharing and weight, ``weight`` what a change of the weight brings ``[n]``."""
     (off, low), (on, high) = min(values), max(values)
     plain = values[off, low]
@@ -63,28 +59,28 @@ def _decomposition(
     if weight is not None:
         parts["weight"] = weight
         parts["both"] = parts["both"] + weight
-    return Decomposition(*place, (low, high), (off, on), {name: estimate(part, rng) for name, part in parts.items()})
+    return Decomposition(*place, (low, high), (off, on), {name: estimate(part) for name, part in parts.items()})
 
 
-def decompositions_data(data: StudyData, rng: np.random.Generator) -> list[Decomposition]:
+def decompositions_data(data: StudyData) -> list[Decomposition]:
     """Take apart the gain at each sharing and weight at which dropout and rate are crossed."""
     cells = summarise_cells(data)
     weights = sorted(set(cells.loc[cells["model"] == "comparator", "aux_weight"].tolist()))
     rows = []
     for sharing, weight in product((False, True), weights):
         if (values := _crossing(data, sharing, weight)) is not None:
-            rows.append(_decomposition((sharing, weight), values, rng))
+            rows.append(_decomposition((sharing, weight), values))
     return rows
 
 
-def step_data(data: StudyData, rng: np.random.Generator) -> Decomposition | None:
+def step_data(data: StudyData) -> Decomposition | None:
     """Take the report's step apart; None if the study lacks one of its cells."""
     before = _crossing(data, True, 10)
     after = _crossing(data, True, 1)
     if before is None or after is None or before.keys() != after.keys():
         return None
     # First the weight changes in the plain cell, then rate and dropout.
-    return _decomposition((True, None), after, rng, after[min(after)] - before[min(before)])
+    return _decomposition((True, None), after, after[min(after)] - before[min(before)])
 
 
 def step_in_words(step: Decomposition) -> str:

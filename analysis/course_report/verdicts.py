@@ -79,15 +79,15 @@ class _Cells:
         return np.asarray(self.accuracies[metric].loc[cell["cell_id"]], float)
 
 
-def findings_data(data: StudyData, rng: np.random.Generator) -> tuple[Finding, ...]:
-    """Judge every claim by the complete cells; ``rng`` draws the bootstrap intervals."""
+def findings_data(data: StudyData) -> tuple[Finding, ...]:
+    """Judge every claim by the complete cells."""
     metrics = {claim.metric for claim in CLAIMS}
     accuracies = {metric: by_seed(data, metric) for metric in metrics}
     cells = _Cells(summarise_cells(data), accuracies, data.settings)
-    return tuple(_finding(claim, cells, rng) for claim in CLAIMS)
+    return tuple(_finding(claim, cells) for claim in CLAIMS)
 
 
-def _finding(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
+def _finding(claim: Claim, cells: _Cells) -> Finding:
     if claim.kind == "best weight":
         return _best_weight(claim, cells)
     cell, why = cells.choose(claim.cell)
@@ -105,7 +105,7 @@ def _finding(claim: Claim, cells: _Cells, rng: np.random.Generator) -> Finding:
         unnamed = [name for name in cells.settings if name not in claim.varies]
         confounded_with = tuple(name for name in unnamed if cell[name] != than[name])
 
-    measured = estimate(values, rng)
+    measured = estimate(values)
     if measured.n < 2:
         finding = Finding(claim, "undecided", ONE_SEED, measured)
     else:
@@ -177,7 +177,7 @@ def _best_weight(claim: Claim, cells: _Cells) -> Finding:
     # The weight that is best in this study stands in the place of the mean.
     means = {weight: float(accuracies.mean()) for weight, accuracies in values.items()}
     best = max(means, key=means.__getitem__)
-    measured = Estimate(len(values[best]), best, *[float("nan")] * 5)
+    measured = Estimate(len(values[best]), best, *[float("nan")] * 3)
     if measured.n < 2:
         return Finding(claim, "undecided", ONE_SEED, measured)
 

@@ -155,14 +155,13 @@ def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -
     return Column(name.replace("_", " "), lambda row: format_setting(row.get(name, np.nan)), numeric, setting)
 
 
-def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
-    """List every planned cell with its metrics; ``rng`` draws bootstrap intervals."""
+def cells_sheet(data: StudyData) -> Sheet:
+    """List every planned cell with its metrics."""
     goal = data.info.goal
     cells = summarise_cells(data)
     values = by_seed(data, data.reported)
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
-    # All cells are estimated at once, since they share their resamples.
-    found = dict(zip(complete, estimates(values.loc[complete].to_numpy(float), rng), strict=True))
+    found = dict(zip(complete, estimates(values.loc[complete].to_numpy(float)), strict=True))
     means = _further_means(data, cells)
     records = cells.to_dict("records")
     rows = tuple(_row(cell, data, means, found.get(cell["cell_id"])) for cell in records)
@@ -171,7 +170,7 @@ def cells_sheet(data: StudyData, rng: np.random.Generator) -> Sheet:
     note = f"Listed are the {LISTED} of {len(cells)} cells with the {best}; the CSV has all."
     caption = (
         f"{goal.label.capitalize()}{f' in {goal.unit}' if goal.unit else ''}: means over n seeds; intervals are 95 % t "
-        "intervals. The CSV also has BCa bootstrap intervals."
+        "intervals."
     )
     if less := [metric.label for metric in data.info.metrics if metric.sign < 0]:
         caption += f" Less is better: {', '.join(less)}."

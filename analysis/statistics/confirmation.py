@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from analysis.load import StudyData
 from analysis.output.sheet import NONE, Column, Sheet, direction, ends
 from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
@@ -34,7 +32,7 @@ class Confirmed:
     high: float | None = None
 
 
-def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
+def confirmed_cells(data: StudyData, confirmation: StudyData) -> tuple[Confirmed, ...]:
     """Compare the mean objective, on validation and test, of every cell that the confirmation has."""
     cells = summarise_cells(data)
     again = summarise_cells(confirmation).set_index("cell_id")["state"] == "complete"
@@ -49,17 +47,17 @@ def confirmed_cells(data: StudyData, confirmation: StudyData, rng: np.random.Gen
         second = by_seed(confirmation, metric)
         for cell in chosen.to_dict("records"):
             ident = cell["cell_id"]
-            selected = estimate(first.loc[ident].to_numpy(float), rng)
-            fresh = estimate(second.loc[ident].to_numpy(float), rng) if again[ident] else None
+            selected = estimate(first.loc[ident].to_numpy(float))
+            fresh = estimate(second.loc[ident].to_numpy(float)) if again[ident] else None
             rows.append(_confirmed(describe_settings(cell, data.info.roles), metric, selected, fresh))
     return tuple(rows)
 
 
-def confirmed_contrasts(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> tuple[Confirmed, ...]:
+def confirmed_contrasts(data: StudyData, confirmation: StudyData) -> tuple[Confirmed, ...]:
     """Compare the study's contrasts between the same cells."""
     # The confirmation's contrasts name cells by id, so the same cells are compared in both.
-    first = {contrast.name: contrast for contrast in contrasts_data(data, rng)}
-    second = {contrast.name: contrast for contrast in contrasts_data(confirmation, rng)}
+    first = {contrast.name: contrast for contrast in contrasts_data(data)}
+    second = {contrast.name: contrast for contrast in contrasts_data(confirmation)}
     rows = []
     for contrast in fixed_contrasts(data):
         name = contrast["name"]
@@ -79,10 +77,10 @@ def _confirmed(what: str, metric: str, selected: Estimate, confirmed: Estimate |
     return Confirmed(what, metric, selected, confirmed, *compare(second, first))
 
 
-def confirmation_sheet(data: StudyData, confirmation: StudyData, rng: np.random.Generator) -> Sheet:
-    """Put contrasts and cells into a table; ``rng`` draws the bootstrap intervals."""
-    contrasts = confirmed_contrasts(data, confirmation, rng)
-    rows = tuple(map(_values, (*contrasts, *confirmed_cells(data, confirmation, rng))))
+def confirmation_sheet(data: StudyData, confirmation: StudyData) -> Sheet:
+    """Put contrasts and cells into a table."""
+    contrasts = confirmed_contrasts(data, confirmation)
+    rows = tuple(map(_values, (*contrasts, *confirmed_cells(data, confirmation))))
     goal = data.info.goal
     caption = (
         f"The cells that selection chose, in the study {data.name} and in its confirmation with fresh seeds, with 95 % "
@@ -104,8 +102,7 @@ def _values(row: Confirmed) -> dict[str, Any]:
     values: dict[str, Any] = {"what": row.what, "metric": row.metric}
     for side, found in (("selected", row.selected), ("confirmed", row.confirmed)):
         for field, value in estimate_as_row(found).items():
-            if not field.startswith("bca"):  # the contrasts and cells have them in their own tables
-                values[f"{side}_{field}"] = value
+            values[f"{side}_{field}"] = value
     return values | {"difference": row.difference, "low": row.low, "high": row.high}
 
 

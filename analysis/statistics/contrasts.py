@@ -6,7 +6,6 @@ from math import isnan
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.load import StudyData
@@ -36,11 +35,11 @@ class EstimatedContrast:
     p_holm: float | None = None
 
 
-def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[EstimatedContrast, ...]:
-    """Estimate the study's contrasts; ``rng`` draws the bootstrap intervals."""
+def contrasts_data(data: StudyData) -> tuple[EstimatedContrast, ...]:
+    """Estimate the study's contrasts."""
     cells = summarise_cells(data)
     values = by_seed(data, data.reported)
-    found = [_estimated(contrast, cells, values, rng) for contrast in data.info.contrasts]
+    found = [_estimated(contrast, cells, values) for contrast in data.info.contrasts]
 
     # A contrast without a p value is no test, so it does not count in the correction.
     tested = {place: c.p for place, c in enumerate(found) if c.p is not None and not isnan(c.p)}
@@ -49,9 +48,7 @@ def contrasts_data(data: StudyData, rng: np.random.Generator) -> tuple[Estimated
     return tuple(found)
 
 
-def _estimated(
-    contrast: Mapping[str, Any], cells: pd.DataFrame, values: pd.DataFrame, rng: np.random.Generator
-) -> EstimatedContrast:
+def _estimated(contrast: Mapping[str, Any], cells: pd.DataFrame, values: pd.DataFrame) -> EstimatedContrast:
     name = contrast["name"]
     sides: dict[str, tuple[Cell, ...]] = {}
     for side in ("plus", "minus"):
@@ -68,7 +65,7 @@ def _estimated(
 
     # A seed trained every cell on the same data, so differences are taken seed by seed.
     differences = _sum_by_seed(sides["plus"], values) - _sum_by_seed(sides["minus"], values)
-    found = estimate(differences, rng)
+    found = estimate(differences)
     return EstimatedContrast(name, sides["plus"], sides["minus"], "complete", found, paired_p(differences))
 
 

@@ -33,8 +33,8 @@ class Effect:
     estimate: Estimate
 
 
-def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect, ...]:
-    """Estimate the effect of every value of every factor; ``rng`` draws the bootstrap intervals."""
+def main_effects_data(data: StudyData) -> tuple[Effect, ...]:
+    """Estimate the effect of every value of every factor."""
     cells = _compared(data)
     values_of = by_seed(data, data.reported)
     factors = _factors(data, cells)
@@ -54,7 +54,7 @@ def main_effects_data(data: StudyData, rng: np.random.Generator) -> tuple[Effect
             both = [side[tied].astype(object).fillna("").to_numpy() for side in (with_value, with_baseline)]
             changed = (both[0] != both[1]).any(axis=0)
             along = tuple(compress(tied, changed))
-            effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean, rng)))
+            effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean)))
     return tuple(effects)
 
 

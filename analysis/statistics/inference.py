@@ -1,9 +1,6 @@
 """Confidence intervals, paired comparisons, and corrections for their number."""
 
-import copy
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from math import sqrt
 from typing import Self
@@ -13,9 +10,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-RESAMPLES = 9_999  # as many as scipy draws by default
-# Resamples of more cells than these are not held in memory together.
-AT_ONCE = 100
 
 Values = NDArray[np.float64]
 
@@ -24,10 +18,8 @@ Values = NDArray[np.float64]
 class Estimate:
     """The mean of n values, in their unit, and how well it is known.
 
-    ``std`` has ddof=1; ``low`` and ``high`` are the ends of the 95 % t interval, which is the
-    one that is shown; ``bca_low`` and ``bca_high`` of the 95 % BCa bootstrap interval (Efron,
-    "Better bootstrap confidence intervals", JASA 1987), which at n = 10 is too narrow:
-    docs/LOG.md has its measured coverage. All four and ``std`` are NaN for one value.
+    ``std`` has ddof=1, and ``low`` and ``high`` are the ends of the 95 % t interval. All three are
+    NaN for one value.
     """
 
     n: int
@@ -35,8 +27,6 @@ class Estimate:
     std: float
     low: float
     high: float
-    bca_low: float
-    bca_high: float
 
 
 def estimate_as_row(found: Estimate | None) -> dict[str, float | None]:
@@ -44,53 +34,25 @@ def estimate_as_row(found: Estimate | None) -> dict[str, float | None]:
     return {item.name: None if found is None else getattr(found, item.name) for item in fields(Estimate)}
 
 
-def estimate(values: Values, rng: np.random.Generator) -> Estimate:
-    """Estimate the mean of ``values`` ``[n]``; ``rng`` draws the bootstrap. Raises ValueError for NaN."""
-    return estimates(np.asarray(values, float)[None], rng)[0]
+def estimate(values: Values) -> Estimate:
+    """Estimate the mean of ``values`` ``[n]``. Raises ValueError for NaN."""
+    return estimates(np.asarray(values, float)[None])[0]
 
 
-def estimates(values: Values, rng: np.random.Generator) -> list[Estimate]:
-    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1; the rows share their resamples."""
+def estimates(values: Values) -> list[Estimate]:
+    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1. Raises ValueError for NaN."""
     values = np.asarray(values, float)
     if np.isnan(values).any():
         raise ValueError("expected values for all seeds, found NaN")
     count, n = values.shape
     means = values.mean(axis=1)
-    nan = np.full(count, np.nan)
     # One value says nothing about the spread.
-    stds, reach, bca = nan, nan, (nan, nan)
+    stds = reach = np.full(count, np.nan)
     if n > 1:
         stds = values.std(axis=1, ddof=1)
         reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stds / sqrt(n)
-        bca = _bca(values, rng)
-    columns = (means, stds, means - reach, means + reach, *bca)
+    columns = (means, stds, means - reach, means + reach)
     return [Estimate(n, *row) for row in np.column_stack(columns).tolist()]
-
-
-def _bca(values: Values, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Return both ends ``[cells]``; if all values are alike, they are the ends."""
-    low, high = values[:, 0].copy(), values[:, 0].copy()
-    # Where all values are alike, every resample is too, and BCa's correction is 0 / 0.
-    places = np.flatnonzero(np.ptp(values, axis=1) > 0)
-
-    def find(first: int) -> np.random.Generator:
-        """Fill in some rows; all draw the same resamples. Return the generator as it is afterwards."""
-        # Each thread has its own copy, so resamples do not depend on which thread is first.
-        own = copy.deepcopy(rng)
-        rows = places[first : first + AT_ONCE]
-        drawn = {"n_resamples": RESAMPLES, "batch": 1_000, "rng": own}
-        found = stats.bootstrap(
-            (values[rows],), np.mean, axis=1, confidence_level=CONFIDENCE, method="BCa", **drawn
-        ).confidence_interval
-        low[rows], high[rows] = found.low, found.high
-        return own
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for used in pool.map(find, range(0, len(places), AT_ONCE)):
-            after = used.bit_generator.state
-    if len(places):
-        rng.bit_generator.state = after
-    return low, high
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,6 @@ def given_command() -> str:
 
 
 def _show_confirmation(data: "StudyData", storage: str, console: Console) -> None:
-    import numpy as np
 
     from analysis.load import confirmation_study
     from analysis.output.formats import sheet_rich
@@ -81,5 +80,5 @@ def _show_confirmation(data: "StudyData", storage: str, console: Console) -> Non
 
     confirmation = confirmation_study(storage, data)
     if confirmation is not None:
-        console.print(sheet_rich(confirmation_sheet(data, confirmation, np.random.default_rng(0))))
+        console.print(sheet_rich(confirmation_sheet(data, confirmation)))
     console.print(f"Next: study analyze {data.name} --storage {storage}", soft_wrap=True)

@@ -221,7 +221,7 @@ def test_the_best_so_far_of_a_search_is_the_smallest(tmp_path: Path) -> None:
 def test_confirmations_and_differences_are_of_the_objective(tmp_path: Path) -> None:
     data = two_cells(tmp_path)
     again = two_cells(tmp_path, study="sugar-confirm")
-    sheet = confirmation_sheet(data, again, np.random.default_rng(0))
+    sheet = confirmation_sheet(data, again)
     assert sheet.columns[1].heading == "rmse, mg/dl"
     assert [row[1] for row in sheet.texts] == ["test, paired", *["validation"] * 2, *["test"] * 2]
     assert sheet.texts[0][2] == "-4.000 (-6.484 to -1.516), n = 3"

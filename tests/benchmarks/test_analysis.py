@@ -14,9 +14,8 @@ from analysis.course_report.figures.aux_weight import SERIES, aux_weight_data
 from analysis.figures.curves import CURVES, PANELS, curves_data, shown_cells
 from analysis.load import StudyData, load_study
 from analysis.report import estimates_of, report_page
-from analysis.statistics.cells import LISTED, by_seed, cells_sheet
+from analysis.statistics.cells import LISTED, cells_sheet
 from analysis.statistics.effects import anova_data, main_effects_data
-from analysis.statistics.inference import AT_ONCE, RESAMPLES
 from analysis.stored import SETTING_COLUMNS
 from benchmarks.analysis import use_of
 from benchmarks.made_store import EPOCHS, LENGTH, NAME, SEEDS, TRIALS, made_grid, make_store, write_grid
@@ -103,7 +102,7 @@ def test_only_the_files_and_columns_that_a_report_shows_are_read(
 
 
 def test_every_cell_is_what_pandas_says(data: StudyData, naive: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    sheet = cells_sheet(data, np.random.default_rng(0))
+    sheet = cells_sheet(data)
     cells = naive[0].groupby("cell_id")
     rows = pd.DataFrame(sheet.rows).set_index("cell_id")
     assert len(rows) == TRIALS_MADE / len(SEEDS)
@@ -123,21 +122,8 @@ def test_every_cell_is_what_pandas_says(data: StudyData, naive: tuple[pd.DataFra
     assert list(sheet.listed) == sorted(sheet.listed)
 
 
-def test_the_bootstrap_in_chunks_is_that_of_all_cells_at_once(data: StudyData) -> None:
-    mine, all_at_once = np.random.default_rng(0), np.random.default_rng(0)
-    rows = cells_sheet(data, mine).rows
-    values = by_seed(data, "test_accuracy").to_numpy(float)
-    assert len(values) > 5 * AT_ONCE
-    found = stats.bootstrap(
-        (values,), np.mean, axis=1, batch=1_000, n_resamples=RESAMPLES, method="BCa", rng=all_at_once
-    ).confidence_interval
-    assert [row["test_accuracy_bca_low"] for row in rows] == found.low.tolist()
-    assert [row["test_accuracy_bca_high"] for row in rows] == found.high.tolist()
-    assert mine.bit_generator.state == all_at_once.bit_generator.state
-
-
 def test_main_effects_are_differences_of_means(data: StudyData, naive: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    effects = main_effects_data(data, np.random.default_rng(0))
+    effects = main_effects_data(data)
     levels = {name: naive[0][name].nunique() for name in ("sharing", "dropout", "learning_rate", "aux_weight")}
     assert len(effects) == sum(count - 1 for count in levels.values())
     for effect in effects:

@@ -1,7 +1,6 @@
 import io
 import re
 
-import numpy as np
 from rich.console import Console
 
 from analysis.course_report.claims_table import claims_rich, claims_sheet, summarise
@@ -14,7 +13,7 @@ from tests.analysis.course_report.conftest import around
 def test_every_claim_is_in_the_sheet_and_its_text_agrees_with_its_values(ten: StoreBuilder) -> None:
     ten.cell(around(0.81))
     ten.cell(around(0.84), sharing=True)
-    sheet = claims_sheet(findings_data(ten.load(), np.random.default_rng(0)))
+    sheet = claims_sheet(findings_data(ten.load()))
     assert len(sheet.rows) == 16
     text = sheet_markdown(sheet)
     line = next(line for line in text.splitlines() if "Weight sharing alone" in line)
@@ -25,7 +24,7 @@ def test_every_claim_is_in_the_sheet_and_its_text_agrees_with_its_values(ten: St
 def test_the_summary_counts_and_names(ten: StoreBuilder) -> None:
     ten.cell(around(0.83))
     ten.cell([a + g for a, g in zip(around(0.83), around(0.03, 0.005), strict=True)], sharing=True)
-    sentences = summarise(findings_data(ten.load(), np.random.default_rng(0)))
+    sentences = summarise(findings_data(ten.load()))
     assert sentences[0] == "Of 16 claims of the report: 1 reproduced, 2 not reproduced, 13 not measured."
     assert sentences[1] == (
         "Weight sharing alone brings about 3.2 points. Measured: +3.0 (95 % interval +2.6 to +3.4, n = 10). Reproduced."
@@ -38,7 +37,7 @@ def test_the_summary_counts_and_names(ten: StoreBuilder) -> None:
 
 def test_a_study_of_something_else_is_said_to_be_that(ten: StoreBuilder) -> None:
     ten.cell(around(0.8), aux_weight=7)
-    assert summarise(findings_data(ten.load(), np.random.default_rng(0))) == [
+    assert summarise(findings_data(ten.load())) == [
         "This study has no complete cell that any claim of the report is about."
     ]
 
@@ -46,7 +45,7 @@ def test_a_study_of_something_else_is_said_to_be_that(ten: StoreBuilder) -> None
 def test_the_screen_has_the_measured_claims_and_counts_the_others(store: StoreBuilder) -> None:
     store.cell([0.84, 0.83, 0.85], sharing=True)
     store.cell([0.81, 0.80, 0.82])
-    sheet = claims_sheet(findings_data(store.load(), np.random.default_rng(0)))
+    sheet = claims_sheet(findings_data(store.load()))
     console = Console(width=80, file=io.StringIO())
     console.print(claims_rich(sheet))
     lines = console.file.getvalue().splitlines()

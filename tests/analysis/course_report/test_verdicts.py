@@ -12,7 +12,7 @@ from tests.analysis.course_report.conftest import STD, around
 
 
 def findings(store: StoreBuilder) -> dict[str, Finding]:
-    return {finding.claim.key: finding for finding in findings_data(store.load(), np.random.default_rng(0))}
+    return {finding.claim.key: finding for finding in findings_data(store.load())}
 
 
 def plain(store: StoreBuilder, test: Sequence[float], **settings: Any) -> None:

@@ -7,7 +7,7 @@ from analysis.statistics.contrasts import EstimatedContrast
 from analysis.statistics.effects import Effect
 from analysis.statistics.inference import Estimate
 
-ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05, bca_low=0.02, bca_high=0.04)
+ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05)
 CONTRASTS = (
     EstimatedContrast("sharing alone", (), (), "complete", ESTIMATE, 0.004, 0.012),
     EstimatedContrast("sure", (), (), "complete", ESTIMATE, 1e-6, 2e-6),
@@ -52,7 +52,7 @@ def test_points_stand_at_their_means_with_their_intervals() -> None:
 
 def test_one_seed_and_no_row_are_drawn() -> None:
     nan = float("nan")
-    single = (Effect("sharing", True, False, (), 1, Estimate(1, 0.03, nan, nan, nan, nan, nan)),)
+    single = (Effect("sharing", True, False, (), 1, Estimate(1, 0.03, nan, nan, nan)),)
     for rows in (effects_data(single, (), 100), effects_data((), CONTRASTS[2:], 100)):
         figure = Figure(layout="constrained")
         draw_effects("points", rows, figure.add_subplot())

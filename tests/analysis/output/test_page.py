@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import matplotlib
 import matplotlib.image
-import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
@@ -47,7 +46,7 @@ def fill(store: StoreBuilder) -> StudyData:
 
 
 def make_page(data: StudyData) -> Page:
-    findings = findings_data(data, np.random.default_rng(0))
+    findings = findings_data(data)
 
     def picture(sharing: bool) -> Picture:
         info = aux_weight_data(data, sharing)
@@ -61,9 +60,9 @@ def make_page(data: StudyData) -> Page:
 
     tables = (
         table1_sheet(table1_data(data)),
-        effects_sheet(data, main_effects_data(data, np.random.default_rng(0))),
+        effects_sheet(data, main_effects_data(data)),
         anova_sheet(data, anova_data(data)),
-        cells_sheet(data, np.random.default_rng(0)),
+        cells_sheet(data),
     )
     return Page(
         title=f"Study {data.name}",

@@ -1,7 +1,6 @@
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 
 from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, describe_state, summarise_cells
@@ -122,7 +121,7 @@ def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
     store.cell([0.80, 0.82, 0.87], [0.7, 0.7, 0.7], sharing=True, aux_weight=3)
     store.part(store.plan(), [0.4] * 3, status="pruned", epochs=20)
     store.cell([None] * 3, status="failed", dropout=0.5)
-    sheet = cells_sheet(store.load(), np.random.default_rng(0))
+    sheet = cells_sheet(store.load())
     assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "seeds"]
     # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
     assert sheet.texts == [
@@ -132,6 +131,5 @@ def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
     ]
     complete, pruned, failed = sheet.rows
     assert complete["test_accuracy_mean"] == pytest.approx(0.83)
-    assert 0.74 < complete["test_accuracy_bca_low"] < 0.83 < complete["test_accuracy_bca_high"] < 0.92
     assert (pruned["epochs"], pruned["test_accuracy_mean"], pruned["error"]) == (20, None, None)
     assert failed["error"] == "RuntimeError: worker lost"

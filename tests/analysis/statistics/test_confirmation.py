@@ -32,7 +32,7 @@ def confirmed(store: StoreBuilder, new_store: Callable[..., StoreBuilder]) -> tu
 
 
 def test_selection_and_confirmation_are_independent(confirmed: tuple[StudyData, StudyData]) -> None:
-    rows = confirmed_cells(*confirmed, np.random.default_rng(0))
+    rows = confirmed_cells(*confirmed)
     assert [(row.what.split(",")[0], row.metric) for row in rows] == [
         ("sharing off", "val_accuracy"),
         ("sharing on", "val_accuracy"),
@@ -48,7 +48,7 @@ def test_selection_and_confirmation_are_independent(confirmed: tuple[StudyData, 
 
 
 def test_contrasts_are_between_the_same_cells(confirmed: tuple[StudyData, StudyData]) -> None:
-    (row,) = confirmed_contrasts(*confirmed, np.random.default_rng(0))
+    (row,) = confirmed_contrasts(*confirmed)
     assert row.confirmed is not None
     assert row.selected.mean == pytest.approx(0.03)
     assert row.confirmed.mean == pytest.approx(np.mean([0.03, 0.02, 0.03, 0.04]))
@@ -56,7 +56,7 @@ def test_contrasts_are_between_the_same_cells(confirmed: tuple[StudyData, StudyD
 
 
 def test_the_sheet_has_contrasts_first_then_cells(confirmed: tuple[StudyData, StudyData]) -> None:
-    sheet = confirmation_sheet(*confirmed, np.random.default_rng(0))
+    sheet = confirmation_sheet(*confirmed)
     assert len(sheet.texts) == 5
     assert sheet.texts[0][:2] == ["sharing", "test, paired"]
     assert sheet.texts[0][2] == "+3.0 (+0.5 to +5.5), n = 3"  # 4.303 * 1 / sqrt(3) = 2.48
@@ -68,8 +68,8 @@ def test_the_sheet_has_contrasts_first_then_cells(confirmed: tuple[StudyData, St
 def test_what_is_not_confirmed_yet_is_left_open(confirmed: tuple[StudyData, StudyData]) -> None:
     data, again = confirmed
     again = with_info(again, seeds=[*FRESH, 1_000_004])
-    rows = confirmed_cells(data, again, np.random.default_rng(0))
+    rows = confirmed_cells(data, again)
     assert [(row.confirmed, row.difference) for row in rows] == [(None, None)] * 4
-    (contrast,) = confirmed_contrasts(data, again, np.random.default_rng(0))
+    (contrast,) = confirmed_contrasts(data, again)
     assert contrast.confirmed is None
-    assert confirmation_sheet(data, again, np.random.default_rng(0)).texts[0][3:] == ["–", "–"]
+    assert confirmation_sheet(data, again).texts[0][3:] == ["–", "–"]

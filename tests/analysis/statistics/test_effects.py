@@ -1,13 +1,10 @@
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from scipy import stats
 
 from analysis.statistics.effects import anova_data, main_effects_data
 from tests.analysis.conftest import StoreBuilder
-
-RNG = np.random.default_rng
 
 
 @pytest.fixture
@@ -21,7 +18,7 @@ def crossed(store: StoreBuilder) -> StoreBuilder:
 
 
 def test_main_effects_average_pairs_that_differ_in_nothing_else(crossed: StoreBuilder) -> None:
-    sharing, dropout = main_effects_data(crossed.load(), RNG(0))
+    sharing, dropout = main_effects_data(crossed.load())
     assert (sharing.factor, sharing.value, sharing.baseline, sharing.along, sharing.pairs) == (
         "sharing",
         True,
@@ -38,15 +35,15 @@ def test_main_effects_average_pairs_that_differ_in_nothing_else(crossed: StoreBu
 def test_a_cell_without_its_twin_has_no_part(crossed: StoreBuilder) -> None:
     crossed.cell([0.99] * 3, sharing=True, aux_weight=1)
     crossed.cell([0.99] * 3, sharing=False, dropout=0.5, aux_weight=1, learning_rate=0.01)
-    sharing = next(e for e in main_effects_data(crossed.load(), RNG(0)) if e.factor == "sharing")
+    sharing = next(e for e in main_effects_data(crossed.load()) if e.factor == "sharing")
     assert sharing.pairs == 2
 
 
 def test_classifiers_and_incomplete_cells_have_no_main_effect(crossed: StoreBuilder) -> None:
-    before = main_effects_data(crossed.load(), RNG(0))
+    before = main_effects_data(crossed.load())
     crossed.cell([0.99] * 3, sharing=True, model="classifier")
     crossed.part(crossed.plan(sharing=True, aux_weight=1), [0.5] * 3, status="pruned")
-    assert main_effects_data(crossed.load(), RNG(0)) == before
+    assert main_effects_data(crossed.load()) == before
 
 
 def test_sums_of_squares_of_a_balanced_table_by_hand(crossed: StoreBuilder) -> None:

@@ -10,7 +10,7 @@ from tests.analysis.conftest import StoreBuilder
 def test_accuracies_of_the_report_and_of_the_study_in_percent(store: StoreBuilder) -> None:
     store.cell([0.80, 0.82, 0.87])
     store.cell([0.96, 0.97, 0.98], sharing=True, model="classifier")
-    rows = compared_data(findings_data(store.load(), np.random.default_rng(0)))
+    rows = compared_data(findings_data(store.load()))
     assert [row.label for row in rows] == ["classifier, digits", "classifier, pairs", "auxiliary off, sharing off"]
     digits, _, plain = rows
     assert digits.reported[0] == pytest.approx(95.5)
@@ -25,7 +25,7 @@ def test_both_stand_in_the_line_of_their_figure(store: StoreBuilder) -> None:
     store.cell([0.80, 0.82, 0.87])
     store.cell([0.81, 0.82, 0.83], sharing=True)
     ax = Figure().add_subplot()
-    draw_compared(compared_data(findings_data(store.load(), np.random.default_rng(0))), ax)
+    draw_compared(compared_data(findings_data(store.load())), ax)
     reported, measured = ax.containers
     assert reported[0].get_xdata().tolist() == pytest.approx([80.7, 83.9])
     assert measured[0].get_xdata().tolist() == pytest.approx([83, 82])
@@ -40,5 +40,5 @@ def test_both_stand_in_the_line_of_their_figure(store: StoreBuilder) -> None:
 def test_a_study_of_something_else_says_so(store: StoreBuilder) -> None:
     store.cell([0.8] * 3, aux_weight=7)
     ax = Figure().add_subplot()
-    draw_compared(compared_data(findings_data(store.load(), np.random.default_rng(0))), ax)
+    draw_compared(compared_data(findings_data(store.load())), ax)
     assert [text.get_text() for text in ax.texts] == ["No accuracy of the report is measured"]
