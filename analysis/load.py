@@ -1,13 +1,13 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
-from operator import attrgetter, methodcaller
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
+from analysis.parts import (
+    REQUIRED_COLUMNS,
+    Kind,
+    PartError,
+    check_epochs,
+    join_parts,
+    read_part,
+    sort_out,
+)
 from analysis.stored import CONFIRMATION, FINISHED, RANK, SETTING_COLUMNS, AnalysisError, OtherSchemaError, StudyInfo
 
-# A part without these columns, and of trials the objective's, cannot be analysed.
-REQUIRED_COLUMNS = {
-    "trials": {"cell_id", "trial_id", "seed", "status", "epochs", "error"},
-    "epochs": {"trial_id", "epoch"},
-}
 # What a report reads of epochs, beside the objective.
 CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch")
 # What no report reads of trials, beside settings, which are read from study.json, and best_ metrics. All other
@@ -38,15 +41,15 @@ REMOTE_READERS = 16
 class StudyData:
     """What a study has: ``info`` is study.json, ``trials`` has one row per trial, ``epochs`` one per trial and epoch.
 
-    ``epochs`` has the columns and cells that were asked for. ``unreadable`` names the Parquet
-    files, relative to the study's folder, that could not be read; they are left out.
+    ``epochs`` has the columns and cells that were asked for. ``unreadable`` says, by their names
+    in the study's folder, what is wrong with the files that are left out.
     """
 
     name: str
     info: StudyInfo
     trials: pd.DataFrame
     epochs: pd.DataFrame
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ def load_study(storage: str, name: str, curves_of: CellsOf = every_cell, for_rep
             raise AnalysisError(f"no study {name!r} in {storage}: {fix}")
         data = _read_study(filesystem, f"{root}/{name}", curves_of, for_report)
     if not data.has_finished:
-        damaged = f", and {len(data.unreadable)} files cannot be read" if data.unreadable else ""
+        damaged = f", and {len(data.unreadable)} files are left out" if data.unreadable else ""
         problem = f"study {name!r} in {storage} has no finished trial of {data.info.planned}{damaged}"
         again = f"continue it with the study run command that began it (grid {data.info.grid})"
         raise AnalysisError(f"{problem}; {again}, or see its failures with study status {name}")
@@ -215,34 +218,48 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
 
 
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
+    # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
+    names, unreadable = _list_parts(filesystem, folder)
     info = _read_info(filesystem, f"{folder}/study.json")
-    parts = _Parts(filesystem, folder, info, for_report)
-    trials, unreadable_trials = parts.read("trials", parts.names())
+    parts = _Parts(filesystem, folder, info, for_report, unreadable)
+    tables = parts.read("trials", names)
+    trials = join_parts("trials", tables, unreadable)
     # If a trial was trained again, its rows are in several parts, and the best status counts.
     trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
     shown = trials.drop(columns="part").reset_index(drop=True)
     for name in () if for_report else parts.mixed:
         shown[name] = shown["cell_id"].map({cell["cell_id"]: cell.get(name) for cell in info.cells})
-    data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable_trials)
+    data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable)
     if not data.has_finished:
         return data
 
     # Epochs are read only of the parts that have rows of the wanted cells.
     wanted = trials.loc[trials["cell_id"].isin(curves_of(data)), ["part", "trial_id"]]
-    epochs, unreadable_epochs = parts.read("epochs", sorted(wanted["part"].unique()))
+    curves = parts.read("epochs", sorted(wanted["part"].unique()), tables)
+    epochs = join_parts("epochs", curves, unreadable)
     # The epochs of a superseded try are in another part than the trial's row, so the merge drops them.
-    epochs = epochs.merge(wanted).drop(columns="part")
-    return replace(data, epochs=epochs, unreadable=(*unreadable_trials, *unreadable_epochs))
+    return replace(data, epochs=epochs.merge(wanted).drop(columns="part"))
+
+
+def _list_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the parts that count, and what is wrong with other files, by their names."""
+    # A part counts only if its trials file is there: a crash may leave only the epochs.
+    found = {}
+    for kind in REQUIRED_COLUMNS:
+        listed = filesystem.get_file_info(pafs.FileSelector(f"{folder}/{kind}", allow_not_found=True))
+        found[kind] = [info.base_name for info in listed if info.type == pafs.FileType.File]
+    return sort_out(found)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The Parquet files of a study: each part is one file of trials and one of epochs with the same name."""
+    """The Parquet files of a study; ``unreadable`` gets what is left out."""
 
     filesystem: pafs.FileSystem
     folder: str
     info: StudyInfo
     for_report: bool
+    unreadable: dict[str, str]
 
     @cached_property
     def mixed(self) -> list[str]:
@@ -250,50 +267,36 @@ class _Parts:
         cells = self.info.cells
         return [name for name in self.info.roles if not is_column(map(methodcaller("get", name), cells))]
 
-    def names(self) -> list[str]:
-        # A part counts only if its trials file is there: a crash may leave only the epochs.
-        selector = pafs.FileSelector(f"{self.folder}/trials", allow_not_found=True)
-        listed = map(attrgetter("base_name"), self.filesystem.get_file_info(selector))
-        return sorted(name for name in listed if name.endswith(".parquet") and not name.startswith("."))
+    def read(self, kind: Kind, names: list[str], trials: Mapping[str, pa.Table] | None = None) -> dict[str, pa.Table]:
+        """Return the wanted columns of the files of a kind by name; epochs are compared with their ``trials``."""
 
-    def read(self, kind: str, names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Return the wanted columns of all files of a kind, with the file's name as ``part``; and the unreadable."""
+        def read_file(name: str) -> pa.Table | PartError:
+            try:
+                with self.filesystem.open_input_file(f"{self.folder}/{kind}/{name}") as file:
+                    table = read_part(file, kind, name, self.info, partial(self._is_wanted, kind))
+                if trials is not None:
+                    check_epochs(trials[name], table)
+            except OSError as error:
+                return PartError(kind, f"cannot be read ({error})")
+            except PartError as error:
+                return error
+            return table
+
         local = isinstance(self.filesystem, pafs.LocalFileSystem)
         with ThreadPoolExecutor(os.cpu_count() if local else REMOTE_READERS) as pool:
-            tables = dict(zip(names, pool.map(partial(self._read_file, kind), names), strict=True))
-        readable = {name: table for name, table in tables.items() if table is not None}
-        unreadable = tuple(f"{kind}/{name}" for name in names if name not in readable)
+            found = dict(zip(names, pool.map(read_file, names), strict=True))
+        tables = {}
+        for name, table in found.items():
+            if isinstance(table, PartError):
+                self.unreadable[f"{kind}/{name}"] = str(table)
+            else:
+                tables[name] = table
+        return tables
 
-        # Also without any file, the frame has the columns that readers ask for.
-        none = pa.schema(dict.fromkeys(("trial_id", "status", "cell_id"), pa.string())).empty_table()
-        try:
-            rows = pa.concat_tables([*readable.values(), none], promote_options="permissive")
-        except pa.ArrowException as error:
-            where = f"{self.folder}/{kind}"
-            raise AnalysisError(f"the files of {where} disagree: {error}; keep one layout in a study") from None
-
-        # As a dictionary, the names of the parts are not copied for each row.
-        which = np.repeat(np.arange(len(readable)), [len(table) for table in readable.values()])
-        parts = pa.DictionaryArray.from_arrays(which, pa.array(readable, pa.string())).cast(pa.string())
-        return rows.combine_chunks().append_column("part", parts).to_pandas(ignore_metadata=True), unreadable
-
-    def _read_file(self, kind: str, name: str) -> pa.Table | None:
-        try:
-            with pq.ParquetFile(f"{self.folder}/{kind}/{name}", filesystem=self.filesystem) as file:
-                columns = list(filter(partial(self._is_wanted, kind), file.schema.names))
-                table = file.read(columns, use_threads=False)
-        except (pa.ArrowException, OSError):
-            return None
-        required = REQUIRED_COLUMNS[kind] | ({self._objective} if kind == "trials" else set())
-        return table if required <= set(table.column_names) else None
-
-    @property
-    def _objective(self) -> str:
-        return self.info.goal.column(self.info.selected_part)
-
-    def _is_wanted(self, kind: str, column: str) -> bool:
+    def _is_wanted(self, kind: Kind, column: str) -> bool:
         if not self.for_report:
             return column not in self.mixed
+        objective = self.info.goal.column(self.info.selected_part)
         if kind == "epochs":
-            return column in (*CURVE_COLUMNS, self._objective)
+            return column in (*CURVE_COLUMNS, objective)
         return not (column.startswith("best_") or column in (*UNREAD_COLUMNS, *SETTING_COLUMNS, *self.info.roles))

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
@@ -160,6 +161,11 @@ class StudyInfo:
     objective: str = FIRST_METRICS[0].name
     selected_by: str | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def cell_ids(self) -> frozenset[str]:
+        """The ids of the cells."""
+        return frozenset(cell["cell_id"] for cell in self.cells)
 
     @property
     def planned(self) -> int:

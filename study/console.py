@@ -1,7 +1,7 @@
 """Where lines go: answers to standard output, problems to standard error, hints as wanted."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -31,7 +31,7 @@ def tell_problem(line: str) -> None:
     console.print(line, style="red", soft_wrap=True, highlight=False, markup=False)
 
 
-def tell_unreadable(files: Iterable[str], where: str = "") -> None:
-    """Print one line for each damaged file of a study; ``where`` comes before its name."""
-    for file in files:
-        tell_problem(f"{where}{file} cannot be read; run the study again to restore it")
+def tell_unreadable(files: Mapping[str, str], where: str = "", then: str = "run the study again to restore it") -> None:
+    """Print one line for each file that is no part of a study and what is wrong; ``where`` comes before its name."""
+    for file, problem in files.items():
+        tell_problem(f"{where}{file} {problem}; {then}")

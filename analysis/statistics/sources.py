@@ -21,8 +21,8 @@ def warnings_of(data: StudyData) -> Iterable[str]:
     if rest := incomplete["state"].iloc[NAMED:].value_counts().to_dict():
         counts = ", ".join(f"{count} {state}" for state, count in rest.items())
         yield f"Also not complete: {counts}. The CSV file of all cells names them."
-    for file in data.unreadable:
-        yield f"{file} cannot be read and is left out. Run the study again to restore it."
+    for file, problem in data.unreadable.items():
+        yield f"{file} {problem}, so it is left out. Run the study again to restore it."
 
 
 def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:

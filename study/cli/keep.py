@@ -12,7 +12,7 @@ from rich.prompt import Confirm
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName
 from study.cli.studies import render_status
-from study.console import tell_problem, tell_unreadable
+from study.console import tell_unreadable
 from study.plan.run_options import RunOptions
 from study.words import format_counts
 
@@ -40,8 +40,7 @@ def merge(
 
     console = Console()
     merged = merge_studies(sources, into, storage)
-    for file in merged.set_aside:
-        tell_problem(f"{into}: {file} cannot be read and is set aside")
+    tell_unreadable(merged.set_aside, f"{into}: ", "it is set aside")
     for source, joined in merged.brought:
         lines = _describe_joined(source, joined)
         console.print(*lines, sep="\n", soft_wrap=True, highlight=False, markup=False)
@@ -205,7 +204,7 @@ def describe_rows(store: "Store") -> str:
     listed = format_counts(dict(sorted(count_by_status(rows).items())))
     hours = sum(row["train_time_s"] or 0 for row in rows) / 3600
     statuses = f" ({listed})" if listed else ""
-    damaged = f", and {len(unreadable)} files that cannot be read" if unreadable else ""
+    damaged = f", and {len(unreadable)} files that are left out" if unreadable else ""
     return f"{len(rows)} trials{statuses}, {hours:.2f} hours of training{damaged}"
 
 
@@ -220,5 +219,6 @@ def _describe_joined(source: str, joined: "Joined") -> list[str]:
     for conflict in joined.conflicts:
         numbers = f"{conflict.column} {conflict.kept} kept, {conflict.left} left out"
         lines.append(f"  {conflict.trial_id}: {numbers}")
-    lines += [f"  {file} cannot be read and is left out" for file in joined.unreadable]
+    for file, problem in joined.unreadable.items():
+        lines.append(f"  {file} {problem}; it is left out")
     return lines

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, takes
-from study.console import tell_problem
+from study.console import tell_unreadable
 from study.plan.run_options import RunOptions, Work
 from study.words import format_counts, format_duration, format_value
 
@@ -67,7 +67,7 @@ def show_plan(
     if as_json:
         asked = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
         asked |= {"search": search.ahead()} if search else {}
-        console.print_json(data={**asked, "forecast": asdict(ahead), "unreadable": unreadable}, indent=1)
+        console.print_json(data={**asked, "forecast": asdict(ahead), "unreadable": list(unreadable)}, indent=1)
         return
 
     table = Table("cell", *work.grid.roles, "has", "to train", box=None, header_style="bold")
@@ -78,8 +78,7 @@ def show_plan(
     console.print(table)
     if len(cells) > LISTED:
         console.print(f"and {len(cells) - LISTED} more cells; --json has all")
-    for file in unreadable:
-        tell_problem(f"{file} cannot be read; a run restores it")
+    tell_unreadable(unreadable, then="a run restores it")
     console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
     console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
 

@@ -41,6 +41,7 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
     studies, console = list(count_trials(storage)), Console()
     for study in studies:
         tell_unreadable(study["unreadable"], f"{study['study']}: ")
+        study["unreadable"] = list(study["unreadable"])
     if as_json:
         console.print_json(data=studies, indent=1)
     elif studies:
@@ -156,8 +157,8 @@ def render_status(status: "StudyStatus") -> RenderableType:
         lines.append(Text(f"{status.study}: {_describe_search(status)}"))
     for cell, error in status.failures:
         lines.append(Text(f"failed: {cell}: {error}", "red"))
-    for file in status.unreadable:
-        lines.append(Text(f"{file} cannot be read; run the study again to restore it", "red"))
+    for file, problem in status.unreadable.items():
+        lines.append(Text(f"{file} {problem}; run the study again to restore it", "red"))
     return Group(*lines, *_run_in_progress(status))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.console import tell_problem
+from study.console import tell_problem, tell_unreadable
 from study.driver.tracking import folder_for
 from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import RunPlan, describe_plan, plan_run
@@ -45,8 +45,7 @@ def train(work: Work, resources: Resources, console: Console, command: str) -> i
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         # No other driver writes now, so what a crash has left can be cleared and the rest counted.
         work.store.folder.patience_s = STORAGE_PATIENCE_S
-        for file in work.store.repair():
-            tell_problem(f"{file} cannot be read; it is set aside and its trials are trained again")
+        tell_unreadable(work.store.repair(), then="it is set aside, and what is missing is trained again")
         plan = plan_run(work, work.store.read_trials()[0])
         console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
         if not plan.jobs and (plan.search is None or plan.search.budget_is_spent):

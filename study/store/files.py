@@ -22,6 +22,10 @@ class StoreError(StudyError):
     """A storage that cannot be used as asked: the message has its name, the reason and the fix."""
 
 
+class ForbiddenError(StoreError):
+    """A file that this user may not read."""
+
+
 class Folder:
     """A folder of a storage: a path or a URI such as ``s3://bucket/studies``. Names are relative to it.
 
@@ -110,7 +114,8 @@ class Folder:
 
 
 def _unusable(what: str, storage: str, error: OSError) -> StoreError:
-    return StoreError(f"cannot {what} the storage {storage}: {error}; give one that you can use with --storage")
+    kind = ForbiddenError if isinstance(error, PermissionError) else StoreError
+    return kind(f"cannot {what} the storage {storage}: {error}; give one that you can use with --storage")
 
 
 def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:

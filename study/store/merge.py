@@ -1,14 +1,14 @@
 """``study merge``: copy the trials of several studies, each once, into one. The sources do not change."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
+
+import pyarrow as pa
 
 from analysis.stored import CIRCUMSTANCES, FINISHED, RANK, StoredMetric, StudyInfo
 from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
-from study.store.parts import READERS
 from study.store.rows import Row
 from study.store.store import Store, locate
 from study.store.study_json import check_metrics, disagreements, join_info
@@ -29,14 +29,14 @@ class Joined:
     """What a merge took from one study, counted in trials.
 
     ``added`` counts new ones, ``replaced`` those of them that replace pruned or failed ones, and
-    ``there`` those that the target already had. ``unreadable`` names files that are left out.
+    ``there`` those that the target already had. ``unreadable`` says what is wrong with files that are left out.
     """
 
     added: int
     replaced: int
     there: int
     conflicts: tuple[Conflict, ...]
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Merged:
     """What a merge did: the study that it filled, files that were set aside, and what each source gave."""
 
     target: Store
-    set_aside: tuple[str, ...]
+    set_aside: Mapping[str, str]
     brought: tuple[tuple[str, Joined], ...]
 
 
@@ -102,11 +102,8 @@ def _choose(source: Store, held: Mapping[str, Row], objective: StoredMetric) -> 
     better: dict[str, list[Row]] = {}
     there = 0
     conflicts = []
-    unreadable = []
-    for name, trials in source.read_parts():
-        if trials is None:
-            unreadable.append(f"trials/{name}")
-            continue
+    parts, unreadable = source.read_parts()
+    for name, trials in parts.items():
         for row in trials.to_pylist():
             trial_id = row["trial_id"]
             here = best.get(trial_id)
@@ -117,7 +114,7 @@ def _choose(source: Store, held: Mapping[str, Row], objective: StoredMetric) -> 
                 conflicts.append(Conflict(trial_id, differing, here[differing], row[differing]))
             else:
                 there += 1
-    return better, Joined(0, 0, there, tuple(conflicts), tuple(unreadable))
+    return better, Joined(0, 0, there, tuple(conflicts), unreadable)
 
 
 def join_trials(source: Store, target: Store, held: dict[str, Row], objective: StoredMetric) -> Joined:
@@ -128,24 +125,18 @@ def join_trials(source: Store, target: Store, held: dict[str, Row], objective: S
     """
     better, seen = _choose(source, held, objective)
 
-    def copy(part: tuple[str, list[Row]]) -> bool:
-        name, rows = part
-        return target.parts.copy(source.parts, name, {row["trial_id"] for row in rows})
+    def copy(name: str) -> pa.Table:
+        return target.parts.copy(source.parts, name, {row["trial_id"] for row in better[name]})
 
-    with ThreadPoolExecutor(READERS) as pool:
-        copied = list(pool.map(copy, better.items()))
     # Only what was copied counts: a part whose epochs cannot be read is not taken.
-    unreadable = list(seen.unreadable)
+    unreadable = {**seen.unreadable}
     added = replaced = 0
-    for (name, rows), was_copied in zip(better.items(), copied, strict=True):
-        if not was_copied:
-            unreadable.append(f"epochs/{name}")
-            continue
-        added += len(rows)
-        for row in rows:
+    for name in target.parts.each(copy, list(better), unreadable):
+        added += len(better[name])
+        for row in better[name]:
             replaced += row["trial_id"] in held
             held[row["trial_id"]] = row
-    return replace(seen, added=added, replaced=replaced, unreadable=tuple(unreadable))
+    return replace(seen, added=added, replaced=replaced, unreadable=unreadable)
 
 
 def _differing(one: Row, other: Row, objective: StoredMetric) -> str | None:
@@ -182,7 +173,7 @@ def merge_studies(sources: Sequence[str], into: str, storage: str) -> Merged:
             brought.append((source, join_trials(store, target, held, info.goal)))
             heartbeat.check()
         target.repair()
-    return Merged(target, tuple(set_aside), tuple(brought))
+    return Merged(target, set_aside, tuple(brought))
 
 
 def _with(target: Store, infos: list[tuple[str, StudyInfo]]) -> list[tuple[str, StudyInfo]]:

@@ -6,48 +6,27 @@ file is there, so a crash between the two leaves only an epochs file that nobody
 changed: finished rows replace those of a failed or pruned try, whose part is then removed.
 """
 
-import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.stored import FINISHED, SCHEMA_VERSION, UNFINISHED
-from study.store.files import Folder
+from analysis.parts import Kind, PartError, cell_id_of, check_epochs, ending_of, part_name, read_part, sort_out
+from analysis.stored import SCHEMA_VERSION, StudyInfo
+from study.store.files import Folder, ForbiddenError
 from trainables.config import TrainingSettings
 
-Kind = Literal["trials", "epochs"]
 KINDS: tuple[Kind, Kind] = ("epochs", "trials")  # in the order of writing
-
-# How the names of parts end, by the statuses of their rows. A later run may replace all but the first.
-ENDINGS = {"": FINISHED, **{f"-{status}": (status,) for status in UNFINISHED}}
 READERS = 16  # files read at the same time; a storage over a network answers after some milliseconds
-
-
-def part_name(cell_id: str, trial_ids: Iterable[str], ending: str = "") -> str:
-    """Return the name of a part's two files, from its trials and an ending of ``ENDINGS``."""
-    digest = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:8]
-    return f"{cell_id}-{digest}{ending}.parquet"
 
 
 def part_metadata(cell: TrainingSettings) -> dict[Any, Any]:
     """Return the metadata of a part's files: the schema version and the cell."""
     return {"schema": str(SCHEMA_VERSION), "cell": cell.model_dump_json()}
-
-
-def cell_id_of(name: str) -> str:
-    """Return the id of the cell that a part, by its name, is of."""
-    return name.partition("-")[0]
-
-
-def ending_of(name: str) -> str:
-    """Return the ending of a part's name."""
-    # Every name ends like the first, so the others are tried before it.
-    return next((ending for ending in reversed(ENDINGS) if name.endswith(f"{ending}.parquet")), "")
 
 
 class Parts:
@@ -57,35 +36,54 @@ class Parts:
         self._folder = folder
         self._unfinished: set[str] | None = None  # listed once, then kept up to date
 
-    def names(self, kind: Kind = "trials") -> list[str]:
-        """Return the names of all parts that have a file of this kind, in order."""
-        # What begins with a dot is still being written.
-        files = self._folder.names(kind)
-        return [name for name in files if name.endswith(".parquet") and not name.startswith(".")]
+    def sorted_out(self) -> tuple[list[str], dict[str, str]]:
+        """Return what ``analysis.parts.sort_out`` does of the files of the study."""
+        return sort_out({kind: self._folder.names(kind) for kind in ("trials", "epochs")})
 
     def unfinished(self) -> set[str]:
         """Return the names of the parts that finished rows may replace."""
         if self._unfinished is None:
-            self._unfinished = {name for name in self.names() if ending_of(name)}
+            self._unfinished = set(filter(ending_of, self.sorted_out()[0]))
         return set(self._unfinished)
 
-    def read(self, kind: Kind, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """Return a file's table, with all columns or those named; None if it is missing or damaged."""
-        content = self._folder.read(f"{kind}/{name}")
-        if content is None:
-            return None
+    def read(
+        self, kind: Kind, name: str, info: StudyInfo | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return a file's table, with all columns or those named; raise PartError."""
         try:
-            return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
-        except (pa.ArrowInvalid, OSError):
-            # Not the storage's fault, since the bytes are here: the file is damaged.
-            return None
+            content = self._folder.read(f"{kind}/{name}")
+        except ForbiddenError as error:
+            raise PartError(kind, f"cannot be read ({error})") from None
+        if content is None:
+            raise PartError(kind, "is missing")
+        wanted = {} if columns is None else {"wanted": columns.__contains__}
+        return read_part(pa.BufferReader(content), kind, name, info, **wanted)
 
-    def read_all(self, kind: Kind, columns: Sequence[str] | None = None) -> list[tuple[str, pa.Table | None]]:
-        """Return all parts that count, in order: their names, and their tables of one kind."""
-        names = self.names()
+    def read_both(self, name: str, info: StudyInfo | None = None) -> tuple[pa.Table, pa.Table]:
+        """Return the trials and the epochs of a part; raise PartError if they do not belong together."""
+        trials, epochs = self.read("trials", name, info), self.read("epochs", name)
+        check_epochs(trials, epochs)
+        return trials, epochs
+
+    def each(
+        self, read: Callable[[str], pa.Table], names: Sequence[str], problems: dict[str, str]
+    ) -> dict[str, pa.Table]:
+        """Return what ``read`` gives for each part by name; ``problems`` gets what is wrong with the others."""
+
+        def attempt(name: str) -> pa.Table | PartError:
+            try:
+                return read(name)
+            except PartError as error:
+                return error
+
+        found = {}
         with ThreadPoolExecutor(READERS) as pool:
-            tables = pool.map(lambda name: self.read(kind, name, columns), names)
-            return list(zip(names, tables, strict=True))
+            for name, table in zip(names, pool.map(attempt, names), strict=True):
+                if isinstance(table, PartError):
+                    problems[f"{table.kind}/{name}"] = str(table)
+                else:
+                    found[name] = table
+        return found
 
     def write(self, name: str, trials: pa.Table, epochs: pa.Table) -> None:
         """Write both files of a part; their schemas have ``part_metadata``."""
@@ -101,22 +99,19 @@ class Parts:
         self.write(name, trials, epochs.filter(pc.is_in(epochs["trial_id"], pa.array(sorted(ids)))))
         return name
 
-    def copy(self, source: "Parts", name: str, ids: set[str]) -> bool:
-        """Copy rows of some trials from another study's part; tell whether they could be read."""
-        copied = part_name(cell_id_of(name), ids, ending_of(name))
-        for kind in KINDS:
-            table = source.read(kind, name)
-            if table is None:
-                return False
-            wanted = pc.is_in(table["trial_id"], pa.array(sorted(ids)))
-            self._put(kind, copied, table.filter(wanted))
-        return True
+    def copy(self, source: "Parts", name: str, ids: set[str]) -> pa.Table:
+        """Copy rows of some trials from another study's part; raise PartError, and then nothing is copied."""
+        trials, epochs = source.read_both(name)
+        own = trials.filter(pc.is_in(trials["trial_id"], pa.array(sorted(ids))))
+        self.write_rows(cell_id_of(name), ending_of(name), own, epochs)
+        return own
 
     def take_out(self, names: Iterable[str], ids: set[str]) -> None:
         """Remove trials from the named parts; what else is in such a part stays, as another part."""
         for name in names:
-            trials, epochs = self.read("trials", name), self.read("epochs", name)
-            if trials is None or epochs is None:
+            try:
+                trials, epochs = self.read_both(name)
+            except PartError:
                 continue  # for ``Store.repair`` to set aside
             if ids.isdisjoint(trials["trial_id"].to_pylist()):
                 continue
@@ -132,11 +127,16 @@ class Parts:
     def remove_uncounted(self) -> None:
         """Remove the epochs files that a crash left without a trials file, and list the parts again."""
         self._unfinished = None
-        for name in set(self.names("epochs")) - set(self.names()):
-            self._folder.delete(f"epochs/{name}")
+        counted = self._folder.names("trials")
+        for name in sort_out({"trials": self._folder.names("epochs"), "epochs": ()})[0]:
+            if name not in counted:
+                self._folder.delete(f"epochs/{name}")
 
-    def set_aside(self, name: str) -> None:
-        """Move both files of a part into ``damaged/``."""
+    def set_aside(self, file: str) -> None:
+        """Move a file, and the other one of its part, into ``damaged/``."""
+        # What may not be read need not be damaged: this raises its error.
+        self._folder.read(file)
+        name = file.partition("/")[2]
         self._folder.make("damaged")
         for kind in KINDS:
             self._folder.move(f"{kind}/{name}", f"damaged/{kind}-{name}")
@@ -144,5 +144,5 @@ class Parts:
     def _put(self, kind: Kind, name: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
         # Without zstd: parts are small, so it would save nothing and read three times slower.
-        pq.write_table(table, buffer)
+        pq.write_table(table, buffer, write_page_checksum=True)
         self._folder.put(f"{kind}/{name}", buffer.getvalue())

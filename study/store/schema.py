@@ -4,16 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
+from analysis.parts import TYPES
 from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
 from trainables.config import TrainingSettings
 
 SETTING_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-TYPES = {
-    **dict.fromkeys(("study", "cell_id", "trial_id", "status", "device", "error"), pa.string()),
-    **dict.fromkeys(("epochs", "best_epoch", "epoch"), pa.int32()),
-    **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("us", tz="UTC")),
-    "seed": pa.int64(),
-}
 
 
 def trials_schema(cell: TrainingSettings, factors: Iterable[str]) -> pa.Schema:

@@ -18,7 +18,7 @@ class StudyStatus:
 
     ``trials`` counts trials by the words of ``COUNTED``, of ``planned`` trials in ``cells`` cells.
     ``failures`` has the settings of each cell with a failed trial, and its last error.
-    ``unreadable`` names files. ``beat`` is the last beat of its driver, None if no run is in
+    ``unreadable`` says what is wrong with files. ``beat`` is the last beat of its driver, None if no run is in
     progress, and ``beat_age_s`` the time since then by this machine's clock. ``objective`` is the
     metric whose mean the beat has. ``search`` is the search of study.json; while it goes on, only
     the cells suggested so far are planned.
@@ -29,7 +29,7 @@ class StudyStatus:
     cells: int
     trials: Mapping[str, int]
     failures: tuple[tuple[str, str], ...]
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
     beat: Mapping[str, Any] | None
     beat_age_s: float | None
     objective: StoredMetric
@@ -50,7 +50,7 @@ def read_status(store: Store) -> StudyStatus:
         cells=len(info.cells),
         trials=count_by_status(rows),
         failures=tuple(_failures(info, rows)),
-        unreadable=tuple(unreadable),
+        unreadable=unreadable,
         beat=beat,
         beat_age_s=age_s,
         objective=info.goal,
@@ -80,7 +80,7 @@ def count_by_status(rows: Iterable[Row]) -> dict[str, int]:
 
 
 def count_trials(storage: str) -> Iterator[dict[str, Any]]:
-    """Yield how many cells, seeds and trials each study has; ``unreadable`` names files."""
+    """Yield how many cells, seeds and trials each study has; ``unreadable`` says what is wrong with files."""
     for name in study_names(storage):
         store = Store(storage, name)
         info = store.known_info()

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from analysis.parts import ENDINGS, ending_of
 from analysis.stored import RANK, StudyInfo
 from study.store.files import Folder, StoreError, folder_names
-from study.store.parts import ENDINGS, Parts, ending_of, part_metadata
+from study.store.parts import Parts, part_metadata
 from study.store.rows import CellResult, Row, rows_of
 from study.store.schema import epochs_schema, trials_schema
 from study.store.study_json import read_study_json, write_study_json
@@ -49,33 +51,33 @@ class Store:
             self.folder.make(folder)
         write_study_json(self.folder, info)
 
-    def read_trials(self, *columns: str) -> tuple[list[Row], list[str]]:
-        """Return one row per trial, the one that counts, and the names of unreadable files.
+    def read_trials(self, *columns: str) -> tuple[list[Row], dict[str, str]]:
+        """Return one row per trial, the one that counts, and what is wrong with files that are left out.
 
-        With ``columns``, a row has only these, ``trial_id`` and ``status``: that takes half the time.
+        With ``columns``, a row has only these and those that every file must have: that takes half the time.
         """
         rows: dict[str, Row] = {}
-        unreadable = []
-        wanted = list(dict.fromkeys(("trial_id", "status", *columns))) if columns else None
-        for name, table in self.parts.read_all("trials", wanted):
-            if table is None:
-                unreadable.append(f"trials/{name}")
-                continue
+        parts, problems = self.read_parts(columns or None)
+        for table in parts.values():
             for row in table.to_pylist():
                 held = rows.get(row["trial_id"])
                 if held is None or RANK[row["status"]] < RANK[held["status"]]:
                     rows[row["trial_id"]] = row
-        return list(rows.values()), unreadable
+        return list(rows.values()), problems
 
     def read_epochs(self) -> pa.Table:
         """Return all rows of ``epochs`` that belong to a part that counts."""
-        tables = [table for _, table in self.parts.read_all("epochs") if table is not None]
-        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        names, problems = self.parts.sorted_out()
+        tables = self.parts.each(partial(self.parts.read, "epochs"), names, problems)
+        return pa.concat_tables(tables.values(), promote_options="permissive") if tables else pa.table({})
 
-    def read_parts(self) -> list[tuple[str, pa.Table | None]]:
-        """Return the names of all parts with their trials, None if unreadable; finished ones first."""
-        parts = self.parts.read_all("trials")
-        return sorted(parts, key=lambda part: list(ENDINGS).index(ending_of(part[0])))
+    def read_parts(self, columns: Sequence[str] | None = None) -> tuple[dict[str, pa.Table], dict[str, str]]:
+        """Return the trials of all parts by name, finished ones first, and what is wrong with other files."""
+        # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
+        names, problems = self.parts.sorted_out()
+        info = self.read_info()
+        found = self.parts.each(lambda name: self.parts.read("trials", name, info, columns), names, problems)
+        return found, problems
 
     def write(self, result: CellResult) -> list[Row]:
         """Keep the rows of a result and return those of ``trials``."""
@@ -101,26 +103,22 @@ class Store:
         # has the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
 
-    def repair(self) -> list[str]:
-        """Clear what a crash left behind, and set damaged files aside; return their names.
+    def repair(self) -> dict[str, str]:
+        """Clear what a crash left behind, and set aside what is no part of the study; return what is wrong with it.
 
-        The trials of a damaged part count as missing afterwards. No readable row is lost.
+        Trials that are set aside count as missing afterwards. No readable row is lost.
         """
         self.parts.remove_uncounted()
-        damaged: list[str] = []
+        names, problems = self.parts.sorted_out()
+        info = self.read_info()
+        parts = self.parts.each(lambda name: self.parts.read_both(name, info)[0], names, problems)
         held: dict[str, set[str]] = {ending: set() for ending in ENDINGS}
-        epochs = dict(self.parts.read_all("epochs"))
-        for name, trials in self.parts.read_all("trials"):
-            if trials is None:
-                damaged.append(f"trials/{name}")
-            if epochs[name] is None:
-                damaged.append(f"epochs/{name}")
-            if trials is None or epochs[name] is None:
-                self.parts.set_aside(name)
-            else:
-                held[ending_of(name)] |= set(trials["trial_id"].to_pylist())
+        for name, trials in parts.items():
+            held[ending_of(name)] |= set(trials["trial_id"].to_pylist())
+        for file in problems:
+            self.parts.set_aside(file)
         self._remove_replaced(held)
-        return damaged
+        return problems
 
     def _remove_replaced(self, held: dict[str, set[str]]) -> None:
         """Remove rows that better ones replace; ``held`` has the ids of trials by their part's ending."""

@@ -12,7 +12,9 @@ import pytest
 
 from analysis.load import StudyData, load_study
 from analysis.output.page import FORMATS, write_page
+from analysis.parts import part_name
 from analysis.report import report_page
+from analysis.stored import FINISHED
 
 PROTOCOL = {"data": "mnist5k", "max_epochs": 80}
 METRICS = (
@@ -61,7 +63,6 @@ class StoreBuilder:
         status: str = "completed",
         first_seed: int = 0,
         epochs: int = 2,
-        suffix: str = "",
     ) -> Path:
         """Write one part of a cell: its epochs file, then its trials file; return the latter."""
         trials, curves = [], []
@@ -83,7 +84,8 @@ class StoreBuilder:
                 "error": pa.string(),
             }
         )
-        name = f"{cell_id}-{first_seed}{suffix}.parquet"
+        ending = "" if status in FINISHED else f"-{status}"
+        name = part_name(cell_id, [row["trial_id"] for row in trials], ending)
         pq.write_table(pa.Table.from_pylist(curves), self.folder / "epochs" / name)
         pq.write_table(pa.Table.from_pylist(trials, schema), self.folder / "trials" / name)
         return self.folder / "trials" / name

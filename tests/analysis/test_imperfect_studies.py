@@ -61,8 +61,8 @@ def test_more_seeds_than_planned_do_not_count(store: StoreBuilder, tmp_path: Pat
 
 def test_of_duplicate_rows_the_finished_one_counts_once(store: StoreBuilder, tmp_path: Path) -> None:
     cell = store.cell([0.80, 0.82, 0.87])
-    store.part(cell, [None] * 3, status="failed", suffix="-failed")
-    store.part(cell, [0.80, 0.82, 0.87], suffix="-again")
+    store.part(cell, [None] * 3, status="failed")
+    store.part(cell, [0.80, 0.82])
     page = page_of(store.load(), tmp_path)
     assert cells(page) == [["off", "0", "3 seeds", "83.0"]]
     assert dict(page.facts)["trials"] == "3 completed; 3 planned"

@@ -12,6 +12,7 @@ import pytest
 from analysis.load import StudyData, load_study
 from analysis.output.export import trials_table
 from analysis.output.page import Page, draw_figure, write_page
+from analysis.parts import part_name
 from analysis.report import estimates_of, report_page, sheets_of
 from analysis.statistics.cells import summarise_cells
 from analysis.statistics.confirmation import confirmation_sheet
@@ -37,17 +38,16 @@ def made_study(storage: Path, cells: Sequence[tuple[dict[str, Any], Figures]], *
     for place, (settings, figures) in enumerate(cells):
         cell_id = f"cell{place}"
         planned.append({"cell_id": cell_id, "model": "my:train", "max_epochs": 5} | settings)
-        ids = {"cell_id": cell_id, "trial_id": [f"{cell_id}-{seed}" for seed in range(3)], "seed": range(3)}
+        ids = {"cell_id": cell_id, "trial_id": [f"{cell_id}-{seed:04d}" for seed in range(3)], "seed": range(3)}
         columns = {setting: value for setting, value in settings.items() if setting in ROLES and value is not None}
         trials = pd.DataFrame(ids | {"status": "completed", "epochs": 5, "error": None} | columns | dict(figures))
         trials = trials.astype({"error": str} | dict.fromkeys(figures, float))
-        trials.to_parquet(storage / name / f"trials/{place}.parquet")
+        part = part_name(cell_id, ids["trial_id"])
+        trials.to_parquet(storage / name / "trials" / part)
         curves = pd.concat([trials.assign(epoch=epoch) for epoch in range(1, 6)])
         for column in figures:
             curves[column] = curves[column].astype(float) * (1.5 - 0.1 * curves["epoch"])
-        curves[["cell_id", "trial_id", "seed", "epoch", *figures]].to_parquet(
-            storage / name / f"epochs/{place}.parquet"
-        )
+        curves[["cell_id", "trial_id", "seed", "epoch", *figures]].to_parquet(storage / name / "epochs" / part)
     info = {"schema": 1, "study": name, "grid": name, "roles": ROLES, "cells": planned, "seeds": [0, 1, 2]}
     info |= {"protocol": {}, "runs": [], "metrics": [RMSE, R2, MISSED], "objective": "rmse"}
     (storage / name / "study.json").write_text(json.dumps(info | changes))

@@ -64,7 +64,7 @@ def test_a_store_of_before_is_read_and_analysed_with_the_same_numbers(study, stu
     assert (code, errors) == (0, "")
     assert_analysed_as_before(text)
     before = Store(str(studies), "before")
-    assert before.repair() == []
+    assert before.repair() == {}
     assert files(studies) == files(DATA / "studies-0.1.0")
 
 

@@ -31,7 +31,8 @@ def test_the_report_names_what_is_missing(store: StoreBuilder) -> None:
         f"{opening}sharing off, dropout 0, aux weight 3, learning rate 0.001: pruned at epoch 20",
         f"{opening}sharing off, dropout 0, aux weight 100, learning rate 0.001: 2 of 3 seeds",
         f"{opening}sharing off, dropout 0, aux weight 10, learning rate 0.001: not run",
-        f"trials/{damaged.name} cannot be read and is left out. Run the study again to restore it.",
+        f"trials/{damaged.name} {data.unreadable[f'trials/{damaged.name}']}, so it is left out. "
+        "Run the study again to restore it.",
     ]
     trials = "3 completed, 3 pruned, 2 converged, 1 failed, 6 not run; 15 planned"
     assert dict(facts_of(data))["trials"] == trials

@@ -187,6 +187,6 @@ def test_in_an_object_store(study, s3):
     assert study("archive", "lab", "--storage", s3, "--out", "lab.tar.gz")[0] == 0
     assert study("remove", "lab", "--storage", s3, "--yes")[0] == 0
     assert study("list", "--storage", s3)[1].startswith("No study in")
-    assert store.read_trials() == ([], [])
+    assert store.read_trials() == ([], {})
     assert study("restore", "lab.tar.gz", "--storage", s3)[0] == 0
     assert describe_rows(store).startswith("4 trials (1 failed, 2 finished, 1 pruned)")

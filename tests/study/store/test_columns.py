@@ -91,7 +91,7 @@ def test_all_that_works_on_a_study_works_on_such_parts(store):
     assert (by_cell[network.cell_id], by_cell[boosting.cell_id]) == (0, 2)
     assert len(store.read_trials("val_error")[0]) == 6
     store.write(result(network, (2,), model="m:N"))  # a later grid, in which less varies
-    assert store.repair() == []
+    assert store.repair() == {}
     copy, held = Store("studies", "copy"), {}
     for kind in ("trials", "epochs"):
         copy.folder.make(kind)

@@ -45,7 +45,7 @@ def test_rows_come_back_from_any_storage(storage, make_result):
     again = Store(storage, "made")
     assert again.repair() == []
     rows, unreadable = again.read_trials()
-    assert ([(row["seed"], row["status"]) for row in rows], unreadable) == ([(0, "completed"), (1, "completed")], [])
+    assert ([(row["seed"], row["status"]) for row in rows], unreadable) == ([(0, "completed"), (1, "completed")], {})
     assert again.read_epochs().num_rows == 2
     with again.scratch() as (filesystem, path), filesystem.open_output_stream(f"{path}/checkpoint") as stream:
         stream.write(b"x")

@@ -167,8 +167,8 @@ def test_a_damaged_part_is_left_out_and_named(study):
     Path("studies/lab/epochs", second.name).unlink()
     code, out, _ = study("merge", "lab", "--into", "all")
     assert code == 1
-    assert f"  trials/{first.name} cannot be read and is left out\n" in out
-    assert f"  epochs/{second.name} cannot be read and is left out\n" in out
+    assert f"  trials/{first.name} cannot be read (" in out
+    assert f"  epochs/{second.name} is missing; it is left out\n" in out
     assert "8 trials: 8 not trained yet" in out
 
 
