@@ -4,18 +4,13 @@
 """
 
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from analysis.load import load_study
 from analysis.stored import AnalysisError
-from study.store.archive import write_archive
 from study.store.files import StoreError
 from study.store.store import Store
 from tests.study.conftest import record

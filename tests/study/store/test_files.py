@@ -43,7 +43,7 @@ def test_rows_come_back_from_any_storage(storage, make_result):
     store.write(make_result([record(0, 1, "completed"), record(1, 1, "failed", error="no")]))
     store.write(make_result([record(1, 1, "completed")]))  # supersedes the failed one
     again = Store(storage, "made")
-    assert again.repair() == []
+    assert again.repair() == {}
     rows, unreadable = again.read_trials()
     assert ([(row["seed"], row["status"]) for row in rows], unreadable) == ([(0, "completed"), (1, "completed")], {})
     assert again.read_epochs().num_rows == 2
