@@ -16,7 +16,7 @@ from study.imports.imported_rows import store_trainings
 from study.imports.runs_table import RunsTable, Trainings, read_trainings
 from study.plan.jobs import study_info
 from study.store.files import StoreError
-from study.store.merge import Merged
+from study.store.merge import Merged, joined_info
 from study.store.store import locate
 from study.words import suggest
 from trainables.config import ImportedSettings
@@ -39,11 +39,13 @@ def import_table(
     checked = _grid(trainings, contrasts, grid, earlier)
     cells = checked.cells()
     info = study_info(target.study, checked, cells, trainings.seeds, None)
-    selected_by = None if f"val_{info.objective}" in trainings.figures else "test"
+    selected_by = None if info.goal.column("val") in trainings.figures else "test"
     run = {"started_at": datetime.now(UTC).isoformat(timespec="seconds"), "imported_from": trainings.file}
-    return trainings, store_trainings(
-        replace(info, runs=(run,), selected_by=selected_by), cells, trainings, into, storage
-    )
+    info = replace(info, runs=(run,), selected_by=selected_by)
+    if earlier is not None:
+        # The merge that follows checks this too, but does not know the table's name.
+        joined_info(target.study, [(into, earlier), (trainings.file, info)])
+    return trainings, store_trainings(info, cells, trainings, into, storage)
 
 
 def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | None, earlier: StudyInfo | None) -> Grid:
@@ -53,29 +55,24 @@ def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | Non
     if earlier is not None:
         _check_joinable(trainings, kinds, earlier)
         roles |= earlier.roles
-    file, where = YamlFile(""), "--contrast"
-    content: dict[str, Any] = {"name": "imported", "description": "" if earlier is None else earlier.description}
-    content["factors"] = {name: {"role": role} for name, role in roles.items()}
     if grid is not None:
-        where, file = open_grid(str(grid))
+        path, file = open_grid(str(grid))
         content = _without_values(file.content)
+    else:
+        content = {"name": "imported", "description": "" if earlier is None else earlier.description}
+        content["factors"] = {name: {"role": role} for name, role in roles.items()}
     written = [_contrast(text, kinds) for text in contrasts]
-    content = content | {
-        "contrasts": [*(content.get("contrasts") or ()), *written],
-        "cells": [factors for factors, _ in trainings.cells()],
-    }
-    try:
-        return Grid.model_validate(content, context={"imported": _settings(kinds, trainings)})
-    except ValidationError as error:
-        line, message = file.problem(error)
-        raise GridError(f"{where}: {message}" if grid is None else f"{where}:{line}: {message}") from None
+    content["contrasts"] = [*(content.get("contrasts") or ()), *written]
+    content["cells"] = [factors for factors, _ in trainings.cells()]
 
-
-def _settings(kinds: Mapping[str, type], trainings: Trainings) -> type[ImportedSettings]:
     fields: dict[str, Any] = {name: (kind, ...) for name, kind in kinds.items()}
-    found = create_model("Imported", __base__=ImportedSettings, **fields)
-    found.metrics = trainings.metrics
-    return found
+    settings = create_model("Imported", __base__=ImportedSettings, **fields)
+    settings.metrics = trainings.metrics
+    try:
+        return Grid.model_validate(content, context={"imported": settings})
+    except ValidationError as error:
+        line, message = (file if grid is not None else YamlFile("")).problem(error)
+        raise GridError(f"--contrast: {message}" if grid is None else f"{path}:{line}: {message}") from None
 
 
 def _check_joinable(trainings: Trainings, kinds: dict[str, type], earlier: StudyInfo) -> None:

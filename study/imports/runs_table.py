@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from analysis.stored import EPOCH_COLUMNS, SETTING_COLUMNS, TRIAL_COLUMNS
 from study.errors import StudyError
 from study.words import describe_settings, suggest
-from trainables.config import ImportedSettings, Metric
+from trainables.config import ImportedSettings, Metric, columns_of
 
 # The words of a column's name that say of which part of the data it is.
 PARTS = {
@@ -30,10 +31,12 @@ STATUSES = {
     "pruned": "pruned",
 }
 LESS_IS_BETTER = {"error", "err", "nll", "mse", "rmse", "mae", "perplexity", "ppl", "loss", "brier", "wer", "fid"}
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NOTHING = ("nan", "NaN", "NAN", "<NA>")
 # A factor cannot have the name of another column of the store, or of one that reports add to a table of cells.
 ADDED_BY_REPORTS = ("n", "n_planned", "n_failed", "state", "pruned_epoch", "tie_order", "order", "at")
 RESERVED = {"model", *TRIAL_COLUMNS, *EPOCH_COLUMNS, *ADDED_BY_REPORTS} - (SETTING_COLUMNS.keys() - {"model"})
+
+Texts: TypeAlias = "pd.Series[str]"
 
 
 class TableError(StudyError):
@@ -79,10 +82,7 @@ class Trainings:
     def cells(self) -> "list[tuple[dict[str, Any], pd.DataFrame]]":
         """Return the factors and the rows of each cell, in the order of the factors' values."""
         names = list(self.kinds)
-        found = []
-        for _, rows in self.rows.groupby(names):
-            found.append((dict(zip(names, rows[names].iloc[0], strict=True)), rows))
-        return found
+        return [(dict(zip(names, key, strict=True)), rows) for key, rows in self.rows.groupby(names)]
 
     def describe(self) -> list[str]:
         """Say how many trainings there are, how many failed, and which cells lack seeds."""
@@ -100,36 +100,39 @@ class Trainings:
 def read_trainings(asked: RunsTable) -> Trainings:
     """Read a table and check every row; raise TableError for the first problem."""
     table = _read(Path(asked.file).expanduser())
-    given = asked.factors if isinstance(asked.factors, str) else ",".join(asked.factors)
-    factors = dict(map(_renamed, given.split(",")))
-    if len(factors) < len(given.split(",")):
-        raise TableError(f"--factors {given}: a name is there twice; remove one")
-    figures, metrics = _read_metrics(asked.metrics)
+    given = (asked.factors if isinstance(asked.factors, str) else ",".join(asked.factors)).split(",")
+    factors = dict(map(_renamed, given))
+    if len(factors) < len(given):
+        raise TableError(f"--factors {','.join(given)}: a name is there twice; remove one")
+    columns, metrics = _read_metrics(asked.metrics)
     for name in factors:
-        _check_name(name, figures)
+        _check_name(name, columns)
 
-    columns = {name: _column(table, column, "--factors") for name, column in factors.items()}
-    rows = pd.DataFrame({name: _factor(column) for name, column in columns.items()}, table.index)
+    rows = pd.DataFrame(index=table.index)
+    for name, column in factors.items():
+        rows[name] = _factor(_column(table, column, "--factors"))
     rows["seed"] = 0 if asked.seed is None else _counts(_column(table, asked.seed, "--seed"), 18)
     if asked.epoch is not None:
         rows["epoch"] = _counts(_column(table, asked.epoch, "--epoch"), 9)
-    for name, column in figures.items():
+    for name, column in columns.items():
         rows[name] = _figures(_column(table, column, "--metric"), metrics[name])
 
-    judged = [name for name in figures if metrics[name] == next(iter(metrics.values())) and name[:6] != "train_"]
+    objective = next(iter(metrics.values()))
+    judged = {name: columns[name] for name in columns_of([objective], "val", "test") if name in columns}
     if not judged:
         raise TableError(f"--metric {asked.metrics[0]}: give its column of validation or test data too")
-    words = None if asked.status is None else _column(table, asked.status, "--status")
-    _add_statuses(rows, words, {name: figures[name] for name in judged})
-    keys = [*factors, *(name for name in ("seed", "epoch") if name in rows)]
-    _check_once(rows, keys, table.drop(columns=[*factors.values(), *figures.values()]))
+    _add_statuses(rows, None if asked.status is None else _column(table, asked.status, "--status"), judged)
+
+    keys = [*factors, *rows.columns.intersection(["seed", "epoch"])]
+    _check_once(rows, keys, table.drop(columns=[*factors.values(), *columns.values()]))
     if asked.epoch is not None:
         rows = rows.sort_values("epoch", kind="stable")
     kinds = {name: type(rows[name].iloc[0]) for name in factors}
-    return Trainings(Path(asked.file).name, rows, kinds, tuple(dict.fromkeys(metrics.values())), tuple(figures))
+    return Trainings(Path(asked.file).name, rows, kinds, tuple(dict.fromkeys(metrics.values())), tuple(columns))
 
 
 def _read(path: Path) -> pd.DataFrame:
+    """Return the table as text, with '' for nothing."""
     try:
         if path.suffix == ".parquet":
             table: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
@@ -145,7 +148,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise TableError(f"{path} has no row; expected one per training")
     if not isinstance(table.index, pd.RangeIndex):
         raise TableError(f"{path}: its rows have more values than its header has names; name every column")
-    return table
+    texts: pd.DataFrame = table.astype(str).apply(lambda column: column.str.strip())
+    return texts.mask(table.isna() | texts.isin(NOTHING), "")
 
 
 def _renamed(text: str) -> tuple[str, str]:
@@ -154,7 +158,7 @@ def _renamed(text: str) -> tuple[str, str]:
     return name.strip(), (column or name).strip()
 
 
-def _column(table: pd.DataFrame, given: str, option: str) -> "pd.Series[Any]":
+def _column(table: pd.DataFrame, given: str, option: str) -> Texts:
     column = _renamed(given)[1]
     if column not in table:
         raise TableError(f"{option} {given}: the table has no column {column!r}; {suggest(column, map(str, table))}")
@@ -209,16 +213,10 @@ def _check_name(name: str, figures: Iterable[str]) -> None:
         raise TableError(f"--factors {name}: expected letters, digits and '_'; write {new}={name}")
 
 
-def _texts(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """Return the values as text, and nothing as ''."""
-    texts = column.astype(str).str.strip()
-    return texts.mask(column.isna() | texts.str.lower().isin(["nan", "<na>"]), "")
-
-
-def _refuse(column: "pd.Series[Any]", wrong: "pd.Series[bool]", expected: str) -> None:
+def _refuse(column: Texts, wrong: "pd.Series[bool]", expected: str) -> None:
     """Raise TableError if a row is wrong; it says which ones."""
     if wrong.any():
-        value = _texts(column[wrong]).iloc[0]
+        value = column[wrong].iloc[0]
         found = repr(value) if value else "empty"
         raise TableError(f"{column.name} is {found} in {_in_words(column.index[wrong])}: expected {expected}")
 
@@ -231,51 +229,53 @@ def _in_words(index: "pd.Index[Any]") -> str:
     return f"row{'s' if len(index) > 1 else ''} {listed} below the header"
 
 
-def _factor(column: "pd.Series[Any]") -> "pd.Series[Any]":
+def _factor(column: Texts) -> "pd.Series[Any]":
     """Return the values as switches, whole numbers or numbers if all of them are, else as words."""
-    texts = _texts(column)
-    _refuse(column, texts == "", "a value in every row; fill the column, for example with none")
-    values: list[Any] = texts.tolist()
-    if texts.str.lower().isin(["true", "false"]).all():
-        values = (texts.str.lower() == "true").tolist()
-    elif texts.str.fullmatch(r"[-+]?\d{1,18}").all():
-        values = list(map(int, values))
-    elif texts.str.fullmatch(NUMBER).all() and texts.astype(float).abs().max() < math.inf:
-        values = (texts.astype(float) + 0.0).tolist()
-    return pd.Series(values, column.index, object)
+    _refuse(column, column == "", "a value in every row; fill the column, for example with none")
+    switches, numbers = column.str.lower(), _numbers(column)
+    found: pd.Series[Any] = column
+    if switches.isin(["true", "false"]).all():
+        found = switches == "true"
+    elif np.isfinite(numbers).all():
+        # Without a negative zero, which would be another cell.
+        found = numbers if numbers.dtype == "int64" else numbers.astype(float) + 0.0
+    return found.astype(object)
 
 
-def _counts(column: "pd.Series[Any]", digits: int) -> "pd.Series[int]":
+def _numbers(column: Texts) -> "pd.Series[Any]":
+    """Return int64 if all are whole numbers; NaN is for what is no number."""
+    return pd.to_numeric(column, errors="coerce")
+
+
+def _counts(column: Texts, digits: int) -> "pd.Series[int]":
     """Return seeds or epochs, of so many digits at most."""
-    texts = _texts(column)
     # pandas writes whole numbers as 3.0 if one of the column is missing.
-    whole = texts.str.fullmatch(rf"\d{{1,{digits}}}(?:\.0*)?")
+    numbers = _numbers(column)
+    whole = (numbers >= 0) & (numbers < 10**digits) & (numbers % 1 == 0)
     _refuse(column, ~whole, f"a whole number, 0 or more, of at most {digits} digits")
-    return texts.str.partition(".")[0].astype(int)
+    return numbers.astype(int)
 
 
-def _figures(column: "pd.Series[Any]", metric: Metric) -> "pd.Series[float]":
+def _figures(column: Texts, metric: Metric) -> "pd.Series[float]":
     """Return the values of a metric, NaN if there is none."""
-    texts = _texts(column)
-    known = texts.str.fullmatch(rf"{NUMBER}|[-+]?(?i:inf|infinity)|")
-    _refuse(column, ~known, "a number, or nothing if it failed")
-    values = texts.replace("", "nan").astype(float).replace([math.inf, -math.inf], math.nan)
+    numbers = _numbers(column)
+    _refuse(column, numbers.isna() & (column != ""), "a number, or nothing if it failed")
+    values = numbers.astype(float).replace([math.inf, -math.inf], math.nan)
     if metric.unit == "%" and metric.scale == 1 and values.abs().max() <= 1:
         one = f"{column.name}:{metric.goal}:%"
         raise TableError(f"{column.name} is at most {values.max():g} %: if it is a fraction, write {one}:100")
     return values
 
 
-def _add_statuses(rows: pd.DataFrame, column: "pd.Series[Any] | None", judged: Mapping[str, str]) -> None:
+def _add_statuses(rows: pd.DataFrame, column: "Texts | None", judged: Mapping[str, str]) -> None:
     """Say how each training ended: as the column says, and without a figure it has failed."""
     rows["status"] = "completed"
     rows["error"] = None
     if column is not None:
-        words = _texts(column).str.lower()
-        expected = f"one of {', '.join(STATUSES)}; leave out what has not ended"
-        _refuse(column, ~words.isin(STATUSES), expected)
+        words = column.str.lower()
+        _refuse(column, ~words.isin(STATUSES), f"one of {', '.join(STATUSES)}; leave out what has not ended")
         rows["status"] = words.map(STATUSES)
-        rows.loc[rows["status"] == "failed", "error"] = f"{column.name} is " + _texts(column)
+        rows.loc[rows["status"] == "failed", "error"] = f"{column.name} is " + column
     for figure, name in judged.items():
         lacking = rows[figure].isna() & (rows["status"] == "completed")
         rows.loc[lacking, ["status", "error"]] = ["failed", f"{name} is no number"]
@@ -283,12 +283,12 @@ def _add_statuses(rows: pd.DataFrame, column: "pd.Series[Any] | None", judged: M
 
 def _check_once(rows: pd.DataFrame, keys: Sequence[str], others: pd.DataFrame) -> None:
     """Refuse trainings that are there twice, and say in which other columns they differ."""
-    twice = rows.duplicated(keys, keep=False)
-    if not twice.any():
+    twice = rows.loc[rows.duplicated(keys, keep=False), keys]
+    if twice.empty:
         return
-    first = dict(zip(keys, rows.loc[twice, keys].iloc[0], strict=True))
-    same = (rows[keys] == pd.Series(first)).all(axis=1)
-    varied = others[same].nunique()
+    first = twice.iloc[0]
+    same = twice.index[(twice == first).all(axis=1)]
+    varied = others.loc[same].nunique()
     differing = ", ".join(map(str, varied.index[varied > 1][:3]))
     fix = f"they differ in {differing}: is that a factor?" if differing else "remove all but one"
-    raise TableError(f"{_in_words(rows.index[same])} all have {describe_settings(first)}; {fix}")
+    raise TableError(f"{_in_words(same)} all have {describe_settings(dict(zip(keys, first, strict=True)))}; {fix}")
