@@ -1,7 +1,6 @@
 """A search: the objective in the order of the cells and against each setting, and importance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,37 +18,13 @@ COLOUR = STYLES[0].colour
 BEST_COLOUR = STYLES[1].colour
 
 
-@dataclass(frozen=True)
-class Slice:
-    """All cells against one searched setting: ``places`` are theirs on the axis.
-
-    Choices have the places 0, 1, ... and ``labels``; numbers have no labels.
-    """
-
-    setting: str
-    tried: Sequence[TriedCell]
-    places: tuple[float, ...]
-    log: bool
-    labels: tuple[str, ...]
-
-
-def slice_data(tried: Sequence[TriedCell], setting: str, given: Mapping[str, Any]) -> Slice:
-    """Return the cells against a setting whose range is ``given`` as in a grid file."""
-    places = [cell.settings[setting] for cell in tried]
-    choices = given.get("choices", [])
-    # What is chosen need not be a number, so it stands at its place in the list.
-    if choices:
-        places = list(map(choices.index, places))
-    return Slice(setting, tried, tuple(map(float, places)), given["log"], tuple(map(format_setting, choices)))
-
-
 def search_pictures(
     data: StudyData, tried: Sequence[TriedCell], importances: Sequence[Importance]
 ) -> tuple[Picture, ...]:
     """Return the pictures of a search."""
     goal = data.info.goal
     what = goal.in_words("val")
-    slices = [slice_data(tried, setting, given) for setting, given in data.info.ranges.items()]
+    ranges = list(data.info.ranges.items())
     history = make_picture(
         "search",
         f"Mean {what} of the cells in the order in which they ended, and the best so far",
@@ -60,7 +35,7 @@ def search_pictures(
         "slices",
         f"Mean {what} against each of the searched settings",
         "All cells against each searched setting; the other settings differ too.",
-        Panels(slices, partial(draw_slice, goal), (3.6, 3.0), columns=min(3, len(slices))),
+        Panels(ranges, partial(draw_slice, goal, tried), (3.6, 3.0), columns=min(3, len(ranges))),
     )
     # Few cells have no estimate of importance.
     if not importances:
@@ -107,15 +82,21 @@ def _draw_cells(goal: StoredMetric, tried: Sequence[TriedCell], places: Sequence
         ax.set_ylim(**{side: fence - 0.08 * (best - fence)})
 
 
-def draw_slice(goal: StoredMetric, info: Slice, ax: Axes) -> None:
-    """Draw the cells against the setting."""
-    _draw_cells(goal, info.tried, info.places, ax)
-    if info.log:
+def draw_slice(
+    goal: StoredMetric, tried: Sequence[TriedCell], searched: tuple[str, Mapping[str, Any]], ax: Axes
+) -> None:
+    """Draw the cells against a searched setting, whose range is given as in a grid file."""
+    setting, given = searched
+    places = [cell.settings[setting] for cell in tried]
+    # What is chosen need not be a number, so it stands at its place in the list.
+    if choices := given.get("choices"):
+        places = list(map(choices.index, places))
+        ax.set_xticks(range(len(choices)), list(map(format_setting, choices)))
+        ax.set_xlim(-0.5, len(choices) - 0.5)
+    elif given["log"]:
         ax.set_xscale("log")
-    if info.labels:
-        ax.set_xticks(range(len(info.labels)), info.labels)
-        ax.set_xlim(-0.5, len(info.labels) - 0.5)
-    ax.set_xlabel(info.setting.replace("_", " "))
+    _draw_cells(goal, tried, places, ax)
+    ax.set_xlabel(setting.replace("_", " "))
     ax.set_ylabel(goal.heading("val"))
     ax.grid(**GRID)
 
