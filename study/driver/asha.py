@@ -106,15 +106,6 @@ class StratifiedASHA(FIFOScheduler):
             if report["cell_id"] not in self._ended:
                 self._goes_on(report)
 
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Let the cells of a pack that was taken back before it ran take no part."""
-        for cell_id in filter(self._judged.__contains__, cell_ids(trial.config)):
-            self._judge(self._judged[cell_id]).on_trial_remove(NO_CONTROLLER, _stub(cell_id))
-
-    def debug_string(self) -> str:
-        """Return the rungs of every stratum."""
-        return "\n".join(f"{stratum}: {judge.debug_string()}" for stratum, judge in self._judges.items())
-
 
 NO_CONTROLLER = cast(Any, None)  # ASHA reads nothing of it
 

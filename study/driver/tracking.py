@@ -38,10 +38,8 @@ WANDB_SETTINGS = {
 
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
-    """Return the folder that trackers write to; raise LaunchError for one that cannot be used."""
+    """Return the folder that trackers write to; raise LaunchError for one that is not installed."""
     for tracker in trackers:
-        if tracker not in PACKAGES:
-            raise LaunchError(f"--track {tracker}: expected one of {', '.join(PACKAGES)}")
         if importlib.util.find_spec(MODULES[tracker]) is None:
             raise LaunchError(f"--track {tracker}: not installed; install it: pip install {PACKAGES[tracker]}")
     return Path(FOLDER, study).absolute()

@@ -136,14 +136,12 @@ def test_inside_a_stratum_it_is_rays_asha():
     assert stopped == {1: 8}
 
 
-def test_end_and_removal_of_cells_are_passed_on():
+def test_the_end_of_cells_is_passed_on():
     race = Race(partial={(True, 3)})
     for name in ((False, 1), (True, 3)):
         result = {"cells": [report_of(name, 2, 0.8, ended=True)]}
         race.asha.on_trial_complete(None, race.trials[name], result)
-    race.asha.on_trial_remove(None, race.trials[False, 10])
     assert race.report(False, 3, 2, 0.7) == "STOP"
-    assert "(False,)" in race.asha.debug_string()
 
 
 # Packs. An epoch of a pack is one result of all its cells that still train.

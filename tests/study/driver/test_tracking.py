@@ -16,7 +16,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 import study
 from study.driver.tracking import ENVIRONMENT, Tracking, WandbRuns, folder_for
 from study.plan.jobs import Job
-from study.plan.run_options import LaunchError
+from study.plan.run_options import LaunchError, RunOptions
 from trainables.digits.settings import CellConfig
 
 STUDY = str(Path(sys.executable).with_name("study"))
@@ -139,7 +139,7 @@ def test_each_tracker_has_the_curves_of_the_store(tracked):
 
 def test_what_cannot_be_followed_is_refused(monkeypatch):
     with pytest.raises(LaunchError, match="--track neptune: expected one of tensorboard, mlflow, wandb"):
-        folder_for("own", ["neptune"])
+        RunOptions(grid="smoke", track=["neptune"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LaunchError, match="--track mlflow: not installed; install it: pip install mlflow-skinny"):
         folder_for("own", ["mlflow"])
