@@ -6,8 +6,7 @@ that lives as long as the run, as in Ray's own OptunaSearch, would draw its firs
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,27 +30,15 @@ LEARNED_TRIES = 10  # after so many the sampler would repeat itself, so the othe
 TrialRow = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class CellScore:
-    """How good a cell is: its mean objective on the validation part at its last epoch, and if it was stopped there."""
-
-    objective: float
-    epoch: int
-    pruned: bool
-
-
-def score_of(trials: Sequence[TrialRow], seeds: int, column: str) -> CellScore | None:
-    """Return the score of a cell by a column of its rows, or None if a seed has failed or has no figure."""
-    statuses = {row["status"] for row in trials}
-    if len(trials) != seeds or not statuses <= {*FINISHED, "pruned"}:
-        return None
-    # A part that other code wrote may lack the column.
-    figures = [row[column] for row in trials if row.get(column) is not None]
-    if len(figures) < seeds:
-        return None
+def score_of(trials: Collection[TrialRow], seeds: int, column: str) -> float | None:
+    """Return the mean of a column over a cell's seeds, or None if a seed has failed or has no figure."""
+    figures = []
+    for row in trials:
+        # A part that other code wrote may lack the column.
+        if row["status"] in (*FINISHED, "pruned") and row.get(column) is not None:
+            figures.append(row[column])
     # Rounded, since the same figures in another order may differ in the last bit of their mean.
-    mean = round(float(np.mean(figures)), 12)
-    return CellScore(mean, max(row["epochs"] for row in trials), "pruned" in statuses)
+    return round(float(np.mean(figures)), 12) if len(figures) == len(trials) == seeds else None
 
 
 def trained_for(trials: Iterable[TrialRow]) -> timedelta:
@@ -173,16 +160,17 @@ class CellSearch:
     def _as_optuna_trial(self, cell: TrainingSettings) -> FrozenTrial | None:
         """Return what Optuna learns of a cell: None if it failed or is outside of the ranges."""
         point = point_of(self._grid, cell)
-        score = score_of(list(self._trials[cell.cell_id].values()), len(self._seeds), self._column)
+        trials = self._trials[cell.cell_id].values()
+        score = score_of(trials, len(self._seeds), self._column)
         if point is None or (score is None and cell.cell_id not in self._in_flight):
             return None
         known: dict[str, Any] = {"params": point, "distributions": self._space}
         if score is None:
             return create_trial(state=TrialState.RUNNING, **known)
-        if score.pruned:
-            last = {score.epoch: score.objective}
+        if "pruned" in {row["status"] for row in trials}:
+            last = {max(row["epochs"] for row in trials): score}
             return create_trial(state=TrialState.PRUNED, intermediate_values=last, **known)
-        return create_trial(value=score.objective, **known)
+        return create_trial(value=score, **known)
 
 
 def point_of(grid: Grid, cell: TrainingSettings) -> dict[str, Any] | None:
