@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # PyTorch takes a second to import, and a grid can be checked
 
     from trainables.engine.model import Model
     from trainables.engine.training import Training
-    from trainables.functions.seed_training import Limits, SeedTraining
 
 BUILT_IN = {
     "comparator": "trainables.digits.comparator:Comparator",
@@ -62,13 +61,6 @@ def start_training(
 
     stacked = cast("Mapping[CellSettings, Sequence[int]]", cells)
     return Training(build(check_stack(stacked)), stacked, pool, device, idle_share)
-
-
-def start_seed(cell: TrainingSettings, seed: int, limits: "Limits") -> "SeedTraining":
-    """Return the training of one seed of a cell whose model is a function; raise ModelError."""
-    from trainables.functions.seed_training import SeedTraining
-
-    return SeedTraining(find_model(cell.model), cell, seed, limits)
 
 
 def hide_gpus() -> None:
@@ -112,25 +104,20 @@ def check(cells: Iterable[TrainingSettings], data_dir: str | None) -> None:
         if is_function(cell.model):
             continue
         try:
-            _try_stack(cast("CellSettings", cell), pools, data_dir)
+            model = build(cell)
+            first = cell.model not in pools
+            if first:
+                pools[cell.model] = model.load(cell, data_dir)
+            if cell.model in BUILT_IN:
+                model.draw(pools[cell.model], cell, 0)
+            else:
+                from trainables.try_stack import try_stack
+
+                try_stack(model, pools[cell.model], cast(CellSettings, cell), repeat=first)
         except TrainableError:
             raise
         except Exception as error:  # whatever the author's own code raises
-            place = _place(error.__cause__ or error, cell.model)
-            raise ModelError(f"model {cell.model}{place}: {_in_words(error)}") from error
-
-
-def _try_stack(cell: CellSettings, pools: dict[str, Any], data_dir: str | None) -> None:
-    from trainables.try_stack import try_stack
-
-    model = build(cell)
-    first = cell.model not in pools
-    if first:
-        pools[cell.model] = model.load(cell, data_dir)
-    if cell.model in BUILT_IN:
-        model.draw(pools[cell.model], cell, 0)
-    else:
-        try_stack(model, pools[cell.model], cell, repeat=first)
+            raise ModelError(f"model {cell.model}{_in_words(error, cell.model)}") from error
 
 
 def try_functions(cells: Iterable[TrainingSettings], objective: str) -> None:
@@ -152,16 +139,14 @@ def try_functions(cells: Iterable[TrainingSettings], objective: str) -> None:
             raise ModelError(f"model {model}: {error}") from None
 
 
-def _place(error: BaseException, model: str) -> str:
+def _in_words(error: Exception, model: str) -> str:
+    """Return where an error comes from in the model's own file, and its first line."""
     source = _source_file(model)
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(source)]
-    return f" ({source.name}, line {lines[-1]})" if lines else ""
-
-
-def _in_words(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+    place = f" ({source.name}, line {lines[-1]})" if lines else ""
+    text = (str(error).strip() or "no message").splitlines()[0]
+    return f"{place}: {text}" if isinstance(error, ValueError) else f"{place}: {type(error).__name__}: {text}"
 
 
 def describe_network(cell: TrainingSettings) -> dict[str, Any] | None:

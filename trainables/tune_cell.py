@@ -17,9 +17,9 @@ from ray import tune
 from trainables.engine.memory import keep_freed_memory
 from trainables.engine.record import EpochRecord
 from trainables.functions.function_training import FunctionTraining
-from trainables.functions.seed_training import Limits
+from trainables.functions.seed_training import Limits, SeedTraining
 from trainables.functions.time_limit import time_limit
-from trainables.registry import find_model, hide_gpus, is_function, read_cell, start_seed, start_training
+from trainables.registry import find_model, hide_gpus, is_function, read_cell, start_training
 from trainables.seed_actors import ActorTraining
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch; raise TimeoutError at its limit, and StorageNotSharedError."""
         if self._marker is not None:
-            _check_shared(*self._marker)
+            filesystem, path = self._marker
+            if filesystem.get_file_info(path).type != FileType.File:
+                host = socket.gethostname()
+                raise StorageNotSharedError(f"the node {host} does not see {path}, which the driver wrote")
             self._marker = None
         if self._verdicts is not None:
             # The actor knows all packs' cells, and perhaps later epochs than a checkpoint's.
@@ -161,12 +164,7 @@ def _start(
         started = {}
         for cell, seeds in cells.items():
             for seed in seeds:
-                started[cell.cell_id, seed] = start_seed(cell, seed, limits)
+                started[cell.cell_id, seed] = SeedTraining(find_model(cell.model), cell, seed, limits)
         return FunctionTraining(started)
     pool = find_model(first.model).load(first, config["data_dir"])
     return start_training(cells, pool, config["device"], IDLE_SHARE if config["device"] == "cuda" else 0.0)
-
-
-def _check_shared(filesystem: FileSystem, path: str) -> None:
-    if filesystem.get_file_info(path).type != FileType.File:
-        raise StorageNotSharedError(f"the node {socket.gethostname()} does not see {path}, which the driver wrote")

@@ -31,25 +31,16 @@ def read_figures(yielded: Any, settings: type[TrainingSettings]) -> tuple[dict[s
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
             raise YieldError(f"a yield has the figure {name!r}, which is not known; {hint}")
+        number = _plain(name, value)
         if name == "epoch":
-            epoch = _epoch(value)
+            if not isinstance(number, Integral):
+                raise YieldError(f"epoch is {number!r}: expected a whole number, 1 for the first epoch")
+            epoch = int(number)
+        elif isinstance(number, Real):
+            figures[name] = float(number) if math.isfinite(number) else math.nan
         else:
-            figures[name] = _number(name, value)
+            raise YieldError(f"{name} is of type {type(number).__name__}: expected a number")
     return figures, epoch
-
-
-def _number(name: str, value: Any) -> float:
-    number = _plain(name, value)
-    if not isinstance(number, Real):
-        raise YieldError(f"{name} is of type {type(number).__name__}: expected a number")
-    return float(number) if math.isfinite(number) else math.nan
-
-
-def _epoch(value: Any) -> int:
-    number = _plain("epoch", value)
-    if not isinstance(number, Integral):
-        raise YieldError(f"epoch is {number!r}: expected a whole number, 1 for the first epoch")
-    return int(number)
 
 
 def _plain(name: str, value: Any) -> Any:

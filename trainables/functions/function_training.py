@@ -1,27 +1,12 @@
 """Cells and seeds of a function in, epoch records out: the seeds take turns, epoch by epoch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from trainables.engine.record import EpochRecord
+from trainables.functions.seed_training import SeedTraining
 
 Row = tuple[str, int]  # a cell's id, and a seed
-
-
-class Seed(Protocol):
-    """The training of one seed, in this process (``SeedTraining``) or in another."""
-
-    def begin(self, epoch: int) -> Callable[[], list[EpochRecord]]:
-        """Return the call that gives the records of a training to that epoch."""
-
-    def save(self) -> dict[str, Any]:
-        """Return what ``load`` needs, nothing if it begins again."""
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what was saved."""
-
-    def close(self) -> None:
-        """End it where it is."""
 
 
 class FunctionTraining(Iterator[list[EpochRecord]]):
@@ -32,10 +17,10 @@ class FunctionTraining(Iterator[list[EpochRecord]]):
     last record again, it is ``converged``, and at ``max_epochs`` ``completed``.
     """
 
-    def __init__(self, seeds: Mapping[Row, Seed]) -> None:
+    def __init__(self, seeds: Mapping[Row, SeedTraining]) -> None:
         self.epoch = 0
-        self._seeds = dict(seeds)
-        self._running = dict(seeds)
+        self._seeds = seeds
+        self._running = list(seeds)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -46,36 +31,40 @@ class FunctionTraining(Iterator[list[EpochRecord]]):
         """Train one epoch of each seed."""
         if not self._running:
             raise StopIteration
-        # In processes of their own all seeds train now; here each does when it is asked for its records.
-        begun = {row: seed.begin(self.epoch + 1) for row, seed in self._running.items()}
         records: list[EpochRecord] = []
-        for row, records_of in begun.items():
-            records += records_of()
-            if records[-1].status != "running":
-                del self._running[row]
+        for row, own in self._call(self.rows, "train_to", self.epoch + 1):
+            records += own
+            if own[-1].status != "running":
+                self._running.remove(row)
         self.epoch = max(self.epoch, *(record.epoch for record in records))
         return records
 
     def drop(self, cell_id: str) -> None:
         """End the training of a cell's seeds where they are, without a record."""
-        for row in self.rows:
-            if row[0] == cell_id:
-                self._running.pop(row).close()
+        dropped = [row for row in self.rows if row[0] == cell_id]
+        self._running = [row for row in self.rows if row[0] != cell_id]
+        self._end(dropped)
 
     def state_dict(self) -> dict[str, Any]:
         """Return which seeds still train, and what their functions have saved."""
-        return {"epoch": self.epoch, "running": {row: seed.save() for row, seed in self._running.items()}}
+        return {"epoch": self.epoch, "running": dict(self._call(self.rows, "save"))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the functions can; those that cannot begin again, and report their epochs again."""
         self.close()
+        self._running = list(state["running"])
         for row, saved in state["running"].items():
-            self._running[row] = self._seeds[row]
-            self._running[row].load(saved)
+            self._call([row], "load", saved)
         self.epoch = state["epoch"] if all(state["running"].values()) else 0
 
     def close(self) -> None:
         """End all generators where they are."""
-        for seed in self._seeds.values():
-            seed.close()
-        self._running = {}
+        self._end(self._seeds)
+        self._running = []
+
+    def _call(self, rows: Iterable[Row], method: str, *arguments: Any) -> list[tuple[Row, Any]]:
+        """Call a method of SeedTraining for some seeds; return what each gives."""
+        return [(row, getattr(self._seeds[row], method)(*arguments)) for row in rows]
+
+    def _end(self, rows: Iterable[Row]) -> None:
+        self._call(rows, "close")

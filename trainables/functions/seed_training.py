@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,6 @@ class SeedTraining:
         self._generator: Any = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.load({})
-
-    def begin(self, epoch: int) -> Callable[[], list[EpochRecord]]:
-        """Return the call that trains to an epoch: here, when it is called."""
-        return partial(self.train_to, epoch)
 
     def train_to(self, epoch: int) -> list[EpochRecord]:
         """Train until an epoch is reached or the training ends; return the records, at least one.

@@ -1,7 +1,6 @@
 """What a function has to look like to be a model: ``train(settings: Settings, seed: int)`` that yields."""
 
 import inspect
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -15,23 +14,21 @@ def settings_of(function: Callable[..., Any]) -> type[FunctionSettings]:
 
     The function needs a ``yield``, the parameters that it is called with, and Settings with metrics.
     """
-    plain = inspect.unwrap(function)
-    if not inspect.isgeneratorfunction(plain):
+    if not inspect.isgeneratorfunction(inspect.unwrap(function)):
         raise ValueError("it is no generator: expected a function that yields its figures after each epoch")
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except Exception as error:  # whatever an annotation that is a text evaluates to
+        raise ValueError(f"an annotation cannot be read ({error}): import the name where the module runs") from None
     checkpoint: dict[str, Any] = {"checkpoint": None} if takes_checkpoint(function) else {}
     try:
         signature.bind(None, 0, **checkpoint)
     except TypeError:
         raise ValueError(f"its parameters are {signature}: expected {PARAMETERS}") from None
-    try:
-        hints = typing.get_type_hints(plain)
-    except Exception as error:  # whatever an annotation that is a text evaluates to
-        raise ValueError(f"an annotation cannot be read ({error}): import the name where the module runs") from None
-    first = next(iter(signature.parameters))
-    if first not in hints:
+    first, parameter = next(iter(signature.parameters.items()))
+    settings = parameter.annotation
+    if settings is parameter.empty:
         raise ValueError(f"its parameter {first} has no annotation: expected {PARAMETERS}")
-    settings = hints[first]
     if not (inspect.isclass(settings) and issubclass(settings, FunctionSettings)):
         found = getattr(settings, "__name__", settings)
         raise ValueError(f"its parameter {first} is a {found}: expected a subclass of trainables.FunctionSettings")
