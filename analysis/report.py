@@ -41,8 +41,8 @@ ON_SCREEN = ("contrasts", "effects", "cells")
 def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
     """Return the finished studies of the storage that a study's report draws on beside itself.
 
-    ``confirmation`` trained its chosen cells again; its chapters name the others. They have no epochs.
-    Raises AnalysisError if the storage cannot be read.
+    ``confirmation`` trained its chosen cells again; its chapters name the others. They have no
+    epochs. Raises AnalysisError if the storage cannot be read.
     """
     found = {"confirmation": confirmation_study(storage, data)}
     for what, name in companions_of(data).items():

@@ -6,8 +6,8 @@
     smoke.means()
     study.import_runs("runs.csv", "mine", factors="lr,norm", seed="seed", metrics=["test_acc"])
 
-Metrics are as the store has them: what tables show in percent is a fraction in [0, 1]. An error
-that the user can mend has a message of one line, and is a study.errors.StudyError, an
+Metrics are as the store has them: what tables show in percent is a fraction in [0, 1]. An
+error that the user can mend has a message of one line, and is a study.errors.StudyError, an
 analysis.stored.AnalysisError or a trainables.config.TrainableError.
 """
 
@@ -26,7 +26,7 @@ from study.store.status import count_trials
 from study.store.store import locate
 from study.words import suggest
 
-if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epochs need none of them
+if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; data frames need neither
     from matplotlib.figure import Figure
 
     from analysis.output.page import Page, Picture
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # matplotlib and scipy take seconds to import; trials and epo
 
 @dataclass(frozen=True)
 class Study:
-    """A study as it was loaded, with ``related`` ones for its report, such as its confirmation."""
+    """A study as it was loaded, with ``related`` ones for its report."""
 
     data: StudyData
     related: Mapping[str, StudyData]
@@ -50,7 +50,7 @@ class Study:
 
     @property
     def info(self) -> dict[str, Any]:
-        """The content of study.json: grid, roles, cells, seeds, protocol, contrasts, and runs."""
+        """The content of study.json, such as grid, roles, cells, seeds and runs."""
         return self.data.info.as_dict()
 
     @property

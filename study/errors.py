@@ -4,6 +4,6 @@
 class StudyError(Exception):
     """Something that the user can fix: one line with what is wrong, what is expected, and the fix.
 
-    The command line prints it and ends with exit code 2. ``analysis/`` and ``trainables/``, which
-    import nothing of ``study/``, have AnalysisError and TrainableError.
+    The command line prints it and ends with exit code 2. ``analysis/`` and ``trainables/``,
+    which import nothing of ``study/``, have AnalysisError and TrainableError.
     """

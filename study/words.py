@@ -1,4 +1,4 @@
-"""How values, settings and times are written for people, and which word a misspelt one may mean."""
+"""How values, settings and times are written for people; what a misspelt word may mean."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Write counts by kind, such as ``2 finished, 1 failed``; a kind with a count of 0 is left out."""
+    """Write counts by kind, such as ``2 finished, 1 failed``, without those of 0."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 

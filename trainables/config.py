@@ -26,7 +26,7 @@ class TrainableError(Exception):
 class Metric:
     """A figure that a training reports for each part of its data, such as ``Metric("rmse", "min", "mg/dl")``.
 
-    ``goal`` says whether more ("max") or less ("min") is better. What is stored, times ``scale``,
+    ``goal`` is "max" if more is better, else "min". What is stored, times ``scale``,
     is shown with the ``unit``: a fraction with unit "%" and scale 100. Raises ValueError.
     """
 
@@ -53,7 +53,7 @@ def columns_of(metrics: Iterable[Metric], *parts: str) -> tuple[str, ...]:
 class TrainingSettings(BaseModel):
     """One combination of all factors, with the protocol by which it is trained.
 
-    These are the settings that every training has. Seeds are replicates of a cell, not a setting.
+    Every training has these settings. Seeds are replicates of a cell, not a setting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,9 +62,9 @@ class TrainingSettings(BaseModel):
     varied_in_a_stack: ClassVar[tuple[str, ...]] = ()
     """Settings, all numbers, in which the replicates of a stack can differ."""
     came_later: ClassVar[Mapping[str, Any]] = {}
-    """Settings that a class added later, with their defaults: cells with these keep their id."""
+    """Settings that came later, with their defaults: cells with these keep their id."""
     stored_as_columns: ClassVar[tuple[str, ...]] = ()
-    """Settings that have their own columns in the store, also if the grid does not vary them."""
+    """Settings that have their own columns in the store even if no grid varies them."""
 
     model: str = Field(description="The model: package.module:Class, or package.module:function.")
     max_epochs: int = Field(80, ge=1, description="The largest number of epochs of a training.")
@@ -100,13 +100,13 @@ class TrainingSettings(BaseModel):
 
     @property
     def study_suffix(self) -> str:
-        """What a study's default name adds to its grid's: the data source, if there are several."""
+        """What a study's default name adds to its grid's: a data source, if there are several."""
         data = getattr(self, "data", None)
         return "" if data is None else f"-{data}"
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
-        """All settings but ``varied_in_a_stack``: cells with one key can train in one stack."""
+        """All settings but ``varied_in_a_stack``: cells with one key can share a stack."""
         settings = self.model_dump().items()
         return tuple(value for name, value in settings if name not in self.varied_in_a_stack)
 
@@ -116,11 +116,11 @@ class TrainingSettings(BaseModel):
 
 
 class FunctionSettings(TrainingSettings):
-    """The settings of a model that is a function; your subclass adds its own and says its ``metrics``."""
+    """Settings of a model that is a function; your subclass adds its own, and ``metrics``."""
 
 
 class ImportedSettings(TrainingSettings):
-    """The settings of a training that was made elsewhere: its factors, whatever they are called."""
+    """The settings of a training that was made elsewhere: its factors, by any name."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
     model: Literal["imported"] = "imported"
@@ -206,7 +206,7 @@ class CellSettings(TrainingSettings):
 
     @classmethod
     def epoch_figures(cls) -> tuple[str, ...]:
-        """Return the columns of ``epochs``: the examples to train on are evaluated only at the end."""
+        """Return the columns of ``epochs``: the train part is evaluated only at the end."""
         return columns_of(cls.metrics, "val", "test")
 
 

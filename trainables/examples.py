@@ -1,4 +1,4 @@
-"""Where version 0.1.0 had what ``trainables`` hands on now; models that import it here still run."""
+"""Where version 0.1.0 had these; models that import them here still run."""
 
 from trainables.engine.examples import Examples, Split, split_examples
 

@@ -78,7 +78,7 @@ def settings_class(model: str) -> type[TrainingSettings]:
 
 
 def is_function(model: str) -> bool:
-    """Whether a model is a function, so that its seeds train by themselves; raise ModelError."""
+    """Whether a model is a function, and not a class; raise ModelError."""
     return not inspect.isclass(find_model(model))
 
 
@@ -200,7 +200,7 @@ def package_of(model: str) -> str:
 
 @cache
 def find_model(model: str) -> Any:
-    """Return the class or function that a name stands for; raise ModelError if it is not a model."""
+    """Return the class or function of a name; raise ModelError if it is not a model."""
     module, colon, name = BUILT_IN.get(model, model).partition(":")
     if not (colon and module and name):
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Each seed of a function as a Ray actor of its own, for trainings that fill a GPU or many cores each."""
+"""Seeds of a function as Ray actors, for trainings that fill a GPU or many cores each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -33,9 +33,9 @@ class SeedActor(SeedTraining):
 class ActorTraining(FunctionTraining):
     """The training of a cell whose seeds train at the same time, each by its own actor.
 
-    An actor is started when it is first needed, in one bundle of this Tune trial's placement group. The
-    seeds wait for one another after each epoch. If an actor is lost, all are, and what Ray raised
-    is raised: the cell goes on from its checkpoint in new ones.
+    An actor is started when it is first needed, in one bundle of this Tune trial's placement
+    group. The seeds wait for one another after each epoch. If an actor is lost, all are, and
+    what Ray raised is raised: the cell goes on from its checkpoint in new ones.
     """
 
     def __init__(

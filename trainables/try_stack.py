@@ -1,4 +1,4 @@
-"""Tries a stacked model with two seeds before a run, and says in one line what it cannot do."""
+"""Tries a stacked model with two seeds, and says in one line what it cannot do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,7 +32,7 @@ def try_stack(model: Model, pool: Any, cell: CellSettings, repeat: bool = True) 
     varied = {name: torch.full((len(SEEDS),), float(value)).double() for name, value in values.items()}
     alone = _loss_alone(model, splits) if isinstance(model, StackedModule) else None
 
-    # In the stack: a step, also with the single example that an epoch may leave for its last batch.
+    # In the stack: a step, also with one example if that is what an epoch's last batch has.
     parameters = model.initial(SEEDS, CPU).requires_grad_()
     stacked = partial(_in_a_stack, isinstance(model, StackedModule))
     losses = stacked(_take_step, model, parameters, examples.train.chunk(0, FEW), varied)
@@ -75,7 +75,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _loss_alone(model: StackedModule, splits: Sequence[Split]) -> float:
-    """Return the mean loss of a few examples by the ordinary module of seed 1, without dropout."""
+    """Return the mean loss of a few examples by the module of seed 1, without dropout."""
     module = model.built(SEEDS[1]).train()
     for layer in module.modules():
         if isinstance(layer, nn.Dropout):
@@ -187,7 +187,7 @@ def _check_metrics(found: Mapping[str, Tensor], names: Sequence[str]) -> None:
 
 @torch.no_grad()
 def _check_losses(loss: Callable[[Tensor, Tensor], Tensor], examples: StackedSplit) -> None:
-    """Check that in evaluation no example changes another's loss, and that losses are numbers."""
+    """Check that no example changes another's loss, and that losses are numbers."""
     inputs, labels = examples.validation.chunk(0, 2)
     before = inputs.clone()
     together = loss(inputs, labels)

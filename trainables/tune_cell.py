@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainables.config import TrainingSettings
     from trainables.engine.training import Training
 
-# On a GPU, the share of ended rows in a stack: dropping them means capturing the CUDA graph again.
+# The share of ended rows in a GPU's stack: to drop them costs a new CUDA graph.
 IDLE_SHARE = 0.25
 
 
@@ -37,8 +37,8 @@ class StorageNotSharedError(Exception):
 class Verdicts:
     """A Ray actor that driver and packs share: which cells inside packs were pruned, and when.
 
-    A pack asks before each step. One that is restored from a checkpoint ends a cell at the same
-    epoch as before, so all its cells get the bits of a pack that was never interrupted.
+    A pack asks before each step. One that is restored from a checkpoint ends a cell at the
+    same epoch as before, so all its cells get the bits of a pack that was never interrupted.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class PackTrainable(tune.Trainable):
     - ``per_seed``: what each seed of a function gets, by Ray's names, if it has an actor of its own, or None
     - ``objective``: the figure of records that early stopping goes by, such as "val_accuracy"
 
-    The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch`` and
-    ``cells``: those that trained in it, in their order, each with ``cell_id``, ``epoch``,
+    The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch``
+    and ``cells``: those that trained in it, in their order, each with ``cell_id``, ``epoch``,
     ``objective`` (the mean over all its seeds), ``ended`` (whether all its seeds have) and
     ``records`` (the epoch's records as plain dictionaries).
     """
@@ -122,7 +122,7 @@ class PackTrainable(tune.Trainable):
         return {"epoch": self._training.epoch, "cells": cells, "done": not self._training.rows}
 
     def _report(self, cell_id: str, records: list[EpochRecord]) -> dict[str, Any]:
-        # A seed that ended earlier has no record, and one that failed no value: its last value counts.
+        # A seed that ended earlier has no record, a failed one no value: the last counts.
         last = self._last[cell_id]
         for record in records:
             if not math.isnan(value := record.figure(self._objective)):

@@ -1,4 +1,4 @@
-"""Learning curves: the mean objective on validation by epoch, a line per cell, a panel per stratum."""
+"""Learning curves: the mean objective by epoch, one line per cell and one panel per stratum."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ONLY_CELL = "the cell"  # labels the one cell of a stratum in which no factor is
 WIDE = 30  # characters of a label; two longer labels do not fit beside each other
 MARGIN = 0.06  # above and below all curves, as a part of their range
 MARGIN_POINTS = 3  # the same of percentages, which end at 0 and 100
-FARTHEST = 10  # a curve that is so many times as far from the best as the median leaves the axis
+FARTHEST = 10  # times the median's distance from the best: curves farther off leave the axis
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ LABEL_WIDTH = 42  # characters of a line of a label
 class EffectRow:
     """A difference of the objective over n seeds, in its unit, with its 95 % t interval.
 
-    Without an estimate all three are NaN, n is 0, and ``label`` says so. ``named`` tells contrasts that
-    the grid named in advance from main effects.
+    Without an estimate all three are NaN, n is 0, and ``label`` says so. ``named`` tells
+    contrasts that the grid named in advance from main effects.
     """
 
     label: str

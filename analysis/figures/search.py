@@ -1,4 +1,4 @@
-"""A search: the objective in the order of the cells and against each setting, and importance."""
+"""A search: the objective in order and against each setting, and importance."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -65,7 +65,7 @@ def _draw_cells(goal: StoredMetric, tried: Sequence[TriedCell], places: Sequence
     """Draw one mark per cell; those far worse than the others at the fence, or they would flatten the rest."""
     heights = np.array([goal.scale * cell.mean for cell in tried])
     pruned = np.array([cell.pruned for cell in tried])
-    # Tukey's fence for outliers ("Exploratory Data Analysis", 1977), on the side that is worse.
+    # Tukey's fence for outliers ("Exploratory Data Analysis", 1977), on the worse side.
     far, near = np.quantile(goal.sign * heights, (0.25, 0.75))
     fence = goal.sign * (far - 1.5 * (near - far))
     worse = goal.sign * heights < goal.sign * fence

@@ -17,8 +17,8 @@ class Style(NamedTuple):
     line: Any
 
 
-# The colours of Okabe and Ito ("Color Universal Design", 2008), which the colour-blind can tell
-# apart. Markers and line styles tell the series apart in grey too.
+# The colours of Okabe and Ito ("Color Universal Design", 2008), which the colour-blind can
+# tell apart. Markers and line styles tell the series apart in grey too.
 STYLES = (
     Style("#0072B2", "o", "-"),
     Style("#D55E00", "s", "--"),

@@ -22,11 +22,11 @@ Tell = Callable[[str, int], None]
 class StratifiedASHA(FIFOScheduler):
     """Stops cells that fall behind others of their stratum; a Tune trial is a pack of cells.
 
-    The cells of a result are judged one after another, in its order, as if each had a Tune trial
-    of its own: how cells are packed decides only in which order they report. Two kinds take no
-    part, neither stopped nor a bar to others: protected ones, since a reference that is bad in the
-    end may well lead in the beginning, and those that a job adds seeds to, since their mean is
-    over other seeds than their rivals' and their first seeds were not stopped.
+    The cells of a result are judged one after another, in its order, as if each had a Tune
+    trial of its own: how cells are packed decides only in which order they report. Two kinds
+    take no part, neither stopped nor a bar to others: protected ones, since a reference that
+    is bad in the end may well lead in the beginning, and those that a job adds seeds to, since
+    their mean is over other seeds than their rivals' and their first seeds were not stopped.
 
     ``pruned`` has the epoch of each pruned cell by its id. ``tell`` is called with both
     before the pack goes on, unless no cell of it is left: then its Tune trial is stopped.
@@ -62,7 +62,7 @@ class StratifiedASHA(FIFOScheduler):
         return self._judges[job.stratum]
 
     def _remember(self, job: Job, curve: Mapping[int, float]) -> None:
-        """Let a cell that an earlier run has ended take part by its mean objectives by epoch."""
+        """Let a cell that an earlier run has ended take part by its curve."""
         judge, stub = self._judge(job), _stub(job.cell.cell_id)
         judge.on_trial_add(NO_CONTROLLER, stub)
         for epoch, value in sorted(curve.items()):
@@ -115,7 +115,7 @@ def _stub(cell_id: str) -> Any:
 
 
 def start_verdicts() -> tuple[str, Tell]:
-    """Start the actor that tells packs which cells are pruned; return its name and its ``tell``."""
+    """Start the actor that tells packs which cells are pruned; return its name and ``tell``."""
     name = f"verdicts-{uuid.uuid4().hex}"
     # On the driver's node it is lost only together with the driver, and ends with it.
     place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -16,7 +16,7 @@ def failure_reason(trial: Trial) -> str:
     cause = getattr(error, "cause", None)
     told = cause if isinstance(cause, Exception) else error
     lines = str(told).strip().splitlines() or ["no message"]
-    # The cell could not begin: Ray's own line says nothing, but the worker's traceback follows.
+    # The cell could not begin: Ray's own line says nothing, but a traceback follows.
     if "raised in its creation task" in lines[0]:
         return _last_error(str(told))
     return f"{type(told).__name__}: {lines[0]}"

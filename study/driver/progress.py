@@ -22,17 +22,17 @@ class Observer:
         """Take note that a cell trains."""
 
     def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
-        """Take note of an epoch; a cell that continues from a checkpoint reports some twice."""
+        """Take note of an epoch; after a checkpoint, a cell reports some twice."""
 
     def cells_set_back(self, cell_ids: Sequence[str], reason: str) -> None:
-        """Take note that the cells of a pack failed, and continue from their last checkpoint."""
+        """Take note that a pack's cells failed, and continue from their last checkpoint."""
 
     def cell_ended(self, cell_id: str, how: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Take note that a cell is ``finished``, ``pruned`` or ``failed``; its rows are stored."""
+        """Take note that a cell is ``finished``, ``pruned`` or ``failed``, and stored."""
 
 
 class Progress(Observer):
-    """Shows a run of so many ``cells``, None if only time ends it. ``clock`` returns seconds."""
+    """Shows a run of ``cells`` (None: until time is up); ``clock`` returns seconds."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Progress(Observer):
         }
 
     def time_left_s(self) -> float | None:
-        """Estimate the seconds left from the cells' epochs done; None while nothing is known."""
+        """Estimate the seconds left by the epochs done; None while nothing is known."""
         ended = sum(self._ended.values())
         done = float(ended)
         # The heartbeat asks from a thread of its own.

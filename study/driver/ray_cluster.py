@@ -28,7 +28,7 @@ def live_nodes() -> list[dict[str, float]]:
 
 
 class NodeCount(tune.Callback):
-    """How many nodes are alive; counted in Tune's loop, as the heartbeat's thread may outlive Ray."""
+    """How many nodes are alive; counted in Tune's loop, as a thread may outlive Ray."""
 
     def __init__(self) -> None:
         self.nodes, self._counted_at = len(live_nodes()), time.monotonic()
@@ -66,7 +66,7 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
-    # They report a lost worker or storage by tracebacks; progress and failed rows say it in a line.
+    # They report a lost worker or storage by tracebacks; our own lines say it shorter.
     for name in () if is_verbose() else ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:

@@ -34,7 +34,7 @@ class _Running:
 
     job: Job
     started_at: datetime
-    # A pack that is set back reports some epochs again, with the same bits if its training has them.
+    # A pack that is set back reports some epochs again.
     records: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
 
     def take(self, record: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Recorder(tune.Callback):
 
     def _reason(self, trial: Trial) -> str:
         reason = failure_reason(trial)
-        # The storage is a local folder of each node: the run cannot keep checkpoints, so it ends.
+        # The storage is a local folder of each node: without checkpoints the run ends.
         if reason.startswith(StorageNotSharedError.__name__):
             self._stopper.note(StoreError(f"{reason}; give one that all nodes share with --storage"))
         return reason
@@ -124,7 +124,7 @@ class Recorder(tune.Callback):
         return list(filter(self._running.__contains__, ids))
 
     def _end(self, cell_id: str, otherwise: Literal["pruned", "failed"], error: str | None) -> None:
-        """Store the rows of a cell; ``otherwise`` is for seeds that do not say how they ended."""
+        """Store a cell's rows; ``otherwise`` is for seeds that do not say how they ended."""
         running = self._running.pop(cell_id)
         job = running.job
         result = CellResult(

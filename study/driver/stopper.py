@@ -36,4 +36,4 @@ class RunStopper(tune.Stopper):
         return self.error is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its stopper to resume an experiment; a run resumes from the store
+        return {}  # Tune pickles its stopper to resume; a run resumes from the store

@@ -38,7 +38,7 @@ WANDB_SETTINGS = {
 
 
 def folder_for(study: str, trackers: Iterable[str]) -> Path:
-    """Return the folder that trackers write to; raise LaunchError for one that is not installed."""
+    """Return the trackers' folder; raise LaunchError for one that is not installed."""
     for tracker in trackers:
         if importlib.util.find_spec(MODULES[tracker]) is None:
             raise LaunchError(f"--track {tracker}: not installed; install it: pip install {PACKAGES[tracker]}")
@@ -140,7 +140,7 @@ class Tracking(Observer):
         self._tell("log_trial_start", tracked)
 
     def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
-        """Log an epoch, but only once: a cell that continues from a checkpoint reports some again."""
+        """Log an epoch once: a cell that continues from a checkpoint reports some again."""
         if epoch > self._epochs[cell_id]:
             self._epochs[cell_id] = epoch
             result: dict[str, Any] = {"training_iteration": epoch, "epoch": epoch}

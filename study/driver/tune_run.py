@@ -50,19 +50,19 @@ def train_on_tune(
     """
     packs = packs_of(run.jobs, run.resources.cells_in_a_pack(run.jobs))
     stopper = RunStopper(check)
-    # A pack continues without its pruned cells and has to hear of them; a single cell just ends.
+    # A pack goes on without its pruned cells and has to hear of them; a single cell ends.
     packed = run.stopping is not None and len(packs) < len(run.jobs)
     verdicts, tell = start_verdicts() if packed else (None, None)
     asha = StratifiedASHA(run.stopping, run.jobs, tell) if run.stopping else None
     queue, samples = PackQueue(iter(packs)), len(packs)
     if run.search is not None:
-        # Only the search knows how many cells it suggests: Tune asks until the queue has ended.
+        # Only the search knows how many cells it suggests: Tune asks until the end.
         queue, samples = PackQueue(_suggested(run, run.search, asha, stopper)), -1
         observers = [_Learner(run.search), *observers]
     pruned = asha.pruned if asha else {}
     recorder = Recorder(queue.jobs, run.store, run.resources.device, pruned, stopper, observers)
     with run.store.scratch() as (filesystem, folder):
-        # Each node has to see this file before it trains: its checkpoints go to the same storage.
+        # Each node must see this file first: its checkpoints go to the same storage.
         run.store.folder.put("scratch/shared", b"")
         seen = {"marker": (filesystem, f"{folder}/shared"), "verdicts": verdicts}
         tuner = tune.Tuner(
@@ -74,7 +74,7 @@ def train_on_tune(
         try:
             tuner.fit()
         except Exception:
-            # Tune reads its own files at its end, and may stumble over those of a failed storage.
+            # At its end Tune reads its own files, which a failed storage may lack.
             if stopper.error is None:
                 raise
     if stopper.error is not None:
@@ -169,8 +169,8 @@ def _suggested(
 class PackQueue(Searcher):
     """Hands out the Tune configs of packs, in their order; if the next one is None, Tune has to wait.
 
-    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells would
-    take hours to begin. ``jobs`` has the jobs that were handed out, by cell id.
+    Tune's own grid search copies the whole grid for each of its trials: ten thousand cells
+    would take hours to begin. ``jobs`` has the jobs that were handed out, by cell id.
     """
 
     def __init__(self, packs: Iterator[Pack | None]) -> None:
@@ -188,7 +188,7 @@ class PackQueue(Searcher):
         return pack_config(pack)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher to resume an experiment; a run resumes from the store
+        return {}  # Tune pickles its searcher to resume; a run resumes from the store
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
         """Learn nothing: a search learns from the rows that are stored."""

@@ -39,7 +39,7 @@ def _plain(rows: pd.DataFrame) -> list[Row]:
 
 
 def _trial_row(epochs: Sequence[Row], cell: TrainingSettings, goal: StoredMetric) -> Row:
-    """Return the row of ``trials`` of a training: its last row, and what is known of its best epoch."""
+    """Return a training's row of ``trials``: its last row, and its best epoch if known."""
     row = dict(epochs[-1])
     if "epoch" in row:
         row["epochs"] = len(epochs)

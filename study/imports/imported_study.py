@@ -21,7 +21,7 @@ from study.store.store import locate
 from study.words import suggest
 from trainables.config import ImportedSettings
 
-KEYS = ("name", "description", "factors", "contrasts", "objective")  # of a grid; a table has all else
+KEYS = ("name", "description", "factors", "contrasts", "objective")  # the rest is in the table
 
 
 def import_table(
@@ -76,7 +76,7 @@ def _grid(trainings: Trainings, contrasts: Sequence[str], grid: str | Path | Non
 
 
 def _check_joinable(trainings: Trainings, kinds: dict[str, type], earlier: StudyInfo) -> None:
-    """Refuse a table whose rows would not compare with the study's; ``kinds`` become the study's."""
+    """Refuse rows that would not compare with the study's; ``kinds`` become its own."""
     study = earlier.study
     if earlier.cells[0]["model"] != "imported":
         raise StoreError(f"the study {study} was trained, not imported; give another --into, and compare by study diff")

@@ -80,7 +80,7 @@ class Trainings:
         return tuple(sorted(set(self.rows["seed"])))
 
     def cells(self) -> "list[tuple[dict[str, Any], pd.DataFrame]]":
-        """Return the factors and the rows of each cell, in the order of the factors' values."""
+        """Return the factors and the rows of each cell, ordered by factors."""
         names = list(self.kinds)
         return [(dict(zip(names, key, strict=True)), rows) for key, rows in self.rows.groupby(names)]
 
@@ -187,7 +187,7 @@ def _read_metrics(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, Metri
 
 
 def _metric(text: str, name: str, given: Sequence[str], known: Iterable[Metric]) -> Metric:
-    """Return the metric of COLUMN[:goal[:unit[:scale]]]; its next column need not say it again."""
+    """Return the metric of COLUMN[:goal[:unit[:scale]]]; one of its columns says it."""
     same = next((metric for metric in known if metric.name == name), None)
     if same is not None and not given:
         return same
@@ -230,7 +230,7 @@ def _in_words(index: "pd.Index[Any]") -> str:
 
 
 def _factor(column: Texts) -> "pd.Series[Any]":
-    """Return the values as switches, whole numbers or numbers if all of them are, else as words."""
+    """Return the values as switches or numbers if all of them are, else as words."""
     _refuse(column, column == "", "a value in every row; fill the column, for example with none")
     switches, numbers = column.str.lower(), _numbers(column)
     found: pd.Series[Any] = column

@@ -16,7 +16,7 @@ from trainables.config import TrainingSettings
 
 
 def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
-    """Return what a study's confirmation trains; raise GridError for ``seeds``, or StoreError."""
+    """Return what a confirmation trains; raise GridError for ``seeds``, or StoreError."""
     if not 2 <= seeds <= MAX_SEEDS:
         raise GridError(f"--seeds {seeds}: expected 2 to {MAX_SEEDS:,}")
     check_trained(data.info)
@@ -24,7 +24,7 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
         raise StoreError(f"the study {data.name} is itself the confirmation of {confirmed}; confirm that one")
     if not (cells := _chosen(data)):
         raise StoreError(f"the study {data.name} has no complete cell to confirm; run it to the end first")
-    # A value of None or a list has no place in a grid file, so the grid is not made by way of one.
+    # No grid file is made on the way: it has no place for None or a list.
     grid = Grid.of_study(data.info, f"The chosen cells of {data.name}, with fresh seeds.", cells)
     # Seeds of studies end at MAX_SEEDS: none has or will have these. No cell is stopped early.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)

@@ -11,7 +11,7 @@ from study.store.store import mean_curves
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """How ASHA stops cells: from epoch ``grace_period`` on, one in ``reduction_factor`` goes on."""
+    """How ASHA stops cells: from ``grace_period`` on, one in ``reduction_factor`` goes on."""
 
     grace_period: int
     reduction_factor: int
@@ -25,7 +25,7 @@ class EarlyStopping:
 def early_stopping(work: Work, jobs: Iterable[Job]) -> EarlyStopping:
     """Return how a run of these jobs stops cells early; reads the stored learning curves."""
     ended = {row["cell_id"] for row in work.store.read_trials()[0] if row["status"] != "failed"}
-    # A cell that only gets further seeds takes no part: its rivals' means are over other seeds.
+    # A cell that only gets more seeds takes no part: its rivals have other seeds.
     objective = work.info.goal.column("val")
     curves = mean_curves(work.store.read_epochs(), ended - {job.cell.cell_id for job in jobs}, objective)
     remembered = []

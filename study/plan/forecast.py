@@ -47,7 +47,7 @@ class Rate:
     source: str
 
 
-# Measured with `study run --grid table1`, one cell in a pack; docs/cluster.md describes the machine.
+# Measured by `study run --grid table1`, one cell per pack; docs/cluster.md has the machine.
 SHIPPED_RATES = {"cpu": Rate(1.01, 1.47, "90 trainings of a shipped grid on 2 cores of a server, one core per cell")}
 
 
@@ -59,7 +59,7 @@ def machines_for(
     options: TrainingOptions,
     alone: bool = False,  # as the cells of a search train
 ) -> tuple[Machines, Resources]:
-    """Return the machines, by default like this one, and what a pack gets; raise LaunchError."""
+    """Return machines, by default like this one, and what a pack gets; raise LaunchError."""
     cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
@@ -76,7 +76,7 @@ def machines_for(
 
 def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) -> Rate | None:
     """Return the rate of a study's finished trials on a kind of device, None without any."""
-    # The seeds of a pack of cells train together: they begin at one moment, to the microsecond.
+    # The seeds of a pack train together: they begin at the same microsecond.
     packs: dict[datetime, list[float]] = defaultdict(list)
     for row in trials:
         if row["status"] in FINISHED and row["device"] == device:
@@ -90,7 +90,7 @@ def measured_rate(study: str, trials: Iterable[Mapping[str, Any]], device: str) 
 
 
 def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, float]:
-    """Return the least and the most seconds of packs if so many train at once, in any order."""
+    """Return the least and the most seconds of packs if so many train at once."""
     if not packs:
         return 0.0, 0.0
     trainings = list(map(count_trainings, packs))
@@ -99,8 +99,8 @@ def duration_s(packs: Sequence[Pack], slots: int, rate: Rate) -> tuple[float, fl
     if len(packs) <= slots:
         return longest_s, longest_s
     # The bounds of list scheduling: R. L. Graham, Bounds on multiprocessing timing anomalies,
-    # SIAM J. Appl. Math. 17 (1969).
-    # At best the work divides evenly; at worst the longest pack begins when all others have ended.
+    # SIAM J. Appl. Math. 17 (1969). At best the work divides evenly; at worst the longest pack
+    # begins when all others have ended.
     return max(work_s / slots, longest_s), work_s / slots + (1 - 1 / slots) * longest_s
 
 

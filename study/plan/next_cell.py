@@ -37,7 +37,7 @@ def score_of(trials: Collection[TrialRow], seeds: int, column: str) -> float | N
         # A part that other code wrote may lack the column.
         if row["status"] in (*FINISHED, "pruned") and row.get(column) is not None:
             figures.append(row[column])
-    # Rounded, since the same figures in another order may differ in the last bit of their mean.
+    # Rounded, since in another order the last bit of the mean may differ.
     return round(float(np.mean(figures)), 12) if len(figures) == len(trials) == seeds else None
 
 
@@ -105,7 +105,7 @@ class CellSearch:
         return [plan_job(self._grid, self.cells[0], self._seeds)] * (left or 0)
 
     def cells_of_a_run(self, first: Sequence[Job]) -> int | None:
-        """Return the most cells of a run that begins with some jobs; None if time decides it."""
+        """Return the most cells of a run with these first jobs; None if time decides it."""
         return None if self.cells_left is None else len(first) + len(self.jobs_left())
 
     def ahead(self) -> str:
@@ -119,7 +119,7 @@ class CellSearch:
     def jobs(
         self, first: Iterable[Job], at_once: Callable[[], int], begin: Callable[[Job], None]
     ) -> Iterator[Job | None]:
-        """Yield the first jobs, then others after ``begin``; None while ``at_once()`` train."""
+        """Yield the first jobs, then others after ``begin``; None if ``at_once()`` train."""
         for job in first:
             self._in_flight.add(job.cell.cell_id)
             yield job
@@ -158,7 +158,7 @@ class CellSearch:
         return None
 
     def _as_optuna_trial(self, cell: TrainingSettings) -> FrozenTrial | None:
-        """Return what Optuna learns of a cell: None if it failed or is outside of the ranges."""
+        """Return what Optuna learns of a cell: None if it failed or is out of range."""
         point = point_of(self._grid, cell)
         trials = self._trials[cell.cell_id].values()
         score = score_of(trials, len(self._seeds), self._column)

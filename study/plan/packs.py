@@ -28,7 +28,7 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
         strata = list(dict.fromkeys(job.stratum for job in group))
         if cells > 1:
             group.sort(key=lambda job: strata.index(job.stratum))
-        # As few packs as can be, and cut evenly: one small pack at the end would leave a GPU idle.
+        # As few packs as can be, cut evenly: a small pack at the end would leave a GPU idle.
         count = -(-len(group) // cells)
         bounds = [len(group) * number // count for number in range(count + 1)]
         packs += [tuple(group[start:stop]) for start, stop in pairwise(bounds)]
@@ -37,8 +37,8 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
 
 
 def cells_for_gpus(jobs: Sequence[Job], packs_at_once: int) -> int:
-    """Return the most cells of a pack: enough for each GPU to have one, or MAX_ROWS trainings."""
-    # A stack's time grows more slowly than its size: a GPU should train at once all it ever will.
+    """Return the most cells of a pack: one pack per GPU, or MAX_ROWS trainings."""
+    # A stack's time grows more slowly than its size, so large stacks pay.
     seeds = max((len(job.seeds) for job in jobs), default=1)
     return max(1, min(-(-len(jobs) // max(1, packs_at_once)), MAX_ROWS // seeds))
 

@@ -21,9 +21,9 @@ GPU_SHARE = 0.25
 class Resources:
     """What a pack of cells gets, and where.
 
-    ``options`` are the user's; their ``address`` may come from the environment, and is None for
-    this machine. Their ``gpus_per_trial`` is None until it is known whether the cluster has GPUs,
-    and ``gpus`` are all that it has.
+    ``options`` are the user's; their ``address`` may come from the environment, and is None
+    for this machine. Their ``gpus_per_trial`` is None until it is known whether the cluster
+    has GPUs, and ``gpus`` are all that it has.
     """
 
     options: TrainingOptions

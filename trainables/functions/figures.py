@@ -18,8 +18,8 @@ class YieldError(ValueError):
 def read_figures(yielded: Any, settings: type[TrainingSettings]) -> tuple[dict[str, float], int | None]:
     """Return the figures of a yield, by name, and its ``epoch`` if it says one; raise YieldError.
 
-    A value is a number of Python or NumPy, or an array or tensor of one element. One that is not
-    finite becomes NaN, which is missing.
+    A value is a number of Python or NumPy, or an array or tensor of one element. One that is
+    not finite becomes NaN, which is missing.
     """
     if not isinstance(yielded, Mapping):
         example = f"{{'val_{settings.metrics[0].name}': 0.5}}"

@@ -1,4 +1,4 @@
-"""Cells and seeds of a function in, epoch records out: the seeds take turns, epoch by epoch."""
+"""Cells and seeds of a function in, epoch records out: the seeds take turns by epoch."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """The global random generators of Python, NumPy and PyTorch, one set of states for each seed.
 
-PyTorch is imported before a function runs: one that imports it only in the course of a training
-must find its generators seeded.
+PyTorch is imported before a function runs: one that imports it only in the course of a
+training must find its generators seeded.
 """
 
 import random
@@ -16,8 +16,8 @@ import torch
 def get_random_states() -> dict[str, Any]:
     """Return the states of the global generators, which ``torch.save`` can save and load.
 
-    CUDA's are among them if it is in use. A function that continues from its own checkpoint saves
-    these there, and gives them to ``set_random_states`` when it goes on.
+    CUDA's are among them if it is in use. A function that continues from its own checkpoint
+    saves these there, and gives them to ``set_random_states`` when it goes on.
     """
     name, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the generator that users' code draws from
     keys = np.asarray(words).tolist()
@@ -45,7 +45,7 @@ def _seed_all(seed: int) -> None:
 
 
 class RandomStates:
-    """The states of one seed, from which nothing else draws: it has the same bits alone and among others.
+    """The states of one seed, which has the same bits alone and among others.
 
     They begin as if the function itself had begun with ``random.seed(seed)``,
     ``numpy.random.seed(seed)`` and ``torch.manual_seed(seed)``.
@@ -58,15 +58,15 @@ class RandomStates:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Put these states in force; afterwards keep them, and put back what was there before."""
+        """Put these states in force; afterwards keep them, and put the others back."""
         others = get_random_states()
         if self._states is None:
             _seed_all(self._seed)
         else:
             set_random_states(self._states)
-            if "cuda" not in self._states:  # not in use so far: another seed may have seeded it
+            if "cuda" not in self._states:  # another seed may have seeded it
                 torch.cuda.manual_seed_all(self._seed)
-        # A yield inside torch.no_grad() leaves gradients off: that is to hold for this seed only.
+        # A yield inside torch.no_grad() leaves gradients off, for this seed only.
         try:
             with torch.inference_mode(self._inference), torch.set_grad_enabled(self._grad):
                 try:

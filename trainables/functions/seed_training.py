@@ -30,7 +30,7 @@ class Limits:
 
 
 class SeedTraining:
-    """Trains a cell with one seed. Its own code, and nobody else's, draws from its random states.
+    """Trains a cell with one seed. Only its own code draws from its random states.
 
     Whatever the function raises is the reason of a ``failed`` record. A function with the parameter
     ``checkpoint`` gets an empty folder of its own; after ``load`` the folder has what it had at ``save``.
@@ -45,7 +45,7 @@ class SeedTraining:
     def train_to(self, epoch: int) -> list[EpochRecord]:
         """Train until an epoch is reached or the training ends; return the records, at least one.
 
-        They are several only after ``load``, if the folder has an older state than the last record.
+        They are several only after ``load`` of a folder that is older than the last record.
         """
         records = [self._next_epoch()]
         while records[-1].status == "running" and records[-1].epoch < epoch:
@@ -55,7 +55,7 @@ class SeedTraining:
         return records
 
     def save(self) -> dict[str, Any]:
-        """Return what ``load`` needs: the folder's content, or nothing if the function begins again."""
+        """Return what ``load`` needs: the folder's content, or nothing without a folder."""
         if self._folder is None:
             return {}
         content = io.BytesIO()
@@ -116,7 +116,7 @@ class SeedTraining:
         return generator
 
     def _number(self, number: int | None, due: int) -> int:
-        """Return the number of an epoch that a yield says, or does not say; raise YieldError."""
+        """Return the number of an epoch, whether the yield says it or not; raise YieldError."""
         if number is None:
             # A state in the folder may be older than the last record: only the function knows.
             if self._folder is not None:

@@ -10,9 +10,9 @@ PARAMETERS = "(settings: Settings, seed: int), and if it can continue a training
 
 
 def settings_of(function: Callable[..., Any]) -> type[FunctionSettings]:
-    """Return the class of a function's settings: the annotation of its first parameter; raise ValueError.
+    """Return the class of a function's settings, by its first parameter; raise ValueError.
 
-    The function needs a ``yield``, the parameters that it is called with, and Settings with metrics.
+    The function needs a ``yield``, the PARAMETERS, and Settings with metrics.
     """
     if not inspect.isgeneratorfunction(inspect.unwrap(function)):
         raise ValueError("it is no generator: expected a function that yields its figures after each epoch")
@@ -37,7 +37,7 @@ def settings_of(function: Callable[..., Any]) -> type[FunctionSettings]:
 
 
 def takes_checkpoint(function: Callable[..., Any]) -> bool:
-    """Whether a function has the parameter ``checkpoint``, a folder in which it can save and go on."""
+    """Whether a function has the parameter ``checkpoint``, a folder to save in."""
     return "checkpoint" in inspect.signature(function).parameters
 
 

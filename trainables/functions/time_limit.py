@@ -12,7 +12,7 @@ GRACE_S = 10.0
 
 @contextmanager
 def time_limit(seconds: float, epoch: int) -> Iterator[None]:
-    """Raise TimeoutError in what runs longer; end the process if no signal reaches it there."""
+    """Raise TimeoutError in what runs longer; end the process if no signal reaches it."""
 
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"epoch {epoch} took longer than {seconds:g} s, the epoch limit")

@@ -11,7 +11,7 @@ from trainables.functions.seed_training import Limits, SeedTraining
 
 
 def try_out(function: Callable[..., Any], cell: TrainingSettings, limits: Limits) -> None:
-    """Train one epoch of two seeds; raise ValueError if one fails, or a metric is in no part."""
+    """Train one epoch of two seeds; raise ValueError if one fails or lacks a metric."""
     seeds = {}
     for seed in (0, 1):
         seeds[cell.cell_id, seed] = SeedTraining(function, cell, seed, limits)
