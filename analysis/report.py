@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from analysis.comparison.confirmation import confirmation_sheet
 from analysis.course_report.chapters import chapters_for, companions_of
 from analysis.figures.curves import curves_picture
 from analysis.figures.effects import effects_picture
@@ -14,8 +15,7 @@ from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
 from analysis.output.page import Page, Section
 from analysis.output.sheet import Sheet, ends
-from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, summarise_cells
-from analysis.statistics.confirmation import confirmation_sheet
+from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, limits_of, summarise_cells
 from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.statistics.inference import estimate
@@ -86,9 +86,10 @@ def _best_in_words(data: StudyData) -> tuple[str, ...]:
         return ()
     goal = data.info.goal
     values = by_seed(data, data.reported).loc[best["cell_id"]].to_numpy(float)
-    found = estimate(values)
-    # One seed has no interval.
-    reach = "" if found.n < 2 else f" ({ends(goal, found.low, found.high)})"
+    found = estimate(values, limits_of(data))
+    # Without a spread there is no interval.
+    interval = ends(goal, found.low, found.high)
+    reach = f" ({interval})" if interval else ""
     settings = describe_settings(best, data.info.roles)
     chosen_by, what = goal.in_words(data.info.selected_part), goal.in_words(data.reported_part)
     return (

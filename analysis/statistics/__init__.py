@@ -1,1 +1,1 @@
-"""Intervals, cells, selection, effects, confirmation and differences: data in, numbers and tables out."""
+"""Intervals, cells, selection, contrasts, effects, looks and power: data in, numbers and tables out."""

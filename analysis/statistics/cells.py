@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.load import StudyData, cells_table
 from analysis.output.sheet import Column, Sheet, ends
-from analysis.statistics.inference import Estimate, estimate_as_row, estimates
+from analysis.statistics.inference import NO_LIMITS, Estimate, Limits, estimate_as_row, estimates
 from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric
 
 LISTED = 500  # cells of the table that people read; its CSV has all
@@ -32,6 +32,13 @@ def by_seed(data: StudyData, metric: str) -> pd.DataFrame:
     rows = data.trials[data.trials["status"].isin(FINISHED)]
     values = rows.pivot(index="cell_id", columns="seed", values=metric)
     return values.reindex(index=index, columns=seeds).astype(float)
+
+
+def limits_of(data: StudyData) -> Limits:
+    """Return between which stored values the mean of the objective can lie: 0 and 1 for a share in percent."""
+    goal = data.info.goal
+    is_share = (goal.unit, goal.scale) == ("%", 100) and data.trials[data.reported].dropna().between(0, 1).all()
+    return (0.0, 1.0) if is_share else NO_LIMITS
 
 
 _summaries: WeakKeyDictionary[StudyData, pd.DataFrame] = WeakKeyDictionary()
@@ -161,7 +168,7 @@ def cells_sheet(data: StudyData) -> Sheet:
     cells = summarise_cells(data)
     values = by_seed(data, data.reported)
     complete = cells.loc[cells["state"] == "complete", "cell_id"]
-    found = dict(zip(complete, estimates(values.loc[complete].to_numpy(float)), strict=True))
+    found = dict(zip(complete, estimates(values.loc[complete].to_numpy(float), limits_of(data)), strict=True))
     means = _further_means(data, cells)
     records = cells.to_dict("records")
     rows = tuple(_row(cell, data, means, found.get(cell["cell_id"])) for cell in records)

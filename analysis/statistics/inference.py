@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import sqrt
-from typing import Self
+from math import inf, nan, sqrt
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # values that spread by a smaller share of the largest are alike
 
 Values = NDArray[np.float64]
+Limits = tuple[float, float]  # between which a metric's means can lie
+NO_LIMITS = (-inf, inf)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Estimate:
     """The mean of n values, in their unit, and how well it is known.
 
     ``std`` has ddof=1, and ``low`` and ``high`` are the ends of the 95 % t interval. All three are
-    NaN for one value.
+    NaN for one value, and the ends also if all values are alike: without a spread there is no t interval.
     """
 
     n: int
@@ -34,13 +37,16 @@ def estimate_as_row(found: Estimate | None) -> dict[str, float | None]:
     return {item.name: None if found is None else getattr(found, item.name) for item in fields(Estimate)}
 
 
-def estimate(values: Values) -> Estimate:
-    """Estimate the mean of ``values`` ``[n]``. Raises ValueError for NaN."""
-    return estimates(np.asarray(values, float)[None])[0]
+def estimate(values: Values, limits: Limits = NO_LIMITS) -> Estimate:
+    """Estimate the mean of ``values`` ``[n]`` as ``estimates`` does. Raises ValueError for NaN."""
+    return estimates(np.asarray(values, float)[None], limits)[0]
 
 
-def estimates(values: Values) -> list[Estimate]:
-    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1. Raises ValueError for NaN."""
+def estimates(values: Values, limits: Limits = NO_LIMITS) -> list[Estimate]:
+    """Estimate the mean of each row of ``values`` ``[cells, n]``, n at least 1. Raises ValueError for NaN.
+
+    No mean can lie beyond the ``limits``, so intervals end there: that changes no coverage.
+    """
     values = np.asarray(values, float)
     if np.isnan(values).any():
         raise ValueError("expected values for all seeds, found NaN")
@@ -49,10 +55,15 @@ def estimates(values: Values) -> list[Estimate]:
     # One value says nothing about the spread.
     stds = reach = np.full(count, np.nan)
     if n > 1:
-        stds = values.std(axis=1, ddof=1)
-        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stds / sqrt(n)
-    columns = (means, stds, means - reach, means + reach)
-    return [Estimate(n, *row) for row in np.column_stack(columns).tolist()]
+        stds = np.where(are_alike(values), 0.0, values.std(axis=1, ddof=1))
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.where(stds > 0, stds, np.nan) / sqrt(n)
+    ends = np.clip((means - reach, means + reach), *limits)
+    return [Estimate(n, *row) for row in np.column_stack([means, stds, *ends]).tolist()]
+
+
+def are_alike(values: Values) -> Any:
+    """Tell for each row of ``values`` ``[..., n]`` whether they differ by rounding only."""
+    return np.ptp(values, axis=-1) <= ROUNDING * np.abs(values).max(axis=-1)
 
 
 @dataclass(frozen=True)
@@ -79,14 +90,16 @@ class Measure:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The ends of the 95 % t interval."""
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.se
+        """The ends of the 95 % t interval; NaN if nothing varies."""
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * (self.se or nan)
         return self.mean - reach, self.mean + reach
 
     @property
     def p(self) -> float:
-        """The two-sided p value of the t test that the mean is zero; if nothing varies, 1 if it is, else 0."""
-        return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df)) if self.se else float(self.mean == 0)
+        """The two-sided p value of the t test that the mean is zero; if nothing varies, NaN, or 1 if it is zero."""
+        if not self.se:
+            return nan if self.mean else 1.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df))
 
 
 def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
@@ -96,11 +109,13 @@ def compare(first: Measure, second: Measure) -> tuple[float, float, float]:
 
 
 def paired_p(differences: Values) -> float:
-    """Return the two-sided p of a paired t test on ``differences`` ``[n]``, NaN for one pair."""
-    if len(differences) < 2:
-        return float("nan")
-    if np.ptp(differences) == 0:
-        return float(differences[0] == 0)  # if all are alike, 1 if they are zero, else 0
+    """Return the two-sided p of a paired t test on ``differences`` ``[n]``.
+
+    It is NaN for one pair, and if all differences are alike: without a spread there is no t test. Only
+    differences that are all zero have a p of 1.
+    """
+    if len(differences) < 2 or are_alike(differences):
+        return nan if len(differences) < 2 or np.any(differences) else 1.0
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_settings, describe_state, summarise_cells
+from analysis.statistics.collapse import collapse_in_words
 
 NAMED = 50  # cells that the warnings name; others are counted
 
 
 def warnings_of(data: StudyData) -> Iterable[str]:
-    """Name the cells that are not complete and the files that cannot be read."""
+    """Name the cells that are not complete, the seeds that collapsed, and the files that cannot be read."""
     cells = summarise_cells(data)
     incomplete = cells[cells["state"] != "complete"]
     for cell in incomplete.head(NAMED).to_dict("records"):
@@ -21,6 +22,7 @@ def warnings_of(data: StudyData) -> Iterable[str]:
     if rest := incomplete["state"].iloc[NAMED:].value_counts().to_dict():
         counts = ", ".join(f"{count} {state}" for state, count in rest.items())
         yield f"Also not complete: {counts}. The CSV file of all cells names them."
+    yield from collapse_in_words(data)
     for file, problem in data.unreadable.items():
         yield f"{file} {problem}, so it is left out. Run the study again to restore it."
 

@@ -92,10 +92,10 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two studies cell by cell: results of B minus those of A, paired by seed."""
+    from analysis.comparison.difference import difference_data
+    from analysis.comparison.difference_tables import difference_sheet, provenance_sheet, summarise_difference
     from analysis.load import load_study
     from analysis.output.formats import sheet_rich
-    from analysis.statistics.difference import difference_data
-    from analysis.statistics.difference_tables import difference_sheet, provenance_sheet, summarise_difference
     from study.store.store import locate
 
     # Both may have the same name, in different storages: they are called what the user calls them.

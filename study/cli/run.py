@@ -74,9 +74,9 @@ def given_command() -> str:
 
 def _show_confirmation(data: "StudyData", storage: str, console: Console) -> None:
 
+    from analysis.comparison.confirmation import confirmation_sheet
     from analysis.load import confirmation_study
     from analysis.output.formats import sheet_rich
-    from analysis.statistics.confirmation import confirmation_sheet
 
     confirmation = confirmation_study(storage, data)
     if confirmation is not None:

@@ -89,11 +89,11 @@ def test_one_cell_has_no_effects(store: StoreBuilder, tmp_path: Path) -> None:
     assert page.summary[0] == "Of 16 claims of the report: 1 undecided, 15 not measured."
 
 
-def test_seeds_all_alike_have_intervals_of_no_width(store: StoreBuilder, tmp_path: Path) -> None:
+def test_seeds_all_alike_have_no_interval(store: StoreBuilder, tmp_path: Path) -> None:
     store.cell([0.5] * 3)
     store.cell([0.6] * 3, sharing=True)
     page = page_of(store.load(), tmp_path)
-    assert sheets_of(page)["effects"].texts[0][3:5] == ["+10.0", "+10.0 to +10.0"]
+    assert sheets_of(page)["effects"].texts[0][3:5] == ["+10.0", "–"]
 
 
 def test_a_finished_trial_without_its_accuracy_is_no_seed(store: StoreBuilder, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_the_sheet_shows_points_with_intervals(store: StoreBuilder) -> None:
         "n",
     ]
     assert [row[:4] for row in sheet.texts] == [
-        ["on", "1", "–", "+3.0 (+3.0 to +3.0)"],
-        ["on", "10", "–", "+2.0 (+2.0 to +2.0)"],
-        ["on", "10 to 1", "-1.0 (-1.0 to -1.0)", "+3.0 (+3.0 to +3.0)"],
+        ["on", "1", "–", "+3.0 (–)"],
+        ["on", "10", "–", "+2.0 (–)"],
+        ["on", "10 to 1", "-1.0 (–)", "+3.0 (–)"],
     ]
     assert "a change of the learning rate (0.001 to 0.01), of dropout (0 to 0.5)" in sheet.caption

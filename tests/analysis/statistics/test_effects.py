@@ -43,7 +43,7 @@ def test_classifiers_and_incomplete_cells_have_no_main_effect(crossed: StoreBuil
     before = main_effects_data(crossed.load())
     crossed.cell([0.99] * 3, sharing=True, model="classifier")
     crossed.part(crossed.plan(sharing=True, aux_weight=1), [0.5] * 3, status="pruned")
-    assert main_effects_data(crossed.load()) == before
+    assert repr(main_effects_data(crossed.load())) == repr(before)  # without a spread, ends are NaN
 
 
 def test_sums_of_squares_of_a_balanced_table_by_hand(crossed: StoreBuilder) -> None:

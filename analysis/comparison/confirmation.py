@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.load import StudyData
 from analysis.output.sheet import NONE, Column, Sheet, direction, ends
-from analysis.statistics.cells import by_seed, describe_settings, summarise_cells
+from analysis.statistics.cells import by_seed, describe_settings, limits_of, summarise_cells
 from analysis.statistics.contrasts import contrasts_data
 from analysis.statistics.inference import Estimate, Measure, compare, estimate, estimate_as_row
 from analysis.statistics.selection import fixed_contrasts
@@ -47,8 +47,8 @@ def confirmed_cells(data: StudyData, confirmation: StudyData) -> tuple[Confirmed
         second = by_seed(confirmation, metric)
         for cell in chosen.to_dict("records"):
             ident = cell["cell_id"]
-            selected = estimate(first.loc[ident].to_numpy(float))
-            fresh = estimate(second.loc[ident].to_numpy(float)) if again[ident] else None
+            selected = estimate(first.loc[ident].to_numpy(float), limits_of(data))
+            fresh = estimate(second.loc[ident].to_numpy(float), limits_of(data)) if again[ident] else None
             rows.append(_confirmed(describe_settings(cell, data.info.roles), metric, selected, fresh))
     return tuple(rows)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.comparison.confirmation import confirmation_sheet, confirmed_cells, confirmed_contrasts
 from analysis.load import StudyData, confirmation_study
-from analysis.statistics.confirmation import confirmation_sheet, confirmed_cells, confirmed_contrasts
 from analysis.statistics.selection import fixed_contrasts
 from tests.analysis.conftest import StoreBuilder, with_info
 
@@ -61,7 +61,10 @@ def test_the_sheet_has_contrasts_first_then_cells(confirmed: tuple[StudyData, St
     assert sheet.texts[0][:2] == ["sharing", "test, paired"]
     assert sheet.texts[0][2] == "+3.0 (+0.5 to +5.5), n = 3"  # 4.303 * 1 / sqrt(3) = 2.48
     assert sheet.texts[2][0] == "sharing on, dropout 0, aux weight 0, learning rate 0.001"
-    assert sheet.texts[2][1:3] == ["validation", "96.0 (91.7 to 100.3), n = 3"]  # 4.303 * 1.732 / sqrt(3)
+    assert sheet.texts[2][1:3] == [
+        "validation",
+        "96.0 (91.7 to 100.0), n = 3",
+    ]  # cut at 100
     assert sheet.texts[4][4].startswith("+0.0 (")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_state, summarise_cells
-from analysis.statistics.inference import Measure, holm, paired_p
+from analysis.statistics.inference import Measure, estimate, holm, paired_p
 from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError, StoredMetric
 
 ABSENT = "not in this study"
@@ -24,7 +24,7 @@ class Change:
     ``pairs`` counts the seeds that both have; it is 0 if two or more of each are compared unpaired.
     ``low`` and ``high`` are the ends of the 95 % t interval, of the paired differences or by Welch;
     ``p`` is of the same t test, ``p_holm`` corrected for the number of cells. All four are None if
-    there is only one value, which says nothing about the spread.
+    there is no spread, since there is one value or all are alike.
     """
 
     mean: float
@@ -231,14 +231,17 @@ def _change(first: "pd.Series[float]", second: "pd.Series[float]") -> Change | N
     # With fewer than two common seeds, the means of all seeds say more than the one pair.
     if len(seeds) < 2 and min(len(first), len(second)) > 1:
         unpaired = _measure(second) - _measure(first)
-        return Change(unpaired.mean, 0, *unpaired.ends, unpaired.p)
+        return _known(unpaired.mean, 0, *unpaired.ends, unpaired.p)
     if seeds.empty:
         return Change(float(second.mean() - first.mean()), 0)
-    gains = second[seeds] - first[seeds]
-    if len(gains) < 2:
-        return Change(float(gains.iloc[0]), 1)
-    paired = _measure(gains)
-    return Change(paired.mean, len(gains), *paired.ends, paired_p(np.asarray(gains, np.float64)))
+    gains = np.asarray(second[seeds] - first[seeds], np.float64)
+    paired = estimate(gains)
+    return _known(paired.mean, len(gains), paired.low, paired.high, paired_p(gains))
+
+
+def _known(mean: float, pairs: int, *unsure: float) -> Change:
+    """Return a change whose interval and p are None if they are NaN, as without a spread."""
+    return Change(mean, pairs, *[None if np.isnan(value) else value for value in unsure])
 
 
 def _measure(values: "pd.Series[float]") -> Measure:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparison.difference import CellDifference, Difference
 from analysis.output.sheet import Column, Sheet, direction, ends, in_unit, probability
 from analysis.statistics.cells import describe_settings, format_setting
-from analysis.statistics.difference import CellDifference, Difference
 from analysis.stored import PART_IN_WORDS, StoredMetric
 
 LEVEL = 0.05
