@@ -10,6 +10,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.config import TrainingSettings
+from trainables.engine.device import compute_alike
 from trainables.engine.record import EpochRecord
 from trainables.functions.function_training import FunctionTraining, Row
 from trainables.functions.seed_training import Limits, SeedTraining
@@ -24,7 +25,7 @@ class SeedActor(SeedTraining):
     def __init__(self, cell: Mapping[str, Any], seed: int, limits: Limits, threads: int) -> None:
         if not ray.get_gpu_ids():
             hide_gpus()
-        torch.backends.cudnn.deterministic = True
+        compute_alike()
         torch.set_num_threads(threads)
         settings = read_cell(cell)
         super().__init__(find_model(settings.model), settings, seed, limits)

@@ -14,6 +14,7 @@ import torch
 from pyarrow.fs import FileSystem, FileType
 from ray import tune
 
+from trainables.engine.device import compute_alike
 from trainables.engine.memory import keep_freed_memory
 from trainables.engine.record import EpochRecord
 from trainables.functions.function_training import FunctionTraining
@@ -74,8 +75,7 @@ class PackTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Build the training; see the class for the config."""
         keep_freed_memory()
-        # The same stack on the same device is to give the same bits.
-        torch.backends.cudnn.deterministic = True
+        compute_alike()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -47,8 +47,15 @@ class Rate:
     source: str
 
 
-# Measured by `study run --grid table1`, one cell per pack; docs/cluster.md has the machine.
-SHIPPED_RATES = {"cpu": Rate(1.01, 1.47, "90 trainings of a shipped grid on 2 cores of a server, one core per cell")}
+# By the trainings in a stack, of which a GPU does more the more there are. Of a CPU, measured with `study run
+# --grid table1` (docs/cluster.md describes the machine); of a GPU, as docs/performance.md says.
+SHIPPED_RATES = {
+    "cpu": {1: Rate(1.01, 1.47, "90 trainings of a shipped grid on 2 cores of a server, one core per cell")},
+    "cuda": {
+        1: Rate(0.102, 0.107, "4 cells of 10 seeds, each in a stack of its own on an NVIDIA H200"),
+        160: Rate(0.025, 0.026, "320 trainings of a shipped grid in 2 stacks on an NVIDIA H200"),
+    },
+}
 
 
 def machines_for(
@@ -124,7 +131,8 @@ def forecast(
     rate = measured_rate(study, trials, resources.device)
     # The shipped rate says nothing about other networks, or about longer trainings.
     if rate is None and all(job.cell.has_shipped_rate for job in jobs):
-        rate = SHIPPED_RATES.get(resources.device)
+        rates = SHIPPED_RATES[resources.device]
+        rate = rates[max(size for size in rates if size <= max(1, cells * seeds))]
     if rate is None:
         return Forecast(slots * cells, cells, None, None, None)
     least_s, most_s = duration_s(packs_of(jobs, cells), slots, rate)

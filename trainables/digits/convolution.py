@@ -38,7 +38,56 @@ def read_features(
             scale = images.new_ones(1).expand(*images.shape[:3], CHANNELS[1])
         features: Tensor = _OnCpu.apply(images, *block1, *block2, scale)  # type: ignore[no-untyped-call]
         return features
-    return by_layers(images, block1, block2, scale, norm)
+    form = by_layers if images.device.type == "cpu" else by_patches
+    return form(images, block1, block2, scale, norm)
+
+
+def by_patches(
+    images: Tensor, block1: Parameters, block2: Parameters, scale: Tensor | None, norm: Normalisation = NO_NORM
+) -> Tensor:
+    """Compute the same by products of matrices, one for each tower, over patches of its images.
+
+    cuDNN's convolutions are not made for hundreds of groups (docs/performance.md, "GPUs").
+    """
+    (replicates, pairs), towers = images.shape[:2], block1[0].shape[1]
+    hidden = by_tower(images, towers).transpose(0, 1).unsqueeze(1)  # [G, 1, N, 14, 14]: N images of each tower
+    hidden = F.leaky_relu(_block("conv1", hidden, *block1, norm))
+    hidden = _block("conv2", hidden, *block2, norm)
+    if scale is not None:
+        hidden = hidden * by_tower(scale, towers).permute(1, 2, 0)[..., None, None]
+    features: Tensor = F.leaky_relu(hidden).view(replicates, towers, -1, pairs, 2 // towers, 4)
+    return features.permute(0, 4, 1, 3, 2, 5).flatten(1, 2).flatten(3)
+
+
+def _block(name: str, inputs: Tensor, weight: Tensor, bias: Tensor, norm: Normalisation) -> Tensor:
+    """Convolve ``[G, in, N, H, W]``, normalise, and pool to ``[G, out, N, h, w]``."""
+    patches = _Patches.apply(inputs)  # type: ignore[no-untyped-call]
+    kernels = weight.flatten(0, 1).flatten(2)  # [G, out, in * 9]
+    outputs = torch.baddbmm(bias.flatten(0, 1).unsqueeze(2), kernels, patches.flatten(3).flatten(1, 2))
+    outputs = outputs.unflatten(2, patches.shape[3:])  # [G, out, N, H - 2, W - 2]
+    if norm:
+        outputs = norm.channels(name, outputs.flatten(0, 1).unsqueeze(0)).view_as(outputs)
+    return F.max_pool2d(outputs.flatten(0, 1), 2).unflatten(0, outputs.shape[:2])
+
+
+class _Patches(torch.autograd.Function):
+    """The 3 x 3 patches of ``[G, in, N, H, W]``: ``[G, in, 9, N, H - 2, W - 2]``."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        ctx.shape = inputs.shape
+        windows = inputs.unfold(3, 3, 1).unfold(4, 3, 1)  # [G, in, N, H - 2, W - 2, 3, 3]
+        return windows.permute(0, 1, 5, 6, 2, 3, 4).flatten(2, 3)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        found = gradient.new_zeros(ctx.shape)
+        height, width = gradient.shape[4:]
+        # In one order, so that the same inputs give the same bits.
+        for place in range(9):
+            row, column = divmod(place, 3)
+            found[..., row : row + height, column : column + width] += gradient[:, :, place]
+        return found
 
 
 def by_layers(

@@ -11,6 +11,7 @@ from trainables.engine.examples import StackedExamples
 from trainables.engine.model import Model
 
 EVALUATION_CHUNK = 200  # examples at once: small enough for the activations to stay in cache
+ON_A_GPU = 32_000  # examples of all replicates at once: enough to keep it busy (docs/performance.md)
 
 
 @torch.no_grad()
@@ -25,8 +26,11 @@ def evaluate(
     kept = []
     zeros = torch.zeros(len(examples.labels), dtype=torch.float64, device=examples.labels.device)
     totals: dict[str, Tensor] = defaultdict(zeros.clone)
-    for start in range(0, len(examples), EVALUATION_CHUNK):
-        inputs, labels = examples.chunk(start, start + EVALUATION_CHUNK)
+    chunk = EVALUATION_CHUNK
+    if examples.labels.device.type == "cuda":
+        chunk = max(chunk, ON_A_GPU // len(examples.labels))
+    for start in range(0, len(examples), chunk):
+        inputs, labels = examples.chunk(start, start + chunk)
         outputs = answer(inputs)
         totals["loss"] = totals["loss"] + model.losses(outputs, labels, varied) * labels.shape[1]
         if whole is not None:

@@ -1,6 +1,9 @@
 """The training steps of a stack: on a GPU, CUDA graphs, one launch for many kernels."""
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -39,7 +42,7 @@ class Steps:
         self._rates = torch.empty(len(seeds), device=device)
         self._loss_sums = torch.empty(len(seeds), dtype=torch.float64, device=device)
         self._step = torch.empty((), dtype=torch.int32, device=device)
-        self._take_step = GraphedStep(self._train_step) if device.type == "cuda" else self._train_step
+        self._graphed = GraphedStep() if device.type == "cuda" else None
 
     def take_epoch(self, epoch: int, batch_size: int) -> Tensor:
         """Take one pass over the examples; return the mean loss ``[K]`` (float64, CPU)."""
@@ -48,7 +51,10 @@ class Steps:
         self._loss_sums.zero_()
         self._step.fill_(epoch * len(batches))
         for batch in batches:
-            self._take_step(batch)
+            if self._graphed is None:
+                self._train_step(batch)
+            else:
+                self._graphed(self._train_step, batch)
         return (self._loss_sums / len(self._train)).cpu()
 
     def _train_step(self, order: Tensor) -> None:
@@ -76,32 +82,49 @@ class GraphedStep:
     batch of another size than the first one's is taken as it is.
     """
 
-    def __init__(self, step: Callable[[Tensor], None]) -> None:
-        self._step = step
+    def __init__(self) -> None:
+        # It does not hold the step, which holds the stack: in a cycle, memory of the GPU would not be freed at once.
         self._taken = 0
-        self._stream = torch.cuda.Stream()
         self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: Tensor | None = None  # where the captured step, and so each replay, reads its batch
 
-    def __call__(self, batch: Tensor) -> None:
-        """Take a step."""
+    def __call__(self, step: Callable[[Tensor], None], batch: Tensor) -> None:
+        """Take a step; it has to be the same one in every call."""
         if self._batch is None:
             self._batch = torch.empty_like(batch)
         if batch.shape != self._batch.shape:
-            self._step(batch)
+            step(batch)
             return
         self._batch.copy_(batch)
         if self._taken < WARM_UP:
             self._taken += 1
             # A capture needs the steps before it on another CUDA stream.
-            current = torch.cuda.current_stream()
-            self._stream.wait_stream(current)
-            with torch.cuda.stream(self._stream):
-                self._step(self._batch)
-            current.wait_stream(self._stream)
+            current, aside = torch.cuda.current_stream(), _stream_aside()
+            aside.wait_stream(current)
+            with torch.cuda.stream(aside):
+                step(self._batch)
+            current.wait_stream(aside)
             return
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):  # this only records; the replay below computes the step
-                self._step(self._batch)
+            with _nothing_collected(), torch.cuda.graph(self._graph):  # this only records the step
+                step(self._batch)
         self._graph.replay()
+
+
+@cache
+def _stream_aside() -> torch.cuda.Stream:
+    # One for all: cuBLAS keeps 64 MiB for each stream that it has seen.
+    return torch.cuda.Stream()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    # CUDA ends a capture if Python frees another graph meanwhile.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

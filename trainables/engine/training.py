@@ -116,8 +116,12 @@ class Training(Iterator[list[EpochRecord]]):
     def _load_examples(self) -> None:
         # The cells of a stack have the same settings of data: a seed's examples serve all of them.
         seeds = [row.seed for row in self.stack.rows]
-        drawn = {seed: self.model.draw(self._pool, self.settings, seed) for seed in set(seeds)}
-        self._examples = StackedSplit.of([drawn[seed] for seed in seeds], self._device)
+        distinct = list(dict.fromkeys(seeds))
+        drawn = [self.model.draw(self._pool, self.settings, seed) for seed in distinct]
+        self._examples = StackedSplit.of(drawn, self._device)
+        if seeds != distinct:
+            places = torch.tensor([distinct.index(seed) for seed in seeds], device=self._device)
+            self._examples = self._examples.keep(places)
 
     def _prepare_steps(self) -> None:
         dropout = self._setting_of_rows("dropout")

@@ -104,6 +104,14 @@ def test_the_shipped_rate_is_for_the_reports_networks_and_epochs_alone(name, kno
     )
 
 
+@pytest.mark.parametrize(("name", "rate"), [("smoke", 0.102), ("full", 0.025)])  # two seeds, and 320 trainings
+def test_a_gpu_has_a_rate_for_small_stacks_and_one_for_large_ones(name, rate):
+    grid = load_grid(name)
+    jobs = [plan_job(grid, cell, tuple(range(grid.seeds))) for cell in grid.cells()]
+    ahead = forecast(name, jobs, [], Machines(1, 2, 1), given(1, 1))
+    assert ahead.rate.mean_s == rate
+
+
 def test_a_plan_lists_two_hundred_cells_and_counts_the_others(study):
     values = ", ".join(map(str, range(250)))
     Path("many.yaml").write_text(

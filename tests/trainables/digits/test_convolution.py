@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.digits.convolution import by_layers, read_features
+from trainables.digits.convolution import by_layers, by_patches, read_features
 
 
 def inputs(towers: int, dtype: torch.dtype, replicates: int = 3, pairs: int = 5) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -34,13 +34,14 @@ def test_features_and_gradients_are_those_of_the_layers(
 ) -> None:
     images, parameters, scale = inputs(towers, dtype)
     results = []
-    for way in (read_features, by_layers):
+    for way in (read_features, by_layers, by_patches):
         features = way(images, tuple(parameters[:2]), tuple(parameters[2:]), scale if scaled else None)  # type: ignore[arg-type]
         assert features.shape == (3, 2, 5, 128)
         weights = torch.linspace(-1, 1, features.numel(), dtype=dtype).view(features.shape)
         results.append([features, *torch.autograd.grad(features, parameters, weights)])
-    for here, there in zip(*results, strict=True):
+    for here, there, on_gpus in zip(*results, strict=True):
         torch.testing.assert_close(here, there, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(on_gpus, there, rtol=tolerance, atol=tolerance)
 
 
 def test_the_first_of_equal_corners_wins_and_leaky_relu_has_its_slope_at_zero() -> None:

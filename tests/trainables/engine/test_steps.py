@@ -1,9 +1,12 @@
 """What a CUDA graph asks of a training step, seen on a CPU. The capture needs a GPU, and is tested where one is."""
 
+import gc
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.engine.steps import WARM_UP, GraphedStep
 from trainables.registry import start_training
 
 WAITING = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.item"}
@@ -57,9 +60,39 @@ def test_a_step_waits_for_nothing_and_leaves_its_state_in_place(dropout, small_c
 def test_replayed_steps_are_those_taken_one_by_one(small_cell, pool):
     cells = {small_cell(dropout=0.5, aux_weight=1): (1, 2, 3)}
     graphed, plain = (start_training(cells, pool, "cuda") for _ in range(2))
-    plain._steps._take_step = plain._steps._train_step
+    plain._steps._graphed = None
     for _ in range(3):
         for one, other in zip(next(graphed), next(plain), strict=True):
             assert one.figure("train_loss") == other.figure("train_loss")
             assert one.figure("val_loss") == other.figure("val_loss")
     assert torch.equal(graphed.stack.parameters, plain.stack.parameters)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_python_collects_no_garbage_while_a_step_is_captured():
+    """An earlier stack's graph was freed there once, and CUDA ended the capture."""
+    seen = []
+    take, batch = GraphedStep(), torch.zeros(2, 3, device="cuda")
+
+    def step(batch):
+        batch += 1
+        seen.append((torch.cuda.is_current_stream_capturing(), gc.isenabled()))
+
+    for _ in range(WARM_UP + 2):
+        take(step, batch)
+    assert seen == [(False, True)] * WARM_UP + [(True, False)]
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_stack_that_is_left_frees_its_memory_at_once(small_cell, pool):
+    def left():
+        next(start_training({small_cell(): (1, 2)}, pool, "cuda"))
+        return torch.cuda.memory_allocated()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert left() == left()  # libraries keep what they took the first time
+    finally:
+        gc.enable()
