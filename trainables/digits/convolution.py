@@ -67,7 +67,8 @@ def _block(name: str, inputs: Tensor, weight: Tensor, bias: Tensor, norm: Normal
     outputs = outputs.unflatten(2, patches.shape[3:])  # [G, out, N, H - 2, W - 2]
     if norm:
         outputs = norm.channels(name, outputs.flatten(0, 1).unsqueeze(0)).view_as(outputs)
-    return F.max_pool2d(outputs.flatten(0, 1), 2).unflatten(0, outputs.shape[:2])
+    pooled: Tensor = F.max_pool2d(outputs.flatten(0, 1), 2)
+    return pooled.unflatten(0, outputs.shape[:2])
 
 
 class _Patches(torch.autograd.Function):
