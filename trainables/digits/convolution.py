@@ -68,7 +68,7 @@ def _block(name: str, inputs: Tensor, weight: Tensor, bias: Tensor, norm: Normal
     if norm:
         outputs = norm.channels(name, outputs.flatten(0, 1).unsqueeze(0)).view_as(outputs)
     pooled: Tensor = F.max_pool2d(outputs.flatten(0, 1), 2)
-    return pooled.unflatten(0, outputs.shape[:2])
+    return pooled.view(*outputs.shape[:2], *pooled.shape[1:])
 
 
 class _Patches(torch.autograd.Function):
