@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -36,18 +37,25 @@ print("LOOK", json.dumps({"nodes": seen, "hosts of cells": len(cells)}))
 """
 
 
-@pytest.fixture
-def lab(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A laptop, a head and two workers, with a folder that all of them mount."""
     if missing := missing_tools():
         pytest.skip(f"hosts cannot be made here without {', '.join(missing)}")
-    with Lab(tmp_path) as lab:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
         lab.add("laptop", keep=[PROJECT])
         for name in ("head", "one", "two"):
             lab.add(name)
         (lab.nfs / "look.py").write_text(LOOK)
         ray(lab, "get-auth-token", "--generate")
         yield lab
+
+
+@pytest.fixture
+def lab(made):
+    """The lab without a study; the tests go on with the cluster of those before them."""
+    shutil.rmtree(made.nfs / "studies", ignore_errors=True)
+    return made
 
 
 def for_this_lab(lab, workers):
@@ -93,7 +101,7 @@ def up(lab, *workers):
     wait_for(lambda: sorted(name for name, *_ in look(lab)["nodes"]), ["head", *workers], 120)
 
 
-def test_up_run_submit_and_down(lab):
+def test_up_run_and_submit(lab):
     grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": [0, 1, 10, 100]}}, max_epochs=10)
     up(lab, "one")
     up(lab, "one", "two")  # a machine is added
@@ -118,15 +126,13 @@ def test_up_run_submit_and_down(lab):
         r"study: .*the node (one|two) does not see /tmp/apart/own/scratch/shared, .*--storage", apart.stderr
     )
     assert "Traceback" not in apart.stderr
-    ray(lab, "down", "-y", CONFIG)
-    for host in lab.hosts.values():
-        wait_for(lambda host=host: [line for line in host.processes() if not line.startswith("sshd: ")], [], 120)
 
 
 @pytest.mark.parametrize(("seconds", "lost"), [(8, False), (60, True)])
 def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
     grid = write_grid(lab.nfs, {"aux_weight": {"role": "tuned", "values": WEIGHTS}}, **LONG)
-    up(lab, "one", "two")
+    if not (lab.nfs / "cluster.yaml").exists():
+        up(lab, "one", "two")
     command = lab.hosts["head"].command("bash", "-c", f". ~/.bashrc; exec study run --grid {NFS}/own.yaml")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     victim = lab.hosts["one"]
@@ -146,3 +152,11 @@ def test_a_worker_cut_off_by_the_network_and_back(lab, seconds, lost):
     assert ("it continues from its last checkpoint" in text) == lost, text
     assert_store_is_as_trained_directly(lab.nfs / "studies" / "own", load_grid(grid).cells(), range(2))
     wait_for(lambda: len(look(lab)["nodes"]), 3, 180)  # the autoscaler starts Ray there again
+
+
+def test_down(lab):
+    if not (lab.nfs / "cluster.yaml").exists():
+        up(lab, "one", "two")
+    ray(lab, "down", "-y", CONFIG)
+    for host in lab.hosts.values():
+        wait_for(lambda host=host: [line for line in host.processes() if not line.startswith("sshd: ")], [], 120)
