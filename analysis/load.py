@@ -175,9 +175,11 @@ def latest_study(storage: str) -> str:
 
 
 def _filesystem(storage: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in storage:
-        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
     with _explained(storage):
+        if "://" not in storage:
+            return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+        if not storage.partition("://")[2].strip("/"):
+            raise ValueError("it names no bucket or folder")
         filesystem, path = pafs.FileSystem.from_uri(storage)
     return filesystem, str(path).rstrip("/")
 
@@ -186,7 +188,8 @@ def _filesystem(storage: str) -> tuple[pafs.FileSystem, str]:
 def _explained(storage: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, OSError) as error:
+    # A path of another user's home raises RuntimeError, what is no text of a path ValueError.
+    except (ValueError, RuntimeError, OSError) as error:
         expected = "expected a folder, or a URI such as s3://bucket/studies"
         raise AnalysisError(f"cannot read the storage {storage}: {error}; {expected}") from None
 

@@ -178,8 +178,8 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     defaults of study.plan.run_options.RunOptions. ``quiet`` prints nothing. Raises TypeError for an
     unknown option, and KeyboardInterrupt if the user interrupts: the same call continues the run.
     """
-    from rich.console import Console
 
+    from study.console import PlainConsole
     from study.driver.session import INTERRUPTED, run_study
     from study.plan.resources import resources_for
 
@@ -191,7 +191,6 @@ def run(grid: str | Path, *, quiet: bool = False, **options: Any) -> Study:
     asked = RunOptions(grid=str(grid), **options)
     resources = resources_for(asked)
     work = asked.resolve()
-    console = Console(quiet=quiet, force_jupyter=False, emoji=False)  # a live table in a notebook would need ipywidgets
-    if run_study(work, resources, console, "the same call") == INTERRUPTED:
+    if run_study(work, resources, PlainConsole(quiet=quiet), "the same call") == INTERRUPTED:
         raise KeyboardInterrupt
     return load(work.store.study, work.store.storage)

@@ -1,11 +1,65 @@
-"""Where lines go: answers to standard output, problems to standard error, hints as wanted."""
+"""Where lines go: answers to standard output, problems to standard error, hints as wanted.
 
+Everything that a person reads is printed by a ``PlainConsole``, and everything that a program
+reads by ``print_json``: what a user, a grid or a foreign store calls something is only text.
+"""
+
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Table
+
+from study.errors import StudyError
 
 LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbose
+
+LONGEST_PROBLEM = 600  # characters of a line about something that went wrong
+UNBOUNDED = 1_000_000  # columns: as if a line had no end
+
+# A terminal obeys the control characters, so that each is shown as its picture: escape as ␛.
+PICTURES = {code: 0x2400 + code for code in range(32)} | dict.fromkeys(range(128, 160), 65533) | {0x7F: 0x2421}
+del PICTURES[ord("\n")], PICTURES[ord("\t")]
+
+
+class ReaderGoneError(StudyError):
+    """Whoever read the output has gone, such as ``head``; so there is no message."""
+
+
+class PlainConsole(Console):
+    """A console that shows text as it is: no markup, no emoji codes, no escape sequences within it.
+
+    No table is cut: on a terminal it has room for its longest words, elsewhere for its longest texts.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        # A live table in a notebook would need ipywidgets.
+        plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+        super().__init__(**plain, force_jupyter=False, **settings)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether lines that have been written can be written over."""
+        return self.is_terminal and not self.is_dumb_terminal
+
+    def on_broken_pipe(self) -> None:
+        """Raise ReaderGoneError; rich itself would end the program."""
+        raise ReaderGoneError
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the parts of what is printed, as rich does."""
+        options = options or self.options
+        if isinstance(renderable, Table):
+            needed = Measurement.get(self, options.update(width=UNBOUNDED), renderable)
+            width = max(options.max_width, needed.minimum) if self.is_terminal else needed.maximum
+            options = options.update(width=width, no_wrap=False, overflow="fold")
+        for segment in super().render(renderable, options):
+            # Those of rich itself, for colours and the like, are apart from the text.
+            yield segment if segment.control else segment._replace(text=segment.text.translate(PICTURES))
 
 
 def set_level(quiet: bool, verbose: bool) -> None:
@@ -19,16 +73,39 @@ def is_verbose() -> bool:
     return LOG.isEnabledFor(logging.DEBUG)
 
 
-def notes(machine_reads: bool = False) -> Console:
+def notes(machine_reads: bool = False) -> PlainConsole:
     """Return where hints go: to standard error if a machine reads standard output."""
-    return Console(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO), emoji=False)
+    return PlainConsole(stderr=machine_reads, quiet=not LOG.isEnabledFor(logging.INFO))
 
 
-def tell_problem(line: str) -> None:
-    """Print one line about something that went wrong."""
-    # Without emoji: in "model loop:train: it is no generator", :train: would become a picture.
-    console = Console(stderr=True, emoji=False)
-    console.print(line, style="red", soft_wrap=True, highlight=False, markup=False)
+def answer(*lines: RenderableType) -> None:
+    """Print what was asked for to standard output: lines, tables."""
+    PlainConsole().print(*lines, sep="\n")
+
+
+def print_json(data: Any, indent: int | None = 1) -> None:
+    """Print data as JSON in ASCII, whatever the terminal and the locale are; NaN and infinities become null."""
+    from pydantic_core import to_jsonable_python
+
+    finite = to_jsonable_python(data, inf_nan_mode="null")
+    print_text(json.dumps(finite, indent=indent, allow_nan=False))
+
+
+def print_text(text: str, end: str = "\n") -> None:
+    """Print a text for a program, as it is; raise ReaderGoneError."""
+    try:
+        print(text, end=end)
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+
+
+def tell_problem(text: str) -> None:
+    """Print one line about something that went wrong; a long one without its middle, unless verbose."""
+    line = " ".join(text.splitlines())
+    if len(line) > LONGEST_PROBLEM and not is_verbose():
+        half = LONGEST_PROBLEM // 2
+        line = f"{line[:half]} [...] {line[-half:]}"
+    PlainConsole(stderr=True).print(line, style="red")
 
 
 def tell_unreadable(files: Mapping[str, str], where: str = "", then: str = "run the study again to restore it") -> None:

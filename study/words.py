@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from math import isfinite
+from typing import Any
 
 Value = bool | int | float | str  # what a setting may be
 
@@ -11,6 +13,16 @@ def suggest(word: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
     known = list(known)
     near = get_close_matches(word, [*known, *others], n=1)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+
+
+def flaw_of(value: Any) -> str:
+    """Say why a value can be no setting, number or name of a file, whatever it is for; nothing if it can."""
+    if isinstance(value, float):
+        return "" if isfinite(value) else "expected a finite number"
+    try:
+        return "expected text without NUL characters" if b"\0" in str(value).encode() else ""
+    except UnicodeEncodeError:
+        return "expected text in UTF-8"
 
 
 def format_duration(seconds: float) -> str:

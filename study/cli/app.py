@@ -1,5 +1,7 @@
 """The program ``study``: its commands put together, and errors turned into exit codes."""
 
+import io
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -8,8 +10,8 @@ import typer
 
 from study.cli import grids, keep, plan, run, studies
 from study.cli.help import EXIT_CODES, epilog
-from study.cli.parameters import Commands, bind_environment, file_options, usage_problem
-from study.console import is_verbose, set_level, tell_problem
+from study.cli.parameters import Commands, file_options, prepare, usage_problem
+from study.console import PlainConsole, answer, is_verbose, set_level, tell_problem
 from study.errors import StudyError
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -22,7 +24,7 @@ def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        print(version("digit-comparator-study"))
+        answer(version("digit-comparator-study"))
         raise typer.Exit
 
 
@@ -42,12 +44,19 @@ def main() -> None:
     """Run the command line. An error that the user can mend is one line and exit code 2."""
     command = typer.main.get_command(app)
     try:
-        bind_environment(command)
+        _check_streams()
+        prepare(command)
         code = command(prog_name="study", default_map=file_options(command), standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # from the flush
+        _fail("", 2)
     except typer.TyperException as error:
         _fail(usage_problem(error), error.exit_code)
     except KeyboardInterrupt:
         _fail(EXIT_CODES[130], 130)
+    except (OSError, MemoryError) as error:
+        # A disk that is full, a file that must not be written: no mistake of this program.
+        _fail(f"the system refuses: {str(error) or 'no memory is left'}", 2)
     except Exception as error:
         from analysis.stored import AnalysisError
         from trainables.config import TrainableError
@@ -59,9 +68,25 @@ def main() -> None:
     sys.exit(code)
 
 
+def _check_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # The next file that is opened would take its place, and get what is printed.
+        if stream is None:
+            raise StudyError(f"{name} is closed; send it to a file or to /dev/null")
+        # What a terminal's encoding does not have becomes a question mark.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _fail(message: str, code: int) -> NoReturn:
     if is_verbose():
-        traceback.print_exc()
-    if message:  # it is empty if a command without arguments has printed its help
+        PlainConsole(stderr=True).print(traceback.format_exc(), end="")
+    if message:  # none if a command has printed its help, or if nobody reads any more
         tell_problem(f"study: {message}")
+    try:
+        print(end="", flush=True)
+    except OSError:
+        # The interpreter would try again at its end, and tell of it in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

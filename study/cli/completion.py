@@ -1,5 +1,6 @@
 """What a shell completes: names of grids and studies. It has to be quick, so it imports little."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -19,5 +20,6 @@ def complete_study(context: typer.Context, incomplete: str) -> list[str]:
     storage = context.params.get("storage") or ""
     if "://" in storage:  # a bucket would keep the shell waiting
         return []
-    names = sorted(path.parent.name for path in Path(storage).expanduser().glob("*/study.json"))
-    return [name for name in names if name.startswith(incomplete)]
+    folders = Path(os.path.expanduser(storage)).glob("*/study.json")  # noqa: PTH111, no error for another's home
+    names = sorted(path.parent.name for path in folders)
+    return [name for name in names if name.startswith(incomplete) and name.isprintable()]

@@ -1,15 +1,15 @@
 """The commands ``study grids``, ``study grids show`` and ``study grids schema``."""
 
-import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from study.cli.completion import complete_grid
 from study.cli.help import epilog
 from study.cli.parameters import AsJson
+from study.console import answer, print_json, print_text
 from study.words import format_value
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def grids(context: typer.Context, as_json: AsJson = False) -> None:
         return
     shipped = [_described(load_grid(name)) for name in grid_names()]
     if as_json:
-        Console().print_json(data=shipped, indent=1)
+        print_json(shipped)
         return
     table = Table("grid", "cells", "seeds", "trials", "what it is", box=None, header_style="bold")
     for grid in shipped:
         counts = (grid["cells"], grid["seeds"], grid["trials"])
         sizes = ("by time" if count is None else str(count) for count in counts)
         table.add_row(grid["name"], *sizes, grid["description"])
-    Console().print(table)
+    answer(table)
 
 
 @app.command("show", epilog=epilog("grids show"))
@@ -50,18 +50,17 @@ def show_grid(
     # The file is checked even if its text is all that is printed.
     grid = load_grid(name)
     path, text = read_grid(name)
-    console = Console()
     if as_json:
         described = [{"cell_id": cell.cell_id, **cell.model_dump()} for cell in grid.cells()]
-        console.print_json(data={**_described(grid), "path": path, "cells": described}, indent=1)
+        print_json({**_described(grid), "path": path, "cells": described})
     elif cells:
-        _print_cells(grid, console)
-    elif console.is_terminal:
+        _print_cells(grid)
+    elif sys.stdout.isatty():
         from rich.syntax import Syntax
 
-        console.print(Syntax(text, "yaml", theme="ansi_dark", background_color="default"))
+        answer(Syntax(text, "yaml", theme="ansi_dark", background_color="default"))
     else:
-        print(text, end="")  # a grid file again, byte for byte
+        print_text(text, end="")  # a grid file again, byte for byte
 
 
 @app.command("schema", epilog=epilog("grids schema"))
@@ -74,7 +73,10 @@ def show_schema(
     """Print the JSON Schema of grid files. With it, an editor completes and checks them."""
     from study.grid.json_schema import grid_schema, schema_path
 
-    print(schema_path() if path else json.dumps(grid_schema(model), indent=1))
+    if path:
+        answer(str(schema_path()))
+    else:
+        print_json(grid_schema(model))
 
 
 def _described(grid: "Grid") -> dict[str, Any]:
@@ -92,12 +94,12 @@ def _described(grid: "Grid") -> dict[str, Any]:
     }
 
 
-def _print_cells(grid: "Grid", console: Console) -> None:
+def _print_cells(grid: "Grid") -> None:
     table = Table("cell", *grid.roles, box=None, header_style="bold")
     for cell in grid.cells():
         table.add_row(cell.cell_id, *(format_value(getattr(cell, name)) for name in grid.roles))
-    console.print(table)
+    answer(table)
     if grid.search:
         budget, ranges = grid.search.budget.describe(), grid.search.ranges.items()
         searched = "; ".join(f"{name} {given.describe()}" for name, given in ranges)
-        console.print(f"and what the search suggests, of {budget} in all: {searched}")
+        answer(f"and what the search suggests, of {budget} in all: {searched}")

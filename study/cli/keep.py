@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.prompt import Confirm
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName
 from study.cli.studies import render_status
-from study.console import tell_unreadable
+from study.console import answer, print_json, tell_unreadable
 from study.plan.run_options import RunOptions
 from study.words import format_counts
 
@@ -38,14 +37,11 @@ def merge(
     from study.store.merge import merge_studies
     from study.store.status import read_status
 
-    console = Console()
     merged = merge_studies(sources, into, storage)
     tell_unreadable(merged.set_aside, f"{into}: ", "it is set aside")
     for source, joined in merged.brought:
-        lines = _describe_joined(source, joined)
-        console.print(*lines, sep="\n", soft_wrap=True, highlight=False, markup=False)
-    console.print(render_status(read_status(merged.target)), soft_wrap=True)
-    console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
+        answer(*_describe_joined(source, joined))
+    answer(render_status(read_status(merged.target)), _next_step(merged.target))
     raise typer.Exit(1 if any(joined.unreadable for _, joined in merged.brought) else 0)
 
 
@@ -78,10 +74,8 @@ def import_runs(
 
     table = RunsTable(file=file, factors=factors, metrics=metrics, seed=seed, epoch=epoch, status=status)
     trainings, merged = import_table(table, into, storage, contrasts, grid)
-    lines = [*trainings.describe(), *_describe_joined(merged.target.study, merged.brought[0][1])]
-    console = Console()
-    console.print(*lines, sep="\n", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"Next: study analyze {merged.target.study} --storage {merged.target.storage}", soft_wrap=True)
+    joined = _describe_joined(merged.target.study, merged.brought[0][1])
+    answer(*trainings.describe(), *joined, _next_step(merged.target))
 
 
 @app.command(epilog=epilog("diff"))
@@ -101,15 +95,14 @@ def diff(
     # Both may have the same name, in different storages: they are called what the user calls them.
     stores = [locate(name, storage) for name in (a, b)]
     first, second = (load_study(store.storage, store.study) for store in stores)
-    found, console = difference_data(first, second, (a, b)), Console()
+    found = difference_data(first, second, (a, b))
     summary = summarise_difference(found)
     if as_json:
-        console.print_json(data={"summary": summary, **asdict(found)}, indent=1)
+        print_json({"summary": summary, **asdict(found)})
         return
-    console.print(*summary, sep="\n", soft_wrap=True, highlight=False)
-    console.print(sheet_rich(difference_sheet(found)))
+    answer(*summary, sheet_rich(difference_sheet(found)))
     if found.provenance:
-        console.print(sheet_rich(provenance_sheet(found)))
+        answer(sheet_rich(provenance_sheet(found)))
 
 
 @app.command(epilog=epilog("export"))
@@ -130,7 +123,7 @@ def export(
     size = f"{table.num_rows} rows, {table.num_columns} columns"
     missing = data.info.planned - len(data.trials)
     absent = f"; {missing} planned trials have no row yet" if missing > 0 else ""
-    Console().print(f"Wrote {out}: {size}{absent}", soft_wrap=True)
+    answer(f"Wrote {out}: {size}{absent}")
     tell_unreadable(data.unreadable, "left out: ")
 
 
@@ -146,15 +139,14 @@ def archive(
     from study.store.heartbeat import Heartbeat
     from study.store.store import Store
 
-    store, console = Store(storage, name), Console()
+    store = Store(storage, name)
     # A run that writes meanwhile would leave an archive of no moment.
     store.known_info()
     Heartbeat(store.folder).check_free()
     files, sha256 = write_archive(store, out, force)
-    console.print(f"{name}: {describe_rows(store)}", soft_wrap=True, highlight=False)
     same = f"all {files} files are as in the study"
-    console.print(f"Wrote {out} and read it back: {same}. Its SHA-256:", soft_wrap=True)
-    console.print(f"{sha256}  {out}", soft_wrap=True, highlight=False)
+    written = f"Wrote {out} and read it back: {same}. Its SHA-256:"
+    answer(f"{name}: {describe_rows(store)}", written, f"{sha256}  {out}")
 
 
 @app.command(epilog=epilog("restore"))
@@ -166,7 +158,7 @@ def restore(
     from study.store.archive import restore_study
 
     store = restore_study(file, storage)
-    Console().print(f"Restored {store.study} in {storage}: {describe_rows(store)}", soft_wrap=True, highlight=False)
+    answer(f"Restored {store.study} in {storage}: {describe_rows(store)}")
 
 
 @app.command(epilog=epilog("remove"))
@@ -181,19 +173,19 @@ def remove(
     from study.store.heartbeat import Heartbeat
     from study.store.store import Store, no_study
 
-    store, console = Store(storage, name), Console()
+    store = Store(storage, name)
     if store.folder.read("study.json") is None:
         raise no_study(name, storage)
     Heartbeat(store.folder).check_free()
-    console.print(f"{name} in {storage}: {describe_rows(store)}", soft_wrap=True, highlight=False)
+    answer(f"{name} in {storage}: {describe_rows(store)}")
     if not yes:
         if not sys.stdin.isatty():
             raise StoreError(f"no terminal to ask whether to remove {name}: give --yes to remove it")
-        if not Confirm.ask("Remove all of it for good?", console=console, default=False):
-            console.print("Nothing is removed.")
+        if not Confirm.ask("Remove all of it for good?", default=False):
+            answer("Nothing is removed.")
             raise typer.Exit(1)
     remove_study(store)
-    console.print(f"Removed {name}.")
+    answer(f"Removed {name}.")
 
 
 def describe_rows(store: "Store") -> str:
@@ -206,6 +198,10 @@ def describe_rows(store: "Store") -> str:
     statuses = f" ({listed})" if listed else ""
     damaged = f", and {len(unreadable)} files that are left out" if unreadable else ""
     return f"{len(rows)} trials{statuses}, {hours:.2f} hours of training{damaged}"
+
+
+def _next_step(store: "Store") -> str:
+    return f"Next: study analyze {store.study} --storage {store.storage}"
 
 
 def _describe_joined(source: str, joined: "Joined") -> list[str]:

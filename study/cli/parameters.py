@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from study.cli.completion import complete_grid, complete_study
 from study.errors import StudyError
 from study.plan.run_options import RunOptions, TrainingOptions, flag_of
-from study.words import suggest
+from study.words import flaw_of, suggest
 
 FILE = "study.toml"
 Command = Callable[..., None]
@@ -94,11 +94,29 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, switches_first + args[end:])
 
 
-def bind_environment(command: Any) -> None:
-    """Give each option of a command, and of those under it, its environment variable."""
+def prepare(command: Any) -> None:
+    """Give each option of a command, and of those under it, its environment variable, and check what is given."""
     for name, option in _all_options(command):
         if not option.envvar:  # those that are given in code are shown in --help
             option.envvar, option.show_envvar = variable_of(name), False
+    _check_all(command)
+
+
+def _check_all(command: Any) -> None:
+    for param in command.params:
+        if param.callback is None:
+            param.callback = _checked
+    for below in getattr(command, "commands", {}).values():
+        _check_all(below)
+
+
+def _checked(context: Any, param: Any, given: Any) -> Any:
+    """Return what was given; refuse numbers that are none, and text that no file can be called."""
+    for value in given if isinstance(given, list) else [given]:
+        problem = flaw_of(value)
+        if problem:
+            raise typer.BadParameter(f"{value!r}: {problem}", context, param)
+    return given
 
 
 def file_options(command: Any) -> dict[str, Any]:
@@ -108,7 +126,7 @@ def file_options(command: Any) -> dict[str, Any]:
     import tomllib
 
     try:
-        content = tomllib.loads(Path(FILE).read_text(encoding="utf-8"))
+        content = tomllib.loads(Path(FILE).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{FILE} cannot be read: {error}; expected TOML in UTF-8") from None
     _check_keys(command, content)
@@ -152,12 +170,23 @@ def _all_options(command: Any) -> Iterator[tuple[str, Any]]:
         yield from _all_options(below)
 
 
+def _expectation(error: Any) -> str:
+    problem = error.errors()[0]
+    kind = problem["type"].partition("_")[0]
+    expected = {"int": "a whole number", "float": "a number"}.get(kind)
+    if expected is None:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    return f"{problem['input']!r}: expected {expected}"
+
+
 def usage_problem(error: typer.TyperException) -> str:
     """Say in one line what is wrong with a command line, and what to do."""
     context, option = getattr(error, "ctx", None), getattr(error, "param", None)
     text = " ".join(error.format_message().split()).rstrip(".")
     if context is None or not text:
         return text
+    if isinstance(error.__cause__, ValueError):  # pydantic's, whose words are for programmers
+        text = f"{text.partition(': ')[0]}: {_expectation(error.__cause__)}"
     if option is not None:  # the value may come from elsewhere
         source = getattr(context.get_parameter_source(option.name), "name", None)
         if source == "ENVIRONMENT":

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, takes
-from study.console import tell_unreadable
+from study.console import answer, print_json, tell_unreadable
 from study.plan.run_options import RunOptions, Work
 from study.words import format_counts, format_duration, format_value
 
@@ -40,12 +39,10 @@ def plan(
 
     work = options.resolve()
     machines, resources = machines_for(nodes, cpus, gpus, price, options, alone=work.grid.search is not None)
-    show_plan(work, machines, resources, Console(), as_json)
+    show_plan(work, machines, resources, as_json)
 
 
-def show_plan(
-    work: Work, machines: "Machines", resources: "Resources", console: Console, as_json: bool = False
-) -> None:
+def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json: bool) -> None:
     """Print the cells, what the study has of each, what a run would train, and its time."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
@@ -67,7 +64,7 @@ def show_plan(
     if as_json:
         asked = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
         asked |= {"search": search.ahead()} if search else {}
-        console.print_json(data={**asked, "forecast": asdict(ahead), "unreadable": list(unreadable)}, indent=1)
+        print_json({**asked, "forecast": asdict(ahead), "unreadable": list(unreadable)})
         return
 
     table = Table("cell", *work.grid.roles, "has", "to train", box=None, header_style="bold")
@@ -75,12 +72,11 @@ def show_plan(
         settings = [format_value(cell[name]) for name in work.grid.roles]
         has = format_counts(dict(sorted(cell["has"].items()))) or "none"
         table.add_row(cell["cell_id"], *settings, has, str(cell["to_train"]))
-    console.print(table)
+    answer(table)
     if len(cells) > LISTED:
-        console.print(f"and {len(cells) - LISTED} more cells; --json has all")
+        answer(f"and {len(cells) - LISTED} more cells; --json has all")
     tell_unreadable(unreadable, then="a run restores it")
-    console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
-    console.print(describe_forecast(ahead, plan, machines, resources), highlight=False, soft_wrap=True)
+    answer(describe_plan(plan, work), describe_forecast(ahead, plan, machines, resources))
 
 
 def _planned_cells(work: Work, plan: "RunPlan", rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,11 +5,10 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName, takes
-from study.console import notes
+from study.console import PlainConsole, notes
 from study.plan.run_options import RunOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def run(options: RunOptions, as_json: AsJson = False) -> None:
     work = options.resolve()
     code = run_study(work, resources, notes(as_json), given_command())
     if as_json:
-        show_status(options.storage, work.store.study, False, Console(emoji=False), as_json)
+        show_status(options.storage, work.store.study, False, as_json)
     raise typer.Exit(code)
 
 
@@ -58,12 +57,12 @@ def confirm(
     tuned = "tuned" in work.grid.roles.values()
     why = "the best by validation, and those that contrasts compare" if tuned else "no factor is tuned"
     count = f"{len(work.cells)} of {len(data.info.cells)} cells"
-    console.print(f"{data.name}: {count} to confirm ({why})", soft_wrap=True)
+    console.print(f"{data.name}: {count} to confirm ({why})")
     code = train(work, resources, console, given_command())
     if code != INTERRUPTED:
         _show_confirmation(data, storage, console)
     if as_json:
-        show_status(storage, work.store.study, False, Console(emoji=False), as_json)
+        show_status(storage, work.store.study, False, as_json)
     raise typer.Exit(code)
 
 
@@ -72,8 +71,7 @@ def given_command() -> str:
     return shlex.join(["study", *sys.argv[1:]])
 
 
-def _show_confirmation(data: "StudyData", storage: str, console: Console) -> None:
-
+def _show_confirmation(data: "StudyData", storage: str, console: PlainConsole) -> None:
     from analysis.comparison.confirmation import confirmation_sheet
     from analysis.load import confirmation_study
     from analysis.output.formats import sheet_rich
@@ -81,4 +79,4 @@ def _show_confirmation(data: "StudyData", storage: str, console: Console) -> Non
     confirmation = confirmation_study(storage, data)
     if confirmation is not None:
         console.print(sheet_rich(confirmation_sheet(data, confirmation)))
-    console.print(f"Next: study analyze {data.name} --storage {storage}", soft_wrap=True)
+    console.print(f"Next: study analyze {data.name} --storage {storage}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +17,7 @@ from rich.text import Text
 from study.cli.completion import complete_study
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName
-from study.console import tell_unreadable
+from study.console import PlainConsole, answer, print_json, tell_unreadable
 from study.plan.run_options import RunOptions
 from study.run_progress import describe_progress, running_cells_table
 from study.words import format_counts, format_duration
@@ -38,21 +38,21 @@ def list_studies(storage: Storage = RunOptions.storage, as_json: AsJson = False)
     from analysis.stored import COUNTED
     from study.store.status import count_trials
 
-    studies, console = list(count_trials(storage)), Console()
+    studies = list(count_trials(storage))
     for study in studies:
         tell_unreadable(study["unreadable"], f"{study['study']}: ")
         study["unreadable"] = list(study["unreadable"])
     if as_json:
-        console.print_json(data=studies, indent=1)
+        print_json(studies)
     elif studies:
         counted = (*COUNTED, "missing")
         table = Table("study", "grid", "cells", *counted, box=None, header_style="bold")
         for study in studies:
             counts = [str(study[how]) for how in counted]
             table.add_row(study["study"], study["grid"], _cell_count(study), *counts)
-        console.print(table)
+        answer(table)
     else:
-        console.print(f"No study in {storage}. To start one, run: study run --grid smoke", soft_wrap=True)
+        answer(f"No study in {storage}. To start one, run: study run --grid smoke")
 
 
 @app.command(epilog=epilog("status"))
@@ -63,7 +63,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a study is, from any machine that sees the storage."""
-    show_status(storage, name, watch, Console(emoji=False), as_json)
+    show_status(storage, name, watch, as_json)
 
 
 @app.command(epilog=epilog("analyze"))
@@ -83,17 +83,17 @@ def analyze(
 
     # A large study is ten million objects, all in use to the end: looking for garbage takes a second.
     gc.disable()
-    study, console = load(name, storage, for_report=True), Console()
+    study = load(name, storage, for_report=True)
     if as_json:
-        console.print_json(data={"study": study.name, **study.estimates()}, indent=1)
+        print_json({"study": study.name, **study.estimates()})
         return
 
     from analysis.report import tables_on_screen
 
     written = study.report(out, [format.value for format in formats])
-    console.print(*tables_on_screen(study.data, study.page))
+    answer(*tables_on_screen(study.data, study.page))
     tell_unreadable(study.data.unreadable, "left out: ")
-    console.print(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}", soft_wrap=True)
+    answer(f"Wrote {len(written)} files in {written[-1].parent}; report: {written[-1]}")
 
 
 def _cell_count(study: dict[str, Any]) -> str:
@@ -106,7 +106,7 @@ def _cell_count(study: dict[str, Any]) -> str:
     return f"{study['cells']}" if most is None else f"{study['cells']} of {max(most, study['cells'])}"
 
 
-def show_status(storage: str, name: str, watch: bool, console: Console, as_json: bool = False) -> None:
+def show_status(storage: str, name: str, watch: bool, as_json: bool = False) -> None:
     """Print the status of a study; with ``watch``, at each beat, as JSON in one line each time."""
     from study.store.store import Store
 
@@ -114,13 +114,13 @@ def show_status(storage: str, name: str, watch: bool, console: Console, as_json:
     statuses = _statuses(Store(storage, name))
     if as_json:
         for status in statuses if watch else [next(statuses)]:
-            console.print_json(data=status_data(status), indent=None if watch else 1)
+            print_json(status_data(status), indent=None if watch else 1)
     elif watch:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=PlainConsole(), auto_refresh=False) as live:
             for status in statuses:
                 live.update(render_status(status), refresh=True)
     else:
-        console.print(render_status(next(statuses)), soft_wrap=True)
+        answer(render_status(next(statuses)))
 
 
 def _statuses(store: "Store") -> "Iterator[StudyStatus]":

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from analysis.stored import StoredMetric
+from study.console import PlainConsole
 from study.plan.jobs import Job
 from study.run_progress import describe_progress, running_cells_table
 
@@ -38,7 +39,7 @@ class Progress(Observer):
         self,
         cells: int | None,
         objective: StoredMetric,
-        console: Console,
+        console: PlainConsole,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cells, self._objective, self._console, self._clock = cells, objective, console, clock
@@ -50,12 +51,12 @@ class Progress(Observer):
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "Progress":
-        if self._console.is_terminal:
+        if self._console.is_live:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_live:
             self._live.stop()
             self._console.print(self.summary())
 
@@ -71,7 +72,7 @@ class Progress(Observer):
         others = f" and {len(cell_ids) - 1} cells with it" if len(cell_ids) > 1 else ""
         label = self._running[cell_ids[0]]["label"]
         line = f"{label}{others}: {reason}; it continues from its last checkpoint, or begins again if it has none"
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(line)
 
     def cell_advanced(self, cell_id: str, epoch: int, objective: float) -> None:
         """Show the epoch."""
@@ -84,11 +85,11 @@ class Progress(Observer):
         self._ended[how] += 1
         self._trained += cell["seeds"]
         self._epochs_of_ended += cell["epoch"]
-        if not self._console.is_terminal:
+        if not self._console.is_live:
             figure = self._objective.format(cell["objective"])
             validation = f", validation {self._objective.label} {figure}" if figure else ""
             line = f"{cell['label']}: {how} at epoch {cell['epoch']}{validation} | {self.summary()}"
-            self._console.print(line, soft_wrap=True, highlight=False)
+            self._console.print(line)
 
     def summary(self) -> str:
         """Say in a line how far the run is."""

@@ -5,9 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from study.console import tell_problem, tell_unreadable
+from study.console import PlainConsole, tell_problem, tell_unreadable
 from study.driver.tracking import folder_for
 from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import RunPlan, describe_plan, plan_run
@@ -26,18 +24,18 @@ INTERRUPTED = 130  # an exit code
 STORAGE_PATIENCE_S = 30.0  # how long a run waits for a storage that fails
 
 
-def run_study(work: Work, resources: Resources, console: Console, command: str) -> int:
+def run_study(work: Work, resources: Resources, console: PlainConsole, command: str) -> int:
     """Train what is missing; return the exit code: 0 all well, 1 a cell failed, 130 interrupted."""
     tracked = folder_for(work.store.study, work.trackers)
     code = train(work, resources, console, command)
     if work.trackers:
-        console.print(f"Tracked in {tracked}", soft_wrap=True)
+        console.print(f"Tracked in {tracked}")
     if code != INTERRUPTED:
-        console.print(f"Next: study analyze {work.store.study} --storage {work.store.storage}", soft_wrap=True)
+        console.print(f"Next: study analyze {work.store.study} --storage {work.store.storage}")
     return code
 
 
-def train(work: Work, resources: Resources, console: Console, command: str) -> int:
+def train(work: Work, resources: Resources, console: PlainConsole, command: str) -> int:
     """Train as ``run_study`` does; raise StoreError, LaunchError, ModelError or DataError."""
     check([*work.cells, *work.outermost_cells], resources.options.data_dir)
     check_per_seed(resources, work.cells, len(work.seeds))
@@ -47,7 +45,7 @@ def train(work: Work, resources: Resources, console: Console, command: str) -> i
         work.store.folder.patience_s = STORAGE_PATIENCE_S
         tell_unreadable(work.store.repair(), then="it is set aside, and what is missing is trained again")
         plan = plan_run(work, work.store.read_trials()[0])
-        console.print(describe_plan(plan, work), highlight=False, soft_wrap=True)
+        console.print(describe_plan(plan, work))
         if not plan.jobs and (plan.search is None or plan.search.budget_is_spent):
             _write_info(work)
             return 0
@@ -55,7 +53,9 @@ def train(work: Work, resources: Resources, console: Console, command: str) -> i
     return _report(plan, outcome, console, command)
 
 
-def _train(work: Work, plan: RunPlan, resources: Resources, console: Console, heartbeat: Heartbeat) -> "RunOutcome":
+def _train(
+    work: Work, plan: RunPlan, resources: Resources, console: PlainConsole, heartbeat: Heartbeat
+) -> "RunOutcome":
     """Train on a Ray of this machine, or on a cluster; return how the cells ended."""
     from study.driver.progress import Progress
     from study.driver.ray_cluster import NodeCount, connect
@@ -89,7 +89,7 @@ def _write_info(work: Work, how: dict[str, str] | None = None) -> None:
     work.store.write_info(replace(with_networks(work.info, work.cells), runs=runs))
 
 
-def _report(plan: RunPlan, outcome: "RunOutcome", console: Console, command: str) -> int:
+def _report(plan: RunPlan, outcome: "RunOutcome", console: PlainConsole, command: str) -> int:
     """Say which cells failed and what is left; return the exit code."""
     for label, error in outcome.errors.items():
         tell_problem(f"failed: {label}: {error}")
@@ -99,8 +99,8 @@ def _report(plan: RunPlan, outcome: "RunOutcome", console: Console, command: str
         rest = "" if plan.search.is_over else "the search is not over"
     if rest:
         stored = f"{len(outcome.ended)} cells of this run are stored"
-        console.print(f"Interrupted: {stored}, {rest}. To continue, run: {command}", soft_wrap=True)
+        console.print(f"Interrupted: {stored}, {rest}. To continue, run: {command}")
         return INTERRUPTED
     if failed := list(outcome.ended.values()).count("failed"):
-        console.print(f"{failed} cells failed. To retry them, run: {command}", soft_wrap=True)
+        console.print(f"{failed} cells failed. To retry them, run: {command}")
     return 1 if failed else 0

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 from pydantic import ValidationError
 
+from study.grid import MOST_CELLS
 from study.grid.fields import GridFields
 from study.grid.values import matches, matches_any
 from study.grid.yaml_text import At, PlacedError
@@ -45,6 +47,9 @@ def _combinations(grid: GridFields) -> Iterator[tuple[Factors, At]]:
     else:
         usual = {}
         varied = {name: factor.values for name, factor in grid.factors.items() if factor.values}
+        if (cells := prod(map(len, varied.values()))) > MOST_CELLS:
+            problem = f"the values make {cells:,} cells, and a grid has at most {MOST_CELLS:,}"
+            raise PlacedError(f"{problem}; remove values, or let a search choose cells", "factors")
         # Without any values there is no product: the empty one would be a cell of defaults.
         for values in itertools.product(*varied.values()) if varied else ():
             factors = _with_defaults(grid, dict(zip(varied, values, strict=True)), ("factors",))

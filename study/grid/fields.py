@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from study.grid import MAX_SEEDS
+from study.grid import MAX_SEEDS, MOST_CONDITIONS
 from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search
 from study.grid.values import Condition, Count, Models, Settings, Strict
@@ -23,14 +23,22 @@ class GridFields(Strict):
     factors: Annotated[dict[str, Factor], AfterValidator(typed_factors), Field(min_length=1)] = Field(
         description="The settings that vary from cell to cell, each with its role and its values."
     )
-    rules: list[Rule] = Field([], description="Settings that follow from factors. Later rules override earlier ones.")
-    skip: list[Condition] = Field([], description="Cells of the product that match one of these are left out.")
+    rules: list[Rule] = Field(
+        [],
+        max_length=MOST_CONDITIONS,
+        description="Settings that follow from factors. Later rules override earlier ones.",
+    )
+    skip: list[Condition] = Field(
+        [], max_length=MOST_CONDITIONS, description="Cells of the product that match one of these are left out."
+    )
     explicit_cells: list[Condition] = Field(
         [], alias="cells", description="Further cells, by their factors. A factor not named has its default."
     )
     protocol: Settings = Field({}, description="Settings that are the same for all cells, if not the defaults.")
     stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
-    contrasts: list[Contrast] = Field([], description="Comparisons named before the run; p is Holm-corrected.")
+    contrasts: list[Contrast] = Field(
+        [], max_length=MOST_CONDITIONS, description="Comparisons named before the run; p is Holm-corrected."
+    )
     objective: str | None = Field(
         None,
         description="The metric that selection, early stopping and a search go by; by default the model's first.",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from study.grid import MOST_BYTES
 from study.grid.grid import Grid, GridError
 from study.grid.shipped import grid_names
 from study.grid.yaml_text import UnreadableError, YamlFile
@@ -45,6 +46,8 @@ def read_grid(name: str) -> tuple[str, str]:
         fix = suggest(name, there) if there else "give the path of a YAML file"
         raise GridError(f"no grid file {name}: no such file; {fix}")
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise GridError(f"grid file {name} has {size:,} bytes; expected at most {MOST_BYTES:,}")
         return name, path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"grid file {name} cannot be read: {error}; expected YAML in UTF-8") from None

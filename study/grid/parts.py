@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from study.grid import MOST_CONDITIONS
 from study.grid.values import Condition, Count, Scalar, Strict, check_factor, context_models, typed_values
 from study.grid.yaml_text import PlacedError
 
@@ -81,5 +82,6 @@ class Stopping(Strict):
     )
     protect: list[Condition] = Field(
         [],
+        max_length=MOST_CONDITIONS,
         description="Cells that match one of these are never stopped, and no cell is compared with them.",
     )

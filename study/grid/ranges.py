@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from study.grid import MOST_TRIALS
 from study.grid.values import Count, Models, Scalar, Strict, check_factor, context_models, entry, typed, typed_values
 from study.grid.yaml_text import PlacedError
 from study.words import Value, format_value
@@ -119,7 +120,9 @@ def _typed_step(step: Any, low: Any, high: Any, name: str) -> Any:
 class Budget(Strict):
     """When the search begins no further cell."""
 
-    trainings: Count | None = Field(None, ge=1, description="How many trainings: one per cell and seed.")
+    trainings: Count | None = Field(
+        None, ge=1, le=MOST_TRIALS, description="How many trainings: one per cell and seed."
+    )
     minutes: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="How many minutes cells train, over all runs."
     )
@@ -148,7 +151,7 @@ class Search(Strict):
         description="The settings that are searched, each with low and high, or with choices."
     )
     budget: Budget = Field(description="When the search ends.")
-    seed: Count = Field(0, ge=0, description="The seed of the sampler's random numbers.")
+    seed: Count = Field(0, ge=0, lt=2**32, description="The seed of the sampler's random numbers.")
     startup: Count = Field(10, ge=1, description="How many cells are drawn at random before Optuna learns.")
 
     def ends(self) -> Iterator[dict[str, Value]]:

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from yaml.reader import ReaderError
 
 from study.words import suggest
+
+MOST_MERGED = 10_000  # keys that merges (<<) may give to one mapping
 
 At = tuple[str | int, ...]  # a place in a file: the keys and indices that lead there
 
@@ -56,7 +58,7 @@ class YamlFile:
             loader = _Loader(text)
             self._root = loader.get_single_node()
             if self._root is not None:
-                _check(self._root, loader, set(), set())
+                _check(self._root, loader, {}, set())
             self.content: Any = None if self._root is None else loader.construct_document(self._root)
         except ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
@@ -130,15 +132,16 @@ def _entry(node: Any, part: str | int) -> tuple[int, Any] | None:
     return None
 
 
-def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> None:
-    """Refuse tags, endless aliases, and keys that are not text or are there twice."""
-    # ``checked`` has the ids of the nodes seen so far, ``above`` of those that contain this one.
+def _check(node: Any, loader: _Loader, checked: dict[int, int], above: set[int]) -> None:
+    """Refuse tags, endless aliases, keys that are not text or are there twice, and merges without measure."""
+    # ``checked`` has the ids of the nodes seen so far, each with how many keys a merge of it brings;
+    # ``above`` has those of the nodes that contain this one.
     line = node.start_mark.line + 1
     if id(node) in above:
         raise UnreadableError("an alias contains itself", line)
     if id(node) in checked:
         return
-    checked.add(id(node))
+    checked[id(node)] = 0
     # A node has the tag that its text resolves to, unless the file gives it another one.
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
     usual = loader.resolve(type(node), node.value, (plain, not plain))  # type: ignore[no-untyped-call]
@@ -146,6 +149,19 @@ def _check(node: Any, loader: _Loader, checked: set[int], above: set[int]) -> No
         raise UnreadableError(f"the tag {node.tag!r} has no use here; remove it", line)
     for child in _children(node):
         _check(child, loader, checked, above | {id(node)})
+    checked[id(node)] = keys = _count_merged(node, checked)
+    if keys > MOST_MERGED and isinstance(node, yaml.MappingNode):
+        raise UnreadableError(f"merges (<<) give it {keys:,} keys; expected at most {MOST_MERGED:,}", line)
+
+
+def _count_merged(node: Any, counted: Mapping[int, int]) -> int:
+    """Return how many keys a mapping has after its merges, or a list of mappings has together."""
+    if isinstance(node, yaml.SequenceNode):
+        return sum(counted[id(child)] for child in node.value)
+    keys = 0
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        keys += counted[id(value)] if key.tag == "tag:yaml.org,2002:merge" else 1
+    return keys
 
 
 def _children(node: Any) -> Iterator[Any]:

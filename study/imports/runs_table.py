@@ -99,7 +99,7 @@ class Trainings:
 
 def read_trainings(asked: RunsTable) -> Trainings:
     """Read a table and check every row; raise TableError for the first problem."""
-    table = _read(Path(asked.file).expanduser())
+    table = _read(asked.file)
     given = (asked.factors if isinstance(asked.factors, str) else ",".join(asked.factors)).split(",")
     factors = dict(map(_renamed, given))
     if len(factors) < len(given):
@@ -131,9 +131,11 @@ def read_trainings(asked: RunsTable) -> Trainings:
     return Trainings(Path(asked.file).name, rows, kinds, tuple(dict.fromkeys(metrics.values())), tuple(columns))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(file: str) -> pd.DataFrame:
     """Return the table as text, with '' for nothing."""
+    path = Path(file)
     try:
+        path = path.expanduser()
         if path.suffix == ".parquet":
             table: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
         elif path.suffix == ".csv":
@@ -141,7 +143,7 @@ def _read(path: Path) -> pd.DataFrame:
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         else:
             raise TableError(f"{path}: expected a .csv or .parquet file")
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         problem = " ".join(str(error).split())
         raise TableError(f"{path} cannot be read: {problem}; expected a table with a header") from None
     if table.empty:

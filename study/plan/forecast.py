@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from analysis.stored import FINISHED
 from study.plan.jobs import Job, count_trainings
 from study.plan.packs import Pack, packs_of
 from study.plan.resources import Resources, cells_alone, packs_that_fit, placed, resources_for
-from study.plan.run_options import LaunchError, TrainingOptions
+from study.plan.run_options import MOST_OF_A_NODE, LaunchError, TrainingOptions, between
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,10 @@ class Machines:
     price: float | None = None
 
     def __post_init__(self) -> None:
-        for what, least in (("nodes", 1), ("cpus", 1), ("gpus", 0)):
-            if getattr(self, what) < least:
-                raise LaunchError(f"--{what} {getattr(self, what):g}: expected {least} or more")
-        if self.price is not None and self.price < 0:
-            raise LaunchError(f"--price {self.price:g}: expected 0 or more, for one machine and hour")
+        least = {"nodes": 1, "cpus": 1, "gpus": 0, "price": 0}
+        for what, value in asdict(self).items():
+            if value is not None and not between(least[what], MOST_OF_A_NODE)(value):
+                raise LaunchError(f"--{what} {value:g}: expected {least[what]} to {MOST_OF_A_NODE:,}")
 
     @property
     def amounts(self) -> list[dict[str, float]]:

@@ -79,7 +79,10 @@ def resources_for(options: TrainingOptions) -> Resources:
             )
     if data_dir:
         # A worker has another working directory, so that a relative path would lead elsewhere.
-        data_dir = str(Path(data_dir).expanduser().absolute())
+        try:
+            data_dir = str(Path(data_dir).expanduser().absolute())
+        except RuntimeError as error:
+            raise LaunchError(f"--data-dir {data_dir}: {error} Give the whole path") from None
     return Resources(replace(options, address=address, data_dir=data_dir))
 
 

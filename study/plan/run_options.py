@@ -1,11 +1,13 @@
 """Each option once, as a field of which commands and API are made; and the work asked for."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from study.errors import StudyError
-from study.grid import MAX_SEEDS
+from study.grid import MAX_SEEDS, MOST_TRIALS
 
 if TYPE_CHECKING:  # `study --help` reads the options; what a run needs takes seconds to import
     from analysis.stored import StudyInfo
@@ -13,6 +15,9 @@ if TYPE_CHECKING:  # `study --help` reads the options; what a run needs takes se
     from study.plan.next_cell import CellSearch
     from study.store.store import Store
     from trainables.config import TrainingSettings
+
+
+MOST_OF_A_NODE = 100_000  # no machine has as many cores or GPUs, costs as much, or is one of as many
 
 
 class LaunchError(StudyError):
@@ -34,6 +39,15 @@ def option(
     return field(default=default, metadata={**rules, "variable_in_help": variable_in_help})
 
 
+def between(least: float, most: float) -> Callable[[Any], bool]:
+    """Return what tells whether a value is a number from ``least`` to ``most``."""
+    return lambda value: isinstance(value, Real) and least <= float(value) <= most
+
+
+def _is_gpus(value: Any) -> bool:
+    return between(0, 1)(value) or (between(1, MOST_OF_A_NODE)(value) and float(value).is_integer())
+
+
 def flag_of(name: str) -> str:
     """Return how an option is written on the command line."""
     return "--" + name.replace("_", "-")
@@ -51,36 +65,36 @@ class TrainingOptions:
     cpus_per_trial: float = option(
         1,
         "CPU cores, and as many threads, for each stack of cells.",
-        "at least 1, a core for each cell",
-        lambda value: value >= 1,
+        f"at least 1, a core for each cell, and at most {MOST_OF_A_NODE:,}",
+        between(1, MOST_OF_A_NODE),
         variable_in_help=True,
     )
     gpus_per_trial: float | None = option(
         None,
         "GPUs for each stack of cells; fractions are allowed. "
         "By default 1 if there is a GPU, or 0.25 if each cell trains by itself.",
-        "0, a fraction below 1, or a whole number of GPUs",
-        lambda value: 0 <= value <= 1 or (value > 1 and float(value).is_integer()),
+        f"0, a fraction below 1, or a whole number of GPUs up to {MOST_OF_A_NODE:,}",
+        _is_gpus,
         variable_in_help=True,
     )
     cpus_per_seed: float | None = option(
         None,
         "CPU cores for each seed of a model that is a function. Each seed then trains in its own process, at the "
         "same time as the others, instead of taking turns with them.",
-        "at least 1",
-        lambda value: value >= 1,
+        f"1 to {MOST_OF_A_NODE:,}",
+        between(1, MOST_OF_A_NODE),
     )
     gpus_per_seed: float | None = option(
         None,
         "GPUs for each seed of a model that is a function. Each seed then trains in its own process.",
-        "a fraction below 1, or a whole number of GPUs",
-        lambda value: 0 < value <= 1 or (value > 1 and float(value).is_integer()),
+        f"a fraction below 1, or a whole number of GPUs up to {MOST_OF_A_NODE:,}",
+        lambda value: value != 0 and _is_gpus(value),
     )
     cells_per_trial: str = option(
         "auto",
         "How many cells train together in one stack: a number, or 'auto' (1 on CPUs, as many as fit well on GPUs).",
-        "auto, or 1 or more cells to train as one stack",
-        lambda value: value == "auto" or (value.isascii() and value.isdigit() and int(value) > 0),
+        "auto, or 1 to 99,999 cells to train as one stack",
+        lambda value: re.fullmatch(r"auto|0*[1-9][0-9]{0,4}", value) is not None,
     )
     address: str | None = option(
         None,
@@ -90,14 +104,14 @@ class TrainingOptions:
     retries: int = option(
         3,
         "How many times a stack of cells that died is continued from its last checkpoint.",
-        "0 or more",
-        lambda value: value >= 0,
+        "0 to 1,000",
+        between(0, 1000),
     )
     epoch_limit: float = option(
         600,
         "The longest time, in seconds, that one epoch of a stack may take.",
-        "seconds, more than 0",
-        lambda value: value > 0,
+        "seconds, more than 0 and at most 10,000,000",
+        lambda value: value != 0 and between(0, 10_000_000)(value),
     )
 
     def __post_init__(self) -> None:
@@ -133,7 +147,7 @@ class RunOptions(TrainingOptions):
         None,
         "How many seeds each cell gets; by default what the grid says.",
         f"1 to {MAX_SEEDS:,}",
-        lambda value: 1 <= value <= MAX_SEEDS,
+        lambda value: between(1, MAX_SEEDS)(value) and value == int(value),
     )
     scheduler: str | None = option(
         None,
@@ -196,6 +210,11 @@ class Work:
     store: "Store"
     info: "StudyInfo"
     trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (trials := len(self.cells) * len(self.seeds)) > MOST_TRIALS:
+            size = f"{len(self.cells):,} cells x {len(self.seeds):,} seeds are {trials:,} trials"
+            raise LaunchError(f"{size}, and a run has at most {MOST_TRIALS:,}; ask for fewer --seeds")
 
     @property
     def outermost_cells(self) -> "list[TrainingSettings]":

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from study.errors import StudyError
+from study.words import flaw_of
 
 # Between two tries; each wait is twice as long as the one before.
 FIRST_WAIT_S = 0.5
@@ -120,13 +120,19 @@ def _unusable(what: str, storage: str, error: OSError) -> StoreError:
 
 def filesystem_of(storage: str) -> tuple[pafs.FileSystem, str]:
     """Return the filesystem of a path or URI, and the path in it; raise StoreError."""
-    if "://" not in storage:
-        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+    scheme, separator, rest = storage.partition("://")
     try:
+        if problem := flaw_of(storage):
+            raise ValueError(problem)
+        if not separator:
+            # Without a home directory expanduser raises RuntimeError.
+            return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+        if not rest.strip("/"):
+            raise ValueError(f"{scheme}:// alone names no bucket or folder")
         filesystem, path = pafs.FileSystem.from_uri(storage)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         problem = f"{error}; expected a folder, or a URI such as s3://bucket/dir"
-        raise StoreError(f"storage {storage}: {problem}") from None
+        raise StoreError(f"storage {storage!r}: {problem}") from None
     return filesystem, str(path).rstrip("/")
 
 

@@ -40,7 +40,7 @@ def begin_smoke(name, data=None):
         (["run", "--grid", "smoke", "--address", "127.0.0.1:1"], "cannot reach a Ray cluster at 127.0.0.1:1"),
         (["list", "--storage", "bad.yaml"], "cannot read the storage bad.yaml"),
         (["plan", "--grid", "bad.yaml"], "grid file bad.yaml cannot be read"),
-        (["plan", "--grid", "smoke", "--nodes", "0"], "--nodes 0: expected 1 or more"),
+        (["plan", "--grid", "smoke", "--nodes", "0"], "--nodes 0: expected 1 to 100,000"),
         (["analyze"], "no study in studies: a run leaves its results there"),
         (["analyze", "unknown"], "no study in studies"),
     ],
@@ -198,9 +198,7 @@ def on_a_terminal(arguments, cwd, environment):
     return text.decode()
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["grids", "show", "smoke"], ["grids", "--json"], ["run", "--grid", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["grids", "show", "smoke"], ["run", "--grid", "x"]])
 def test_no_color(tmp_path, arguments):
     colour = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|9[0-7])[0-9;]*m")
     coloured = on_a_terminal(arguments, tmp_path, clean(TERM="xterm-256color"))

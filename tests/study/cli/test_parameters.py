@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from study.cli.app import app
-from study.cli.parameters import bind_environment
+from study.cli.parameters import prepare
 from trainables.digits.settings import CellConfig
 
 
@@ -43,7 +43,7 @@ def test_switches_and_commands_in_commands_come_from_the_file_too(study, tmp_pat
         ("run = 3", "study.toml: run is a command; its options go into a table [run]"),
         ("[plan]\nseeds = {a = 3}", "study.toml: plan.seeds is a table; expected the value of --seeds"),
         ("seeds = ", "study.toml cannot be read: Invalid value (at end of document); expected TOML in UTF-8"),
-        ('seeds = "many"', "Invalid value for '--seeds': Input should be a valid integer"),
+        ('seeds = "many"', "Invalid value for '--seeds': 'many': expected a whole number"),
     ],
 )
 def test_bad_study_toml_is_one_line_and_exit_code_2(study, tmp_path, text, message):
@@ -58,12 +58,14 @@ def test_wrong_values_are_told_with_where_they_come_from(study, tmp_path, monkey
     assert study("plan", "--grid", "smoke")[2].endswith(" (study.toml has 'many'). See: study plan --help\n")
     monkeypatch.setenv("STUDY_SEEDS", "few")
     assert study("plan", "--grid", "smoke")[2].endswith(" (STUDY_SEEDS is 'few'). See: study plan --help\n")
-    assert study("plan", "--grid", "smoke", "--seeds", "x")[2].endswith("as an integer. See: study plan --help\n")
+    assert study("plan", "--grid", "smoke", "--seeds", "x")[2].endswith(
+        " 'x': expected a whole number. See: study plan --help\n"
+    )
 
 
 def test_every_option_has_its_variable():
     command = typer.main.get_command(app)
-    bind_environment(command)
+    prepare(command)
     options = {p.opts[0]: p.envvar for p in command.commands["run"].params}
     assert options["--grid"] == "STUDY_GRID"
     assert options["--cpus-per-trial"] == "STUDY_CPUS_PER_TRIAL"

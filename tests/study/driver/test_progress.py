@@ -2,9 +2,9 @@ import io
 import math
 
 import pytest
-from rich.console import Console
 
 from analysis.stored import StoredMetric
+from study.console import PlainConsole
 from study.driver.progress import Progress
 from study.plan.jobs import Job
 from trainables.digits.settings import CellConfig
@@ -36,7 +36,7 @@ def key(label):
 
 
 def screen(terminal=False):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    return PlainConsole(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
 
 
 def test_a_cell_that_is_tried_again_says_why(clock):

@@ -52,10 +52,10 @@ def test_machines_default_to_this_one(monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ((0, 2, 0, None, 1, None), "--nodes 0: expected 1 or more"),
-        ((1, 0, 0, None, 1, None), "--cpus 0: expected 1 or more"),
-        ((1, 2, -1, None, 1, None), "--gpus -1: expected 0 or more"),
-        ((1, 2, 0, -0.5, 1, None), "--price -0.5: expected 0 or more"),
+        ((0, 2, 0, None, 1, None), "--nodes 0: expected 1 to 100,000"),
+        ((1, 0, 0, None, 1, None), "--cpus 0: expected 1 to 100,000"),
+        ((1, 2, -1, None, 1, None), "--gpus -1: expected 0 to 100,000"),
+        ((1, 2, 0, -0.5, 1, None), "--price -0.5: expected 0 to 100,000"),
         ((1, 2, 0, None, 4, None), "a cell of 4 cores and 0 GPUs has no room on a machine of 2 cores and 0 GPUs"),
         ((1, 2, 0, None, 1, 1), "a cell of 1 cores and 1 GPUs has no room"),
     ],

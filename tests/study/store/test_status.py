@@ -88,15 +88,15 @@ def test_a_damaged_file_is_named(store, tmp_path):
 
 
 def test_watching_ends_when_no_driver_runs_it(store, capsys):
-    show_status(store.storage, "abc", watch=True, console=Console(width=200))
+    show_status(store.storage, "abc", watch=True)
     assert "abc: 8 trials: " in capsys.readouterr().out
 
 
 def test_an_unknown_study_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"no study xyz in .*: run one: study run --grid table1"):
-        show_status(str(tmp_path), "xyz", watch=False, console=Console())
+        show_status(str(tmp_path), "xyz", watch=False)
 
 
 def test_the_study_that_may_have_been_meant_is_named(store):
     with pytest.raises(StoreError, match=r"no study abd in .*: did you mean abc\?"):
-        show_status(store.storage, "abd", watch=False, console=Console())
+        show_status(store.storage, "abd", watch=False)
