@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from study.plan.resources import Resources, placed
 from study.plan.run_options import LaunchError
 from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
+
+
+# The path of a Unix socket has 107 bytes at most, and Ray adds 68 of its own.
+LONGEST_TMPDIR = 39
 
 
 def live_nodes() -> list[dict[str, float]]:
@@ -63,14 +68,30 @@ def connect(resources: Resources, models: Iterable[str] = ()) -> Iterator[tuple[
     level = logging.INFO if is_verbose() else logging.ERROR
     try:
         context = ray.init(address or "local", log_to_driver=is_verbose(), logging_level=level, **how)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise LaunchError(f"cannot reach a Ray cluster at {address or 'this machine'}: {first}") from None
+    except Exception as error:  # Ray raises a plain Exception too, if a process of its own does not answer in time
+        if not address:
+            raise LaunchError(f"Ray does not start on this machine: {_first_line(error)}; {_way_out()}") from error
+        raise LaunchError(f"cannot reach a Ray cluster at {address}: {_first_line(error)}") from error
     # They report a lost worker or storage by tracebacks; our own lines say it shorter.
     for name in () if is_verbose() else ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with context:
         yield placed(resources, live_nodes())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _way_out() -> str:
+    """Say what a user can do if Ray does not start here."""
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_TMPDIR:
+        return f"the path of its folder, {folder}, is too long: set RAY_TMPDIR to a short one, such as /tmp"
+    for name, needed in (("RAY_TMPDIR", folder), ("HOME", str(Path("~").expanduser()))):
+        if not os.access(needed, os.W_OK):
+            return f"it cannot write to {needed}: set {name} to the short path of a folder that you can write"
+    return "this machine may be busy, or its disk full: try again, and see Ray's own messages with --verbose"
 
 
 def _check_reachable(address: str) -> None:
