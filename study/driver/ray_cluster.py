@@ -22,7 +22,6 @@ from study.plan.run_options import LaunchError
 from study.store.heartbeat import BEAT_S
 from trainables.registry import package_of
 
-
 # The path of a Unix socket has 107 bytes at most, and Ray adds 68 of its own.
 LONGEST_TMPDIR = 39
 

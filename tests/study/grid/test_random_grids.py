@@ -1,6 +1,7 @@
 """Random grid files, valid and broken, through reading, expansion and planning: a study's cells, or one line."""
 
 import io
+from contextlib import redirect_stdout
 from math import prod
 
 import jsonschema
@@ -8,7 +9,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from study.cli.plan import show_plan
 from study.grid.grid import GridError
@@ -121,14 +121,10 @@ def ids(path):
 
 def plan(path, storage):
     """What the command plan shows; raises GridError and StoreError alone."""
-    console = Console(file=io.StringIO(), width=200)
-    show_plan(
-        RunOptions(grid=path, storage=storage).resolve(),
-        Machines(1, 2, 0),
-        Resources(TrainingOptions(gpus_per_trial=0)),
-        console,
-    )
-    return console.file.getvalue()
+    work, resources = RunOptions(grid=path, storage=storage).resolve(), Resources(TrainingOptions(gpus_per_trial=0))
+    with redirect_stdout(io.StringIO()) as shown:
+        show_plan(work, Machines(1, 2, 0), resources, as_json=False)
+    return shown.getvalue()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_a_pack_of_many_cells_has_a_gpu_to_itself(cells, share):
 
 @pytest.mark.parametrize("cells", ["0", "-1", "two", "1.5", ""])
 def test_cells_that_make_no_pack_are_refused(cells):
-    with pytest.raises(LaunchError, match=f"--cells-per-trial {cells}: expected auto, or 1 or more"):
+    with pytest.raises(LaunchError, match=f"--cells-per-trial {cells}: expected auto, or 1 to 99,999"):
         resources_for(TrainingOptions(gpus_per_trial=0, cells_per_trial=cells))
 
 
