@@ -14,8 +14,6 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 
-from study.errors import StudyError
-
 LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbose
 
 LONGEST_PROBLEM = 600  # characters of a line about something that went wrong
@@ -26,8 +24,8 @@ PICTURES = {code: 0x2400 + code for code in range(32)} | dict.fromkeys(range(128
 del PICTURES[ord("\n")], PICTURES[ord("\t")]
 
 
-class ReaderGoneError(StudyError):
-    """Whoever read the output has gone, such as ``head``; so there is no message."""
+class ReaderGoneError(Exception):
+    """Whoever read the output has gone, such as ``head``: nothing is left to say."""
 
 
 class PlainConsole(Console):

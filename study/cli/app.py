@@ -11,7 +11,7 @@ import typer
 from study.cli import grids, keep, plan, run, studies
 from study.cli.help import EXIT_CODES, epilog
 from study.cli.parameters import Commands, file_options, prepare, usage_problem
-from study.console import PlainConsole, answer, is_verbose, set_level, tell_problem
+from study.console import PlainConsole, ReaderGoneError, answer, is_verbose, set_level, tell_problem
 from study.errors import StudyError
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -48,7 +48,7 @@ def main() -> None:
         prepare(command)
         code = command(prog_name="study", default_map=file_options(command), standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # from the flush
+    except (ReaderGoneError, BrokenPipeError):  # the latter from the flush
         _fail("", 2)
     except typer.TyperException as error:
         _fail(usage_problem(error), error.exit_code)
