@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
@@ -12,7 +13,8 @@ from analysis.course_report.figures.aux_weight import aux_weight_picture
 from analysis.course_report.figures.boxes import boxes_picture
 from analysis.course_report.figures.compared import compared_picture
 from analysis.course_report.figures.network import network_picture
-from analysis.course_report.table1 import table1_data, table1_rich, table1_sheet
+from analysis.course_report.reported import PROTOCOL
+from analysis.course_report.table1 import table1_rich, table1_sheet
 from analysis.course_report.verdicts import findings_data
 from analysis.load import StudyData
 from analysis.output.page import Section
@@ -27,8 +29,7 @@ TWO_CAUSES = (
     "dropout has two causes. Here each is changed by itself, and then both together."
 )
 CLASSIFIER = "This network learns only to read the digits; its two predictions are then compared."
-# What the report's networks do not have, with the value that leaves it out.
-EXTRAS = {"pairing": "drawn", "shift": 0, "distort": 0, "batch_norm": False, "width": 1}
+EXTRAS = ("pairing", "shift", "distort", "batch_norm", "width")  # what the report's networks do not have
 CROSSED_GRID = "dropout-or-rate"  # crosses dropout with the learning rate
 DEFAULT_SOURCE = "mnist5k"  # a run appends any other data source to a study's name
 
@@ -47,19 +48,33 @@ def chapters_for(data: StudyData, related: Mapping[str, StudyData]) -> "Chapters
     if data.info.objective != "accuracy":
         return None
     for cell in data.info.cells:
-        extra = any(cell.get(name, off) != off for name, off in EXTRAS.items())
+        extra = any(cell.get(name, PROTOCOL[name]) != PROTOCOL[name] for name in EXTRAS)
         if extra or cell["model"] not in ("comparator", "classifier"):
             return None
-    # Without the companion, the study itself may cross dropout with the learning rate.
-    return Chapters(data, related.get("crossed", data))
+    # Without a companion of the same protocol, the study itself may cross dropout with the learning rate.
+    other = related.get("crossed", data)
+    different = [name for name in (*PROTOCOL, "data") if _common(data, name) != _common(other, name)]
+    if not different:
+        return Chapters(data, other)
+    names = " and ".join(name.replace("_", " ") for name in different)
+    return Chapters(data, data, f"Study {other.name} is not used here: it was trained with other {names}.")
+
+
+def _common(data: StudyData, name: str) -> Any:
+    """Return a setting that all cells of a study share; the usual value if they differ or lack it."""
+    return data.info.protocol.get(name, PROTOCOL.get(name, DEFAULT_SOURCE))
 
 
 @dataclass(frozen=True)
 class Chapters:
-    """The chapters of a study, in the order of the report."""
+    """The chapters of a study, in the order of the report.
+
+    ``crossed`` is the study that crosses dropout with the learning rate; ``unused`` says why it is not another one.
+    """
 
     data: StudyData
     crossed: StudyData
+    unused: str = ""
     question: str = QUESTION
 
     def opening(self) -> tuple[tuple[str, ...], list[Section]]:
@@ -69,9 +84,11 @@ class Chapters:
         parts = decompositions_data(self.crossed)
         summary = summarise(findings)
         if step is not None:
-            summary.append(step_in_words(step))
+            summary.append(step_in_words(self.crossed.name, step))
+        if self.unused:
+            summary.append(self.unused)
         sections = [
-            Section("Accuracy by configuration", (), (table1_sheet(table1_data(self.data)),)),
+            Section("Accuracy by configuration", (), (table1_sheet(self.data),)),
             Section("Verdicts", (), (claims_sheet(findings),), (compared_picture(findings),)),
         ]
         # The report's step goes below what it is made of.
@@ -99,4 +116,4 @@ class Chapters:
 
     def tables_on_screen(self, sheets: Mapping[str, Sheet]) -> list[Table]:
         """Return what the terminal shows of the report, whose sheets are given by name."""
-        return [claims_rich(sheets["claims"]), table1_rich(table1_data(self.data))]
+        return [claims_rich(sheets["claims"]), table1_rich(self.data.name, sheets["table1"])]

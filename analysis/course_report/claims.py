@@ -47,16 +47,6 @@ class Claim:
         """What the report says: an accuracy or a gain as a fraction, or a weight."""
         return self.value if self.kind == "best weight" else self.value / 100
 
-    @property
-    def reported_std(self) -> float | None:
-        """The report's standard deviation, a fraction; None for a gain and if the report gives none."""
-        return self.spread[0].std / 100 if len(self.spread) == 1 else None
-
-    @property
-    def reported_n(self) -> int | None:
-        """The report's number of rounds; None if it gives no spread."""
-        return self.spread[0].n if self.spread else None
-
 
 # The settings of the cells that the rows of Table I are about. Without dropout, the learning rate is the
 # one that the report states. With dropout the report's code used another one, so the conditions leave
@@ -149,3 +139,5 @@ CLAIMS = (
     ),
     *map(_accuracy, TABLE1),
 )
+# The claims that are an entry of Table I.
+ENTRIES = frozenset(_accuracy(entry).key for entry in TABLE1)

@@ -7,11 +7,24 @@ from typing import Any
 
 from rich.table import Table
 
-from analysis.course_report.verdicts import RULE, Finding
+from analysis.course_report.claims import ENTRIES
+from analysis.course_report.verdicts import (
+    COMPATIBLE,
+    CONTRADICTED,
+    NOT_MEASURED,
+    OTHERWISE,
+    RULE,
+    UNDECIDED,
+    WITHIN,
+    Finding,
+)
 from analysis.output.formats import sheet_rich
 from analysis.output.sheet import Column, Sheet, interval, percent
 
-VERDICTS = ("reproduced", "not reproduced", "undecided", "not measured")
+SHARED = (
+    "They share the report's one draw of pairs, so they move together. The gains, the goal and the best weights are "
+    "made of the same cells, so they are not counted."
+)
 
 
 def claims_sheet(findings: Sequence[Finding]) -> Sheet:
@@ -38,12 +51,17 @@ def claims_sheet(findings: Sequence[Finding]) -> Sheet:
 def _row(finding: Finding) -> dict[str, Any]:
     claim = finding.claim
     row: dict[str, Any] = {"key": claim.key, "claim": claim.text, "kind": claim.kind}
-    row |= {"reported": claim.reported, "reported_std": claim.reported_std, "reported_n": claim.reported_n}
+    # A gain's two entries have no common spread.
+    entry = claim.spread[0] if claim.spread else None
+    row |= {"reported": claim.reported, "reported_std": entry.std / 100 if entry and not claim.than else None}
+    row |= {"reported_n": entry and entry.n}
     for field in ("n", "mean", "std", "low", "high"):
         value = None if finding.measured is None else getattr(finding.measured, field)
         # NaN is the only value that is not equal to itself.
         row[f"measured_{field}"] = value if value == value else None
-    row |= {"less_reported_low": finding.low, "less_reported_high": finding.high, "verdict": finding.verdict}
+    low, high = (None, None) if finding.difference is None else finding.difference.ends
+    row |= {"less_reported_low": low, "less_reported_high": high, "known_to": finding.known_to}
+    row |= {"verdict": finding.verdict}
     return row | {"confounded_with": " ".join(finding.confounded_with), "note": finding.note}
 
 
@@ -59,7 +77,7 @@ def _ends(row: Mapping[str, Any]) -> str:
 
 def claims_rich(sheet: Sheet) -> Table:
     """Draw the measured claims for the screen, without the reasons, so that they fit 80 columns."""
-    measured = tuple(place for place, row in enumerate(sheet.rows) if row["verdict"] != "not measured")
+    measured = tuple(place for place, row in enumerate(sheet.rows) if row["verdict"] != NOT_MEASURED)
     caption = f"{sheet.caption} The report on disk has the reasons and the rule of the verdicts"
     if others := len(sheet.rows) - len(measured):
         caption += f"; {others} more claims are not measured"
@@ -69,18 +87,22 @@ def claims_rich(sheet: Sheet) -> Table:
 
 def summarise(findings: Sequence[Finding]) -> list[str]:
     """Say in plain sentences what the verdicts come to."""
-    judged = [finding for finding in findings if finding.verdict != "not measured"]
+    judged = [finding for finding in findings if finding.verdict != NOT_MEASURED]
     if not judged:
-        return ["This study has no complete cell that any claim of the report is about."]
-    counts = Counter(finding.verdict for finding in findings)
-    listed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-    gains = [finding for finding in judged if finding.claim.kind == "gain"]
-    sentences = [f"Of {len(findings)} claims of the report: {listed}.", *map(_gain_in_words, gains)]
-    # The gains are what the report is about and have a sentence each; the rest is named if it disagrees.
-    for verdict in ("not reproduced", "undecided"):
+        notes = [finding.note for finding in findings if finding.note.startswith(OTHERWISE)]
+        why = f" ({notes[0]})" if notes else ""
+        return [f"This study has no complete cell that any claim of the report is about{why}."]
+    # Only figures that share no cell are counted.
+    counts = Counter(finding.verdict for finding in findings if finding.claim.key in ENTRIES)
+    sentences = []
+    if counts[NOT_MEASURED] < len(ENTRIES):
+        listed = ", ".join(f"{verdict}{WITHIN.get(verdict, '')} ({count})" for verdict, count in sorted(counts.items()))
+        sentences.append(f"Verdicts on the {len(ENTRIES)} entries of the report's Table I: {listed}. {SHARED}")
+    sentences += [_gain_in_words(finding) for finding in judged if finding.claim.kind == "gain"]
+    for verdict in (CONTRADICTED, COMPATIBLE, UNDECIDED):
         others = [finding for finding in judged if finding.verdict == verdict and finding.claim.kind != "gain"]
         if others:
-            sentences.append(f"Also {verdict}: {'; '.join(map(_named, others))}.")
+            sentences.append(f"{verdict.capitalize()}: {'; '.join(map(_named, others))}.")
     return sentences
 
 
@@ -95,4 +117,7 @@ def _gain_in_words(finding: Finding) -> str:
 
 
 def _named(finding: Finding) -> str:
-    return f"{finding.claim.key} ({finding.note})" if finding.note else finding.claim.key
+    details = [finding.note] if finding.note else []
+    if finding.verdict == COMPATIBLE and finding.known_to is not None:
+        details.insert(0, f"known to ±{percent(finding.known_to)} points")
+    return f"{finding.claim.key} ({', '.join(details)})" if details else finding.claim.key

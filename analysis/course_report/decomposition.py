@@ -83,13 +83,14 @@ def step_data(data: StudyData) -> Decomposition | None:
     return _decomposition((True, None), after, after[min(after)] - before[min(before)])
 
 
-def step_in_words(step: Decomposition) -> str:
-    """Say what each part of the report's step brings."""
+def step_in_words(study: str, step: Decomposition) -> str:
+    """Say what each part of the report's step brings in a study."""
     words = {name: _points(found.mean, found.low, found.high) for name, found in step.parts.items()}
     return (
-        f"From the best cell without dropout to the best with dropout, accuracy changes by {words['both']} points. "
-        f"Of these, the learning rate alone brings {words['rate']}, dropout alone {words['dropout']}, their "
-        f"interaction {words['interaction']}, and the change of the weight from 10 to 1 {words['weight']}."
+        f"From the best cell without dropout to the best with dropout, accuracy changes by {words['both']} points in "
+        f"study {study} (n = {step.parts['both'].n}). Of these, the learning rate alone brings {words['rate']}, "
+        f"dropout alone {words['dropout']}, their interaction {words['interaction']}, and the change of the weight "
+        f"from 10 to 1 {words['weight']}."
     )
 
 

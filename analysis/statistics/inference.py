@@ -91,8 +91,11 @@ class Measure:
     @property
     def ends(self) -> tuple[float, float]:
         """The ends of the 95 % t interval; NaN if nothing varies."""
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * (self.se or nan)
-        return self.mean - reach, self.mean + reach
+        return self.mean - self.reach(), self.mean + self.reach()
+
+    def reach(self, confidence: float = CONFIDENCE) -> float:
+        """Return half the width of the t interval with this confidence; NaN if nothing varies."""
+        return float(stats.t.ppf((1 + confidence) / 2, self.df)) * (self.se or nan)
 
     @property
     def p(self) -> float:

@@ -86,7 +86,8 @@ def test_one_cell_has_no_effects(store: StoreBuilder, tmp_path: Path) -> None:
     store.cell([0.80, 0.82, 0.87])
     page = page_of(store.load(), tmp_path)
     assert not {"effects", "contrasts", "anova", "dropout-or-rate"} & sheets_of(page).keys()
-    assert page.summary[0] == "Of 16 claims of the report: 1 undecided, 15 not measured."
+    counts = "compatible (1), not measured (5)."
+    assert page.summary[0].startswith(f"Verdicts on the 6 entries of the report's Table I: {counts}")
 
 
 def test_seeds_all_alike_have_no_interval(store: StoreBuilder, tmp_path: Path) -> None:

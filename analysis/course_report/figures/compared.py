@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.course_report.claims import Claim
+from analysis.course_report.draw import draws
 from analysis.course_report.reported import ROUNDS
 from analysis.course_report.verdicts import Finding
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, Triple, draw_estimates
@@ -38,14 +39,19 @@ def compared_data(findings: Sequence[Finding]) -> tuple[ComparedRow, ...]:
 
 
 def _reported(claim: Claim) -> Triple:
-    low, high = claim.spread[0].measure.ends if claim.spread else (float("nan"), float("nan"))
+    low, high = float("nan"), float("nan")
+    if claim.spread:
+        low, high = (claim.spread[0].measure - draws(1, False, claim.reported)).ends
     return 100 * claim.reported, 100 * low, 100 * high
 
 
 def compared_picture(findings: Sequence[Finding]) -> Picture:
     """Return the picture of the measured accuracies beside the report's."""
     alt = "Reported and measured accuracies with their intervals, one row per accuracy"
-    caption = "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals."
+    caption = (
+        "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals. The report's have its "
+        "one draw of pairs in them."
+    )
     panels = Panels([compared_data(findings)], draw_compared, (6.4, 5.6))
     return make_picture("compared", alt, caption, panels)
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.course_report.claims_table import claims_sheet, summarise
 from analysis.course_report.figures.aux_weight import aux_weight_data, draw_aux_weight
-from analysis.course_report.table1 import table1_data, table1_sheet
+from analysis.course_report.table1 import table1_sheet
 from analysis.course_report.verdicts import findings_data
 from analysis.load import StudyData
 from analysis.output.page import FORMATS, Page, Picture, Section, write_page
@@ -59,7 +59,7 @@ def make_page(data: StudyData) -> Page:
         )
 
     tables = (
-        table1_sheet(table1_data(data)),
+        table1_sheet(data),
         effects_sheet(data, main_effects_data(data)),
         anova_sheet(data, anova_data(data)),
         cells_sheet(data),

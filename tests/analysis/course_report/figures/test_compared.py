@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
+from analysis.course_report.draw import draws
 from analysis.course_report.figures.compared import compared_data, draw_compared
 from analysis.course_report.verdicts import findings_data
+from analysis.statistics.inference import Measure
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -15,7 +18,9 @@ def test_accuracies_of_the_report_and_of_the_study_in_percent(store: StoreBuilde
     digits, _, plain = rows
     assert digits.reported[0] == pytest.approx(95.5)
     assert np.isnan(digits.reported[1:]).all()  # the report gives no spread
-    reach = 2.262 * 1.1 / 10**0.5  # t of 9 degrees of freedom
+    # The report's spread over ten rounds and its one draw.
+    found = Measure(0, 0.011 / 10**0.5, 9) - draws(1, False, 0.807)
+    reach = 100 * stats.t.ppf(0.975, found.df) * found.se
     assert plain.reported == pytest.approx((80.7, 80.7 - reach, 80.7 + reach), rel=1e-4)
     assert plain.measured[0] == pytest.approx(83)
     assert plain.measured[2] - 83 == pytest.approx(4.303 * 3.6056 / 3**0.5, rel=1e-3)
