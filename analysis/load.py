@@ -32,7 +32,7 @@ CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch")
 # What no report reads of trials, beside settings, which are read from study.json, and best_ metrics. All other
 # columns are read, also those that other versions wrote. Leaving some out pays: parts have few rows, so a column
 # costs as much as opening a file.
-UNREAD_COLUMNS = ("study", "best_epoch", "val_loss", "device")
+UNREAD_COLUMNS = ("study", "best_epoch", "val_loss")
 # Parts are small files. Reading them is waiting for an object store, but work for a disk.
 REMOTE_READERS = 16
 

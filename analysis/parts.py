@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.stored import FINISHED, UNFINISHED, StudyInfo
+from analysis.stored import FINISHED, MADE_BY, UNFINISHED, StudyInfo
 
 Kind = Literal["trials", "epochs"]
 
@@ -30,7 +30,7 @@ REQUIRED_COLUMNS = {
 }
 # Types of columns that every study has; a column of nulls may have none.
 TYPES = {
-    **dict.fromkeys(("study", "cell_id", "trial_id", "status", "device", "error"), pa.string()),
+    **dict.fromkeys(("study", "cell_id", "trial_id", "status", "device", *MADE_BY, "error"), pa.string()),
     **dict.fromkeys(("epochs", "best_epoch", "epoch"), pa.int32()),
     **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("us", tz="UTC")),
     **dict.fromkeys(("train_time_s", "train_loss", "val_loss"), pa.float64()),

@@ -25,12 +25,13 @@ SETTING_COLUMNS: dict[str, type] = {
     **dict.fromkeys(("aux_weight", "dropout", "learning_rate"), float),
 }
 # When and where a trial was trained. Two trainings with the same bits differ in nothing else.
-CIRCUMSTANCES = {"study", "device", "error", "train_time_s", "started_at", "finished_at"}
+MADE_BY = ("code_id", "data_sha256", "torch_version")
+CIRCUMSTANCES = {*MADE_BY, "study", "device", "error", "train_time_s", "started_at", "finished_at"}
 
 # Columns of every study; those of its metrics come after val_loss.
 TRIAL_COLUMNS = (
     *("study", "cell_id", "trial_id", *SETTING_COLUMNS, "seed", "status", "epochs", "best_epoch", "val_loss"),
-    *("train_time_s", "device", "error", "started_at", "finished_at"),
+    *("train_time_s", "device", *MADE_BY, "error", "started_at", "finished_at"),
 )
 EPOCH_COLUMNS = ("cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", "val_loss")
 

@@ -1,8 +1,6 @@
 """Models by name: their classes, the settings of their cells, and what they need."""
 
-import ast
 import difflib
-import hashlib
 import importlib
 import inspect
 import os
@@ -10,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -158,38 +155,8 @@ def describe_network(cell: TrainingSettings) -> dict[str, Any] | None:
     return network_diagram.describe_network(cell)
 
 
-def data_identity(cell: TrainingSettings) -> dict[str, str]:
-    """Return the SHA-256 (hex) that identifies the data of a cell, by its name."""
-    # The data of a user's model are known only by the code that loads them.
-    if not isinstance(cell, CellConfig):
-        return {"model_sha256": source_sha256(cell.model)}
-    from trainables.digits.mnist import data_sha256
-
-    return {"data_sha256": data_sha256(cell.data)}
-
-
-def packages_of(cell: TrainingSettings) -> set[str]:
-    """Return the packages, by installed name, that a cell's model needs beside the project."""
-    if isinstance(cell, CellConfig):
-        return {"mlxtend"}
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(_source_file(cell.model).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules.add(node.module)
-    # The name in an import need not be that of the package: sklearn comes with scikit-learn.
-    installed = packages_distributions()
-    return {package for module in modules for package in installed.get(module.partition(".")[0], ())}
-
-
 def _source_file(model: str) -> Path:
     return Path(inspect.getfile(inspect.unwrap(find_model(model))))
-
-
-def source_sha256(model: str) -> str:
-    """Return the SHA-256 (hex) of the file that has a model's class or function."""
-    return hashlib.sha256(_source_file(model).read_bytes()).hexdigest()
 
 
 def package_of(model: str) -> str:

@@ -20,6 +20,7 @@ from trainables.engine.record import EpochRecord
 from trainables.functions.function_training import FunctionTraining
 from trainables.functions.seed_training import Limits, SeedTraining
 from trainables.functions.time_limit import time_limit
+from trainables.identity import code_id
 from trainables.registry import find_model, hide_gpus, is_function, read_cell, start_training
 from trainables.seed_actors import ActorTraining
 
@@ -66,8 +67,8 @@ class PackTrainable(tune.Trainable):
     - ``per_seed``: what each seed of a function gets, by Ray's names, if it has an actor of its own, or None
     - ``objective``: the figure of records that early stopping goes by, such as "val_accuracy"
 
-    The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch``
-    and ``cells``: those that trained in it, in their order, each with ``cell_id``, ``epoch``,
+    The caller sets the resources with ``tune.with_resources``. Every result holds ``epoch`` and
+    ``cells``: those that trained in it, in their order, each with ``cell_id``, ``code_id``, ``epoch``,
     ``objective`` (the mean over all its seeds), ``ended`` (whether all its seeds have) and
     ``records`` (the epoch's records as plain dictionaries).
     """
@@ -88,6 +89,7 @@ class PackTrainable(tune.Trainable):
         torch.set_num_threads(new_config["threads"])
         cells = {read_cell(part["cell"]): part["seeds"] for part in new_config["cells"]}
         self._training = _start(cells, new_config)
+        self._code_ids = {cell.cell_id: code_id(cell.model) for cell in cells}
         self._epoch_limit_s = float(new_config["epoch_limit_s"])
         self._objective = new_config["objective"]
         self._last: dict[str, dict[int, float]] = {cell.cell_id: {} for cell in cells}
@@ -129,6 +131,7 @@ class PackTrainable(tune.Trainable):
                 last[record.seed] = value
         return {
             "cell_id": cell_id,
+            "code_id": self._code_ids[cell_id],
             # A function that has ended reports its last epoch again.
             "epoch": max(record.epoch for record in records),
             "objective": sum(last.values()) / len(last) if last else math.nan,

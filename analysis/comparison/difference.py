@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_state, summarise_cells
 from analysis.statistics.inference import Measure, estimate, holm, paired_p
-from analysis.stored import CIRCUMSTANCES, FINISHED, AnalysisError, StoredMetric
+from analysis.stored import CIRCUMSTANCES, FINISHED, MADE_BY, AnalysisError, StoredMetric
 
 ABSENT = "not in this study"
 Settings = Mapping[str, Any]
@@ -121,7 +121,7 @@ def difference_data(a: StudyData, b: StudyData, names: tuple[str, str]) -> Diffe
         cell = cells_a.get(key) or cells_b[key]
         settings = {name: cell[name] for name in factors if name in cell}
         found.append(_compare_cell(place, key, settings, sides, identical, (*map(goal.column, parts), "epochs")))
-    provenance = _different(_facts(a.info.runs), _facts(b.info.runs), absent="unknown")
+    provenance = _different(_facts(a), _facts(b), absent="unknown")
     return Difference(*names, goal, parts, protocol, provenance, _corrected(found))
 
 
@@ -265,10 +265,13 @@ def _corrected(cells: Sequence[CellDifference]) -> tuple[CellDifference, ...]:
     return tuple(map(lambda cell, row: replace(cell, changes=row), cells, changes))
 
 
-def _facts(runs: Sequence[Settings]) -> dict[str, str]:
-    """Return every fact about the runs, except their start, with all values that it had."""
+def _facts(data: StudyData) -> dict[str, str]:
+    """Return every fact about the runs, except their start, with all values that it had; and who made the rows."""
     values: dict[str, set[str]] = {}
-    for run in runs:
+    for column in MADE_BY:
+        if column in data.trials:
+            values[f"{column.replace('_', ' ')} of trials"] = set(data.trials[column].dropna())
+    for run in data.info.runs:
         for name, value in run.items():
             # Facts in a mapping, such as the versions of packages, are compared one by one.
             inner = value.items() if isinstance(value, Mapping) else [("", value)]

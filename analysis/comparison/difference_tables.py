@@ -22,6 +22,10 @@ def summarise_difference(found: Difference) -> list[str]:
     lines = [f"A is {found.a}, B is {found.b}; every difference is B minus A."]
     if found.protocol:
         lines.append(_protocol_in_words(found.protocol))
+    for what in ("code id of trials", "data sha256 of trials"):
+        if what in found.provenance:
+            one, other = found.provenance[what]
+            lines.append(f"The trials were made by different code or data: {what} is {one} in A, {other} in B.")
     return [*lines, *_counts_in_words(found)]
 
 

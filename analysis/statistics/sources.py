@@ -1,12 +1,17 @@
 """Where the numbers of a study come from, and which cells and files they leave out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+
+import pandas as pd
 
 from analysis.load import StudyData
 from analysis.statistics.cells import describe_settings, describe_state, summarise_cells
 from analysis.statistics.collapse import collapse_in_words
+from analysis.stored import MADE_BY, StudyInfo
 
+NOT_RECORDED = "not recorded"
+MADE_ON = (*MADE_BY, "device")
 NAMED = 50  # cells that the warnings name; others are counted
 
 
@@ -23,8 +28,43 @@ def warnings_of(data: StudyData) -> Iterable[str]:
         counts = ", ".join(f"{count} {state}" for state, count in rest.items())
         yield f"Also not complete: {counts}. The CSV file of all cells names them."
     yield from collapse_in_words(data)
+    yield from mixed_code(data.info, data.trials)
+    for run in data.info.runs:
+        if "same_code" in run:
+            yield f"The run of {run.get('started_at')} went on with other code, since: {run['same_code']}"
     for file, problem in data.unreadable.items():
         yield f"{file} {problem}, so it is left out. Run the study again to restore it."
+
+
+def mixed_code(info: StudyInfo, trials: pd.DataFrame) -> Iterator[str]:
+    """Say of each model whose trials were made by several codes, or a cell's on several data, how many are of each."""
+    models = {cell["cell_id"]: cell["model"] for cell in info.cells}
+    counted = trials[trials["status"] != "failed"]
+    made = _recorded(counted, "cell_id", *MADE_ON)
+    for model, rows in made.groupby(made["cell_id"].map(models)):
+        data = rows[rows["data_sha256"] != NOT_RECORDED].groupby("cell_id")["data_sha256"].nunique()
+        if rows["code_id"].nunique() > 1 or (data > 1).any():
+            yield f"Trials of {model} were made by different code or data, and count together: {_made_by(rows)}."
+
+
+def _made_by(trials: pd.DataFrame) -> str:
+    """Count trials by the code, data, PyTorch and device that made them."""
+    found = []
+    for group in (
+        _recorded(trials, *MADE_ON)
+        .groupby(list(MADE_ON), sort=False)
+        .size()
+        .reset_index(name="count")
+        .to_dict("records")
+    ):
+        code, data, torch, device = (group[column] for column in MADE_ON)
+        found.append(f"{group['count']} by code {code}, data {data[:12]}, torch {torch}, on {device}")
+    return "; ".join(found)
+
+
+def _recorded(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    found = trials.reindex(columns=list(columns)).astype(object)
+    return found.where(found.notna(), NOT_RECORDED)
 
 
 def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
@@ -37,6 +77,7 @@ def facts_of(data: StudyData) -> Iterable[tuple[str, str]]:
     counts = trials["status"].value_counts().to_dict() | {"not run": data.info.planned - len(trials)}
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     yield "trials", f"{counted}; {data.info.planned} planned"
+    yield "made", _made_by(trials)
     if "train_time_s" in trials and trials["train_time_s"].notna().any():
         yield "training time", f"{_duration(trials['train_time_s'].sum())}, summed over the trials"
     if "started_at" in trials and trials["started_at"].notna().any():

@@ -11,7 +11,7 @@ from rich.prompt import Confirm
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, Storage, StudyName
 from study.cli.studies import render_status
-from study.console import answer, print_json, tell_unreadable
+from study.console import answer, print_json, tell_problem, tell_unreadable
 from study.plan.run_options import RunOptions
 from study.words import format_counts
 
@@ -34,6 +34,9 @@ def merge(
 
     Each trial is kept once; nothing is trained and the sources are not changed.
     """
+    import pandas as pd
+
+    from analysis.statistics.sources import mixed_code
     from study.store.merge import merge_studies
     from study.store.status import read_status
 
@@ -41,6 +44,8 @@ def merge(
     tell_unreadable(merged.set_aside, f"{into}: ", "it is set aside")
     for source, joined in merged.brought:
         answer(*_describe_joined(source, joined))
+    for line in mixed_code(merged.target.known_info(), pd.DataFrame(merged.target.read_trials()[0])):
+        tell_problem(line)
     answer(render_status(read_status(merged.target)), _next_step(merged.target))
     raise typer.Exit(1 if any(joined.unreadable for _, joined in merged.brought) else 0)
 

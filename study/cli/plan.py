@@ -10,7 +10,7 @@ from rich.table import Table
 
 from study.cli.help import epilog
 from study.cli.parameters import AsJson, takes
-from study.console import answer, print_json, tell_unreadable
+from study.console import answer, print_json, tell_problem, tell_unreadable
 from study.plan.run_options import RunOptions, Work
 from study.words import format_counts, format_duration, format_value
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+PLANNED_BY = ("cell_id", "seed", "model", "device", "code_id", "data_sha256", "started_at", "finished_at")
 LISTED = 200  # cells that people read of in a plan
 
 
 @app.command(epilog=epilog("plan"))
-@takes(RunOptions, leave_out=("data_dir", "address", "retries", "epoch_limit", "track"))
+@takes(RunOptions, leave_out=("data_dir", "address", "retries", "epoch_limit", "same_code", "track"))
 def plan(
     options: RunOptions,
     nodes: Annotated[int, typer.Option(help="How many machines to plan for.")] = 1,
@@ -46,6 +47,7 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
     """Print the cells, what the study has of each, what a run would train, and its time."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
+    from study.plan.other_code import other_code
     from study.plan.resources import check_per_seed
     from trainables.registry import BUILT_IN, check, try_functions
 
@@ -53,8 +55,9 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
     # The package's own models are known to work; a user's is tried, as a run would try it.
     check([cell for cell in work.cells if cell.model not in BUILT_IN], resources.options.data_dir)
     try_functions(work.cells, work.info.goal.column("val"))
-    rows, unreadable = work.store.read_trials("cell_id", "seed", "device", "started_at", "finished_at")
+    rows, unreadable = work.store.read_trials(*PLANNED_BY, info=work.info)
     plan = plan_run(work, rows)
+    others = list(other_code(work.cells, rows))
     cells = _planned_cells(work, plan, rows)
 
     # What a search will suggest takes its time too, though its cells are not known yet.
@@ -63,6 +66,7 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
     ahead = forecast(work.store.study, [*plan.jobs, *suggested], rows, machines, resources)
     if as_json:
         asked = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
+        asked |= {"other_code": others}
         asked |= {"search": search.ahead()} if search else {}
         print_json({**asked, "forecast": asdict(ahead), "unreadable": list(unreadable)})
         return
@@ -76,6 +80,8 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
     if len(cells) > LISTED:
         answer(f"and {len(cells) - LISTED} more cells; --json has all")
     tell_unreadable(unreadable, then="a run restores it")
+    for line in others:
+        tell_problem(f"{line}; a run needs another --name, or --same-code")
     answer(describe_plan(plan, work), describe_forecast(ahead, plan, machines, resources))
 
 

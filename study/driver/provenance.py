@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrainingSettings
-from trainables.registry import data_identity, packages_of
+from trainables.identity import code_id, made_by, packages_of
 
 PACKAGES = ("digit-comparator-study", "torch", "ray", "numpy", "pandas", "pyarrow")
 
@@ -26,18 +26,20 @@ def describe_run(cells: Iterable[TrainingSettings]) -> dict[str, Any]:
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of(Path(__file__).parents[2]),
         "packages": {"python": platform.python_version()} | versions,
-        **_identities(models),
+        "code_id": code_ids(models.values()),
+        "data_sha256": _by_model({model: made_by(cell)["data_sha256"] for model, cell in models.items()}),
         "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
     }
 
 
-def _identities(models: Mapping[str, TrainingSettings]) -> dict[str, Any]:
-    """Return what identifies the data or code of the models: one value, or if they differ one for each model."""
-    found: dict[str, dict[str, str]] = {}
-    for model, cell in models.items():
-        for name, value in data_identity(cell).items():
-            found.setdefault(name, {})[model] = value
-    return {name: next(iter(of.values())) if len({*of.values()}) == 1 else of for name, of in found.items()}
+def code_ids(cells: Iterable[TrainingSettings]) -> Any:
+    """Return what identifies the code of some cells, as ``_by_model`` does."""
+    return _by_model({cell.model: code_id(cell.model) for cell in cells})
+
+
+def _by_model(values: dict[str, Any]) -> Any:
+    """Return one value if all models have the same, otherwise one for each model."""
+    return values if len({*values.values()}) > 1 else next(iter(values.values()))
 
 
 def commit_of(folder: Path) -> str | None:

@@ -17,6 +17,8 @@ from study.plan.packs import cell_ids
 from study.store.files import StoreError
 from study.store.rows import CellResult
 from study.store.store import Store
+from trainables.config import TrainingSettings
+from trainables.identity import made_by
 from trainables.tune_cell import StorageNotSharedError
 
 
@@ -81,6 +83,7 @@ class Recorder(tune.Callback):
         """Collect the epochs that a pack reports; store the cells that ended by them."""
         for report in result["cells"]:
             cell_id = report["cell_id"]
+            self._check_code(self._jobs[cell_id].cell, report["code_id"])
             # A pack that was set back reports again what is stored already.
             if cell_id not in self._running:
                 continue
@@ -102,6 +105,12 @@ class Recorder(tune.Callback):
         """Store what is left of a pack as failed."""
         for cell_id in self._begin(trial):
             self._end(cell_id, "failed", self._reason(trial))
+
+    def _check_code(self, cell: TrainingSettings, trained_by: str) -> None:
+        """End the run if a worker has other code than the driver: somebody has edited it meanwhile."""
+        if trained_by != (expected := made_by(cell)["code_id"]):
+            edited = f"the code of {cell.model} was changed during the run, from {expected} to {trained_by}"
+            self._stopper.note(StoreError(f"{edited}; run the same command again, which compares it with the study's"))
 
     def _reason(self, trial: Trial) -> str:
         reason = failure_reason(trial)
@@ -138,6 +147,7 @@ class Recorder(tune.Callback):
             finished_at=datetime.now(UTC),
             factors=job.factors,
             objective=self._objective,
+            made_by=made_by(job.cell),
         )
         if self._stopper.error is not None:
             return

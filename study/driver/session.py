@@ -1,5 +1,6 @@
 """One run, from the lock to the exit code: lock, repair, plan, connect, train, report."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -9,10 +10,12 @@ from study.console import PlainConsole, tell_problem, tell_unreadable
 from study.driver.tracking import folder_for
 from study.plan.earlier_cells import early_stopping
 from study.plan.jobs import RunPlan, describe_plan, plan_run
+from study.plan.other_code import other_code
 from study.plan.resources import Resources, cells_alone, check_per_seed
 from study.plan.run_options import Work
-from study.store.files import Folder
+from study.store.files import Folder, StoreError
 from study.store.heartbeat import Heartbeat
+from study.store.rows import Row
 from study.store.study_json import with_networks
 from trainables.registry import check
 
@@ -42,13 +45,19 @@ def train(work: Work, resources: Resources, console: PlainConsole, command: str)
     resources = cells_alone(resources) if work.grid.search else resources
     with Heartbeat(Folder(work.store.storage, work.store.study)) as heartbeat:
         # No other driver writes now, so what a crash has left can be cleared and the rest counted.
+        # It is read again: another run may have added to study.json since, or during the wait.
+        work = work.again()
         work.store.folder.patience_s = STORAGE_PATIENCE_S
-        tell_unreadable(work.store.repair(), then="it is set aside, and what is missing is trained again")
-        plan = plan_run(work, work.store.read_trials()[0])
+        tell_unreadable(work.store.repair(work.info), then="it is set aside, and what is missing is trained again")
+        rows, _ = work.store.read_trials(info=work.info)
+        plan = plan_run(work, rows)
         console.print(describe_plan(plan, work))
         if not plan.jobs and (plan.search is None or plan.search.budget_is_spent):
+            for line in other_code(work.cells, rows):
+                tell_problem(line)
             _write_info(work)
             return 0
+        _check_code(work, rows, resources.options.same_code)
         outcome = _train(work, plan, resources, console, heartbeat)
     return _report(plan, outcome, console, command)
 
@@ -65,7 +74,9 @@ def _train(
     jobs, search = plan.jobs, plan.search
     with connect(resources, {cell.model for cell in work.cells}) as (resources, room):
         packed = str(resources.cells_in_a_pack(jobs))
-        how = {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
+        same_code = resources.options.same_code
+        how = {"same_code": same_code} if same_code else {}
+        how |= {"device": resources.device, "scheduler": work.scheduler, "cells_per_trial": packed}
         _write_info(work, how | ({"optuna": version("optuna")} if search else {}))
         if not room:
             console.print("No node has room for a cell yet; cells will start when nodes join.")
@@ -79,6 +90,20 @@ def _train(
             outcome = train_on_tune(run, [progress, tracking], nodes, heartbeat.check)
     outcome.errors.update(tracking.errors)
     return outcome
+
+
+def _check_code(work: Work, rows: Sequence[Row], reason: str | None) -> None:
+    """Raise StoreError if other code than now made rows of the study, unless a run gave a reason to go on."""
+    from study.driver.provenance import code_ids
+
+    others = "; ".join(other_code(work.cells, rows))
+    now = code_ids(work.cells)
+    reasons = [run["same_code"] for run in work.info.runs if run.get("same_code") and run.get("code_id") == now]
+    if others and not (reason or reasons):
+        fix = "give the new study another --name, or say why old and new rows compare: --same-code 'REASON'"
+        raise StoreError(f"{work.store.study}: {others}; {fix}")
+    if others:
+        tell_problem(f"{others}; taken for the same code, since: {reason or reasons[-1]}")
 
 
 def _write_info(work: Work, how: dict[str, str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """``study confirm``: the cells that selection chose, trained again with fresh seeds."""
 
 from dataclasses import replace
+from functools import partial
 
 from analysis.load import StudyData
 from analysis.statistics.selection import chosen_cells, fixed_contrasts
@@ -29,9 +30,10 @@ def confirmation_of(data: StudyData, storage: str, seeds: int) -> Work:
     # Seeds of studies end at MAX_SEEDS: none has or will have these. No cell is stopped early.
     store, fresh = Store(storage, data.name + CONFIRMATION), range(MAX_SEEDS, MAX_SEEDS + seeds)
     info = study_info(store.study, grid, cells, fresh, store.read_info())
+    again = partial(confirmation_of, data, storage, seeds)
     # The contrasts keep the cells that selection chose for them: to choose again would be to look twice.
     info = replace(info, confirms=data.name, contrasts=tuple(fixed_contrasts(data)))
-    return Work(grid, cells, fresh, "none", store, info)
+    return Work(grid, cells, fresh, "none", store, info, again)
 
 
 def _chosen(data: StudyData) -> list[TrainingSettings]:

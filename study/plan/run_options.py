@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,13 @@ class TrainingOptions:
         "0 to 1,000",
         between(0, 1000),
     )
+    same_code: str | None = option(
+        None,
+        "Go on although code or data have changed since rows of the study were trained. Say why old and new rows "
+        "compare; the reason is recorded.",
+        "a reason in words",
+        lambda value: bool(value.strip()),
+    )
     epoch_limit: float = option(
         600,
         "The longest time, in seconds, that one epoch of a stack may take.",
@@ -164,26 +172,31 @@ class RunOptions(TrainingOptions):
     def resolve(self) -> "Work":
         """Return the work; raise GridError, or StoreError for a storage or study that does not fit."""
         from study.grid.load import load_grid
-        from study.plan.jobs import study_info
         from study.store.store import Store
-        from study.store.study_json import check_trained
 
         grid = load_grid(self.grid)
         cells = grid.cells(self.data)
         # A study is named before it is read: a search's cells depend on what it has already.
-        store = Store(self.storage, self.name or grid.name + cells[0].study_suffix)
-        earlier = store.read_info()
+        return self._join(grid, cells, Store(self.storage, self.name or grid.name + cells[0].study_suffix))
+
+    def _join(self, grid: "Grid", asked: "Sequence[TrainingSettings]", store: "Store") -> "Work":
+        """Return the work of the cells that are asked for and of those that the study has now."""
+        from study.plan.jobs import study_info
+        from study.store.study_json import check_trained
+
+        cells, earlier = asked, store.read_info()
         check_trained(earlier)
         if grid.search:
             from study.plan.next_cell import searched_cells
 
-            cells = searched_cells(grid, cells, earlier)
+            cells = searched_cells(grid, asked, earlier)
         seeds = range(self.seeds or grid.seeds)
         scheduler = self.scheduler or grid.stopping.scheduler
         info = study_info(store.study, grid, cells, seeds, earlier)
         if earlier is not None and earlier.objective != info.objective:
             _check_not_pruned(store, earlier, info)
-        return Work(grid, cells, seeds, scheduler, store, info, self.track)
+        again = partial(self._join, grid, asked, store)
+        return Work(grid, cells, seeds, scheduler, store, info, again, self.track)
 
 
 def _check_not_pruned(store: "Store", earlier: "StudyInfo", now: "StudyInfo") -> None:
@@ -201,7 +214,10 @@ def _check_not_pruned(store: "Store", earlier: "StudyInfo", now: "StudyInfo") ->
 
 @dataclass(frozen=True)
 class Work:
-    """What a run is to leave in the store: all seeds of all cells, and study.json (``info``)."""
+    """What a run is to leave in the store: all seeds of all cells, and study.json (``info``).
+
+    ``again`` reads the study again, and returns the work with what others have added to it since.
+    """
 
     grid: "Grid"
     cells: "Sequence[TrainingSettings]"
@@ -209,6 +225,7 @@ class Work:
     scheduler: str
     store: "Store"
     info: "StudyInfo"
+    again: "Callable[[], Work]"
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

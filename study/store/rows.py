@@ -19,6 +19,7 @@ class CellResult:
     ``records`` are EpochRecords as dictionaries, of all seeds. A seed whose last record says
     that it is still running has ended as ``ended`` says, with ``error``. ``factors`` are the cell's
     settings that the study varies. The best epoch is that of the ``objective`` if there is no val_loss.
+    ``made_by`` has the columns that say which code and data the rows are of.
     """
 
     cell: TrainingSettings
@@ -31,6 +32,7 @@ class CellResult:
     finished_at: datetime
     factors: dict[str, Value] = field(default_factory=dict)
     objective: stored.StoredMetric = stored.FIRST_METRICS[0]
+    made_by: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def rows_of(study: str, result: CellResult) -> tuple[list[Row], list[Row]]:
@@ -74,6 +76,7 @@ def _trial_row(study: str, result: CellResult, seed: int) -> Row:
         "epochs": len(records),
         "train_time_s": sum(record["train_time_s"] for record in records),
         "device": result.device,
+        **result.made_by,
         "error": error,
         "started_at": result.started_at,
         "finished_at": result.finished_at,

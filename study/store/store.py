@@ -51,13 +51,13 @@ class Store:
             self.folder.make(folder)
         write_study_json(self.folder, info)
 
-    def read_trials(self, *columns: str) -> tuple[list[Row], dict[str, str]]:
+    def read_trials(self, *columns: str, info: StudyInfo | None = None) -> tuple[list[Row], dict[str, str]]:
         """Return one row per trial, the one that counts, and what is wrong with files that are left out.
 
         With ``columns``, a row has only these and those that every file must have: that takes half the time.
         """
         rows: dict[str, Row] = {}
-        parts, problems = self.read_parts(columns or None)
+        parts, problems = self.read_parts(columns or None, info)
         for table in parts.values():
             for row in table.to_pylist():
                 held = rows.get(row["trial_id"])
@@ -71,11 +71,16 @@ class Store:
         tables = self.parts.each(partial(self.parts.read, "epochs"), names, problems)
         return pa.concat_tables(tables.values(), promote_options="permissive") if tables else pa.table({})
 
-    def read_parts(self, columns: Sequence[str] | None = None) -> tuple[dict[str, pa.Table], dict[str, str]]:
-        """Return the trials of all parts by name, finished ones first, and what is wrong with other files."""
+    def read_parts(
+        self, columns: Sequence[str] | None = None, info: StudyInfo | None = None
+    ) -> tuple[dict[str, pa.Table], dict[str, str]]:
+        """Return the trials of all parts by name, finished ones first, and what is wrong with other files.
+
+        The cells of the study are those of ``info``, by default those of study.json.
+        """
         # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
         names, problems = self.parts.sorted_out()
-        info = self.read_info()
+        info = self.read_info() if info is None else info
         found = self.parts.each(lambda name: self.parts.read("trials", name, info, columns), names, problems)
         return found, problems
 
@@ -103,14 +108,15 @@ class Store:
         # has the same name and has been overwritten.
         self.parts.take_out(earlier - written, {row["trial_id"] for row in trials})
 
-    def repair(self) -> dict[str, str]:
+    def repair(self, info: StudyInfo | None = None) -> dict[str, str]:
         """Clear what a crash left behind, and set aside what is no part of the study; return what is wrong with it.
 
-        Trials that are set aside count as missing afterwards. No readable row is lost.
+        Trials that are set aside count as missing afterwards. No readable row is lost. The cells of the study
+        are those of ``info``, by default those of study.json.
         """
         self.parts.remove_uncounted()
         names, problems = self.parts.sorted_out()
-        info = self.read_info()
+        info = self.read_info() if info is None else info
         parts = self.parts.each(lambda name: self.parts.read_both(name, info)[0], names, problems)
         held: dict[str, set[str]] = {ending: set() for ending in ENDINGS}
         for name, trials in parts.items():

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from analysis import stored
+from analysis.parts import ENDINGS
 from analysis.stored import StoredMetric
 from study.store import schema
-from study.store.parts import ENDINGS
 from study.store.store import Store
 from tests.study.conftest import build_result, made_info, record
 from trainables.digits.settings import CellConfig

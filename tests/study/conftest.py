@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 from analysis.stored import StudyInfo
 from study.store.rows import CellResult
 from trainables.digits.settings import CellConfig
+from trainables.identity import code_id
 
 
 def record(seed, epoch, status="running", val_loss=1.0, val_accuracy=0.5, test_accuracy=0.5, error=None):
@@ -52,6 +53,7 @@ def build_result(records, cell=None, seeds=None, ended="pruned", error=None):
         device="cpu",
         started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         finished_at=datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC),
+        made_by={"code_id": code_id("comparator"), "data_sha256": "0" * 64, "torch_version": "2.13.0"},
     )
 
 

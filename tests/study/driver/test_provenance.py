@@ -1,4 +1,3 @@
-import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
@@ -6,6 +5,7 @@ from importlib.metadata import version
 from study.driver.provenance import PACKAGES, commit_of, describe_run
 from trainables.digits.mnist import data_sha256
 from trainables.digits.settings import CellConfig
+from trainables.identity import code_id
 from trainables.registry import read_cell
 
 
@@ -45,4 +45,4 @@ def test_a_run_of_a_model_of_ones_own_names_the_packages_that_its_file_imports(t
     run = describe_run([read_cell({"model": "described:Model"})])
     own = set(run["packages"]) - {"python", *PACKAGES}
     assert {name: run["packages"][name] for name in own} == {n: version(n) for n in ("scikit-learn", "PyYAML")}
-    assert run["model_sha256"] == hashlib.sha256((tmp_path / "described.py").read_bytes()).hexdigest()
+    assert (run["code_id"], run["data_sha256"]) == (code_id("described:Model"), None)

@@ -12,6 +12,7 @@ from study.plan.packs import pack_config
 from study.store.files import StoreError
 from study.store.store import Store
 from tests.study.conftest import made_info, record
+from trainables.identity import code_id
 
 GRID = load_grid("smoke")
 JOBS = [plan_job(GRID, cell, (0, 1)) for cell in GRID.cells()[:2]]
@@ -40,7 +41,14 @@ class Heard:
 
 def report(cell_id, epoch, status):
     records = [record(seed, epoch, status) for seed in (0, 1)]
-    return {"cell_id": cell_id, "epoch": epoch, "objective": 0.5, "ended": status != "running", "records": records}
+    return {
+        "cell_id": cell_id,
+        "code_id": code_id("comparator"),
+        "epoch": epoch,
+        "objective": 0.5,
+        "ended": status != "running",
+        "records": records,
+    }
 
 
 @pytest.fixture

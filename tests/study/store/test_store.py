@@ -18,7 +18,7 @@ SETTINGS = ["model", "sharing", "aux_weight", "dropout", "learning_rate"]
 TRIAL_COLUMNS = [
     *["study", "cell_id", "trial_id", *SETTINGS, "seed", "status", "epochs", "best_epoch", *LAST_EPOCH],
     *["best_test_accuracy", "best_test_digit_accuracy", "test_accuracy_by_probability", "train_accuracy"],
-    *["train_digit_accuracy", "train_time_s", "device", "error"],
+    *["train_digit_accuracy", "train_time_s", "device", "code_id", "data_sha256", "torch_version", "error"],
     *["started_at", "finished_at"],
 ]
 EPOCH_COLUMNS = ["cell_id", "trial_id", "seed", "epoch", "learning_rate", "train_loss", *LAST_EPOCH]
