@@ -1,7 +1,7 @@
 """A study as two data frames, read from its study.json and Parquet parts in any storage."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from functools import cached_property, partial
 from operator import methodcaller
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,9 @@ from analysis.parts import (
     join_parts,
     read_part,
     sort_out,
+    stored_twice,
 )
+from analysis.settings import in_fixed_order, is_column
 from analysis.stored import CONFIRMATION, FINISHED, RANK, SETTING_COLUMNS, AnalysisError, OtherSchemaError, StudyInfo
 
 # What a report reads of epochs, beside the objective.
@@ -42,7 +43,8 @@ class StudyData:
     """What a study has: ``info`` is study.json, ``trials`` has one row per trial, ``epochs`` one per trial and epoch.
 
     ``epochs`` has the columns and cells that were asked for. ``unreadable`` says, by their names
-    in the study's folder, what is wrong with the files that are left out.
+    in the study's folder, what is wrong with the files that are left out. ``twice`` are the trials
+    that two files have with different figures: those of the first file by name count.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StudyData:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     unreadable: Mapping[str, str]
+    twice: tuple[str, ...] = ()
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -93,21 +96,6 @@ class StudyData:
     def has_finished(self) -> bool:
         """Whether a trial has finished; if none has, there is nothing to analyse, and no epochs are read."""
         return bool(self.trials["status"].isin(FINISHED).any())
-
-
-def cells_table(info: StudyInfo) -> pd.DataFrame:
-    """Return the settings of all cells, with their types; one that a cell does not have is NaN."""
-    table = pd.DataFrame(info.cells)
-    for name in table.columns[table.isna().any()]:
-        # Beside NaN and None, pandas would turn whole numbers and switches into fractions.
-        table[name] = pd.Series([cell.get(name, np.nan) for cell in info.cells], dtype=object)
-    return table
-
-
-def is_column(values: Iterable[Any]) -> bool:
-    """Tell whether values, NaN and None aside, have one type that a column of any file can have."""
-    kinds = {type(value) for value in values if value is not None and value == value}
-    return list not in kinds and (len(kinds) < 2 or kinds == {int, float})
 
 
 CellsOf = Callable[[StudyData], Collection[str]]
@@ -223,16 +211,19 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
     # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
     names, unreadable = _list_parts(filesystem, folder)
-    info = _read_info(filesystem, f"{folder}/study.json")
+    info = in_fixed_order(_read_info(filesystem, f"{folder}/study.json"))
     parts = _Parts(filesystem, folder, info, for_report, unreadable)
     tables = parts.read("trials", names)
     trials = join_parts("trials", tables, unreadable)
     # If a trial was trained again, its rows are in several parts, and the best status counts.
-    trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")].drop_duplicates("trial_id")
+    trials = trials.iloc[trials["status"].map(RANK).argsort(kind="stable")]
+    twice = stored_twice(trials, info)
+    # In this order, which grid or seed ran first changes no bit of a mean.
+    trials = trials.drop_duplicates("trial_id").sort_values("trial_id", kind="stable")
     shown = trials.drop(columns="part").reset_index(drop=True)
     for name in () if for_report else parts.mixed:
         shown[name] = shown["cell_id"].map({cell["cell_id"]: cell.get(name) for cell in info.cells})
-    data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable)
+    data = StudyData(Path(folder).name, info, shown, pd.DataFrame(), unreadable, twice)
     if not data.has_finished:
         return data
 
@@ -241,7 +232,8 @@ def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, fo
     curves = parts.read("epochs", sorted(wanted["part"].unique()), tables)
     epochs = join_parts("epochs", curves, unreadable)
     # The epochs of a superseded try are in another part than the trial's row, so the merge drops them.
-    return replace(data, epochs=epochs.merge(wanted).drop(columns="part"))
+    epochs = epochs.merge(wanted).drop(columns="part")
+    return replace(data, epochs=epochs.sort_values("trial_id", kind="stable", ignore_index=True))
 
 
 def _list_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[list[str], dict[str, str]]:

@@ -192,3 +192,11 @@ def join_parts(kind: Kind, tables: Mapping[str, pa.Table], unreadable: dict[str,
     parts = pa.DictionaryArray.from_arrays(which, pa.array(fitting, pa.string())).cast(pa.string())
     frame: pd.DataFrame = rows.combine_chunks().append_column("part", parts).to_pandas(ignore_metadata=True)
     return frame
+
+
+def stored_twice(trials: pd.DataFrame, info: StudyInfo) -> tuple[str, ...]:
+    """Return the ids of finished trials of which two parts have different figures."""
+    again = trials[trials["status"].isin(FINISHED) & trials.duplicated("trial_id", keep=False)]
+    figures = again.columns.intersection(info.metric_columns)
+    counts = again.groupby("trial_id")[list(figures)].nunique(dropna=False)
+    return tuple(counts.index[(counts > 1).any(axis=1)])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self
@@ -48,8 +48,11 @@ REQUIRED = {
 }
 OPTIONAL = {
     **{"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str},
-    **{"metrics": list, "objective": str, "selected_by": str},
+    **{"metrics": list, "objective": str, "selected_by": str, "orders": dict},
 }
+
+# The roles of a factor. Where grids of a study differ, the first of these counts: what was compared stays compared.
+ROLES = ("scientific", "tuned", "fixed")
 
 
 class AnalysisError(Exception):
@@ -143,7 +146,8 @@ class StudyInfo:
     ``search`` the ranges and the budget of a search. ``confirms`` is the study whose chosen cells this
     one trains again. ``metrics`` are what its models report, and ``objective`` names the one that
     selection, early stopping and search go by. ``selected_by`` is "test" if imported trainings have no
-    validation part. ``others`` keeps the keys that this version does not know.
+    validation part. ``orders`` are those of names in the grids of several runs (``analysis.settings``).
+    ``others`` keeps the keys that this version does not know.
     """
 
     study: str
@@ -161,6 +165,7 @@ class StudyInfo:
     metrics: tuple[StoredMetric, ...] = FIRST_METRICS
     objective: str = FIRST_METRICS[0].name
     selected_by: str | None = None
+    orders: Mapping[str, Sequence[Sequence[str]]] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -1,5 +1,6 @@
 """Learning curves: the mean objective by epoch, one line per cell and one panel per stratum."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ PANELS = 8
 CURVES = 8
 ONLY_CELL = "the cell"  # labels the one cell of a stratum in which no factor is tuned
 WIDE = 30  # characters of a label; two longer labels do not fit beside each other
+TITLE_WIDTH = 60  # characters of a line of a title
 MARGIN = 0.06  # above and below all curves, as a part of their range
 MARGIN_POINTS = 3  # the same of percentages, which end at 0 and 100
 FARTHEST = 10  # times the median's distance from the best: curves farther off leave the axis
@@ -77,7 +79,7 @@ def curves_data(data: StudyData) -> tuple[CurvesFigure, ...]:
     if data.selection not in data.epochs:
         return ()
     cells = summarise_cells(data).sort_values("tie_order")
-    cells = sort_cells(cells[cells["cell_id"].isin(shown_cells(data))], data.tuned)
+    cells = sort_cells(data.info, cells[cells["cell_id"].isin(shown_cells(data))], data.tuned)
     planned = data.epochs["seed"].isin(data.info.seeds)
     epochs = data.epochs[planned & data.epochs["cell_id"].isin(cells["cell_id"])]
     by_epoch = epochs.pivot_table(index="epoch", columns=["cell_id", "seed"], values=data.selection)
@@ -158,7 +160,8 @@ def draw_curves(goal: StoredMetric, info: CurvesFigure, ax: Axes, part: str = "v
         ax.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
         if curve.pruned:
             ax.plot(curve.epochs[-1], curve.mean[-1], "x", color=colour, markersize=8, markeredgewidth=2)
-    ax.set_title(f"{info.title}\nn = {info.n}", fontsize=9)
+    # A longer title would be cut, and two that begin alike would be the same.
+    ax.set_title(f"{textwrap.fill(info.title, TITLE_WIDTH)}\nn = {info.n}", fontsize=9)
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(goal.heading(part))

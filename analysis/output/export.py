@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from analysis.load import StudyData, cells_table, is_column
+from analysis.load import StudyData
 from analysis.output.whole_file import whole_file
+from analysis.settings import cells_table, is_column
 
 COUNTS = {"epochs": "Int32", "best_epoch": "Int32"}  # pandas would make them fractions if one is unknown
 IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}

@@ -7,10 +7,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from analysis.load import StudyData, cells_table
+from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, ends
+from analysis.settings import as_key, cells_table, values_of
 from analysis.statistics.inference import NO_LIMITS, Estimate, Limits, estimate_as_row, estimates
-from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric
+from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric, StudyInfo
 
 LISTED = 500  # cells of the table that people read; its CSV has all
 STATE_IN_WORDS = {
@@ -106,21 +107,12 @@ def _tie_order(cells: pd.DataFrame, tuned: Sequence[str]) -> "pd.Series[int]":
     return pd.Series(range(len(cells)), ordered.index)
 
 
-def values_in_order(settings: "pd.Series[Any]") -> list[Any]:
-    """Return the different values of a setting: what a cell does not have, none, numbers, then words."""
-
-    def place(value: Any) -> tuple[bool, bool, bool, Any]:
-        absent = value != value
-        return not absent, value is not None, isinstance(value, str), 0 if absent or value is None else value
-
-    return sorted(settings.unique().tolist(), key=place)
-
-
-def sort_cells(cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def sort_cells(info: StudyInfo, cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Sort cells by some settings, whose values may be of several types; equal ones keep their order."""
     for name in reversed(names):
-        places = {value: place for place, value in enumerate(values_in_order(cells[name]))}
-        cells = cells.loc[cells[name].map(places.__getitem__).sort_values(kind="stable").index]
+        places = {as_key(value): place for place, value in enumerate(values_of(info, name))}
+        order = cells[name].map(as_key).map(places)
+        cells = cells.loc[order.sort_values(kind="stable", na_position="first").index]
     return cells
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations, compress
+from itertools import combinations
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from scipy import stats
 
 from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, direction, gain_columns, in_unit, probability
-from analysis.statistics.cells import by_seed, format_setting, sort_cells, summarise_cells, values_in_order
+from analysis.settings import as_key, values_of
+from analysis.statistics.cells import by_seed, format_setting, summarise_cells
 from analysis.statistics.inference import Estimate, Values, estimate, estimate_as_row
-from analysis.statistics.selection import matching
+from analysis.stored import AnalysisError
+
+# An effect that is a smaller part of the largest value is rounding: sums of thousands of values err by less.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,55 +38,86 @@ class Effect:
     estimate: Estimate
 
 
-def main_effects_data(data: StudyData) -> tuple[Effect, ...]:
-    """Estimate the effect of every value of every factor."""
-    cells = _compared(data)
-    values_of = by_seed(data, data.reported)
-    factors = _factors(data, cells)
-    tied = [name for name in data.settings if name not in factors]
-    effects = []
-    for factor in factors:
-        # A cell that does not have the factor is no baseline.
-        baseline, *values = values_in_order(cells[factor].loc[cells[factor].map(format_setting) != ""])
-        for value in values:
-            with_value, with_baseline = _pairs(cells, factors, factor, baseline, value)
-            if with_value.empty:
-                continue
-            gains = values_of.loc[with_value["cell_id"]].to_numpy(float)
-            gains = gains - values_of.loc[with_baseline["cell_id"]].to_numpy(float)
-            # The last bit of a mean depends on the layout in memory: here, that of the cells.
-            mean = np.ascontiguousarray(gains).mean(axis=0)
-            both = [side[tied].astype(object).fillna("").to_numpy() for side in (with_value, with_baseline)]
-            changed = (both[0] != both[1]).any(axis=0)
-            along = tuple(compress(tied, changed))
-            effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean)))
-    return tuple(effects)
+@dataclass(frozen=True)
+class Compared:
+    """The complete cells of a study whose effects can be told apart.
+
+    ``keys`` has one row per ``cell_id`` and one column per setting that varies among them, with texts
+    that only equal values share. ``factors`` are those columns that tell the cells apart; ``tied`` are the
+    others, which are functions of the factors, such as a learning rate that a rule sets by dropout.
+    """
+
+    keys: pd.DataFrame
+    factors: tuple[str, ...]
+    tied: tuple[str, ...]
+    left_out: str
+
+    def pairs(self, factor: str, baseline: str, value: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the cells with the value and, row by row, those that differ from them in the baseline only."""
+        key = [name for name in self.factors if name != factor]
+        keys = self.keys[[factor, *key]].reset_index()
+        with_value = keys[keys[factor] == value]
+        with_baseline = keys[keys[factor] == baseline]
+        how: dict[str, Any] = {"on": key} if key else {"how": "cross"}
+        found = with_value.merge(with_baseline, suffixes=("", "_base"), **how)
+        return self.keys.loc[found["cell_id"]], self.keys.loc[found["cell_id_base"]]
 
 
-def _compared(data: StudyData) -> pd.DataFrame:
-    """Return the complete cells of the model that most cells have; of all models for a tie."""
-    cells = summarise_cells(data)
+def compared_cells(data: StudyData) -> Compared:
+    """Return the complete cells of the model that most cells have; of all models for a tie.
+
+    What varies is decided by these cells, whatever role a grid gave it: a setting with the role ``fixed``, or
+    none, is tied only if it is a function of the factors among them, otherwise it is a factor.
+    Raises AnalysisError if two cells have the same settings.
+    """
+    cells = summarise_cells(data).set_index("cell_id")
     # Other models lack some of the factors, so their cells have no partners to pair with.
     counts = cells["model"].value_counts()
     most = counts.index[counts == counts.max()]
     models = most if len(most) == 1 else counts.index
-    return cells[cells["model"].isin(models) & (cells["state"] == "complete")]
+    of_model = cells[cells["model"].isin(models)]
+    complete = of_model[of_model["state"] == "complete"]
+
+    names = dict.fromkeys([*data.info.roles, *sorted(set().union(*data.info.cells) - {"cell_id"})])
+    keys = complete[list(names)].map(as_key)
+    keys = keys.loc[:, keys.nunique() > 1]
+    factors = [name for name in names if name in keys and data.info.roles.get(name, "fixed") != "fixed"]
+    tied: list[str] = []
+    for name in map(str, keys.columns.drop(factors)):
+        is_tied = bool(factors) and keys.groupby(factors)[name].nunique().max() == 1
+        (tied if is_tied else factors).append(name)
+    if factors and (same := keys.index[keys.duplicated(factors, keep=False)]).size:
+        raise AnalysisError(
+            f"the cells {', '.join(same[:2])} of study {data.name} have the same settings, so no pair of cells is "
+            "certain; expected each cell once: keep them in studies of their own"
+        )
+    left_out = f" Only cells of the model {most[0]} count." if len(models) < len(counts) else ""
+    if pruned := (of_model["state"] == "pruned").sum():
+        left_out += f" {pruned} pruned cells are left out: these are means of the cells that survived."
+    return Compared(keys, tuple(factors), tuple(tied), left_out)
 
 
-def _factors(data: StudyData, cells: pd.DataFrame) -> list[str]:
-    return [name for name, role in data.info.roles.items() if role != "fixed" and len(values_in_order(cells[name])) > 1]
-
-
-def _pairs(
-    cells: pd.DataFrame, factors: Sequence[str], factor: str, baseline: Any, value: Any
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the cells with the value and, row by row, those with the baseline instead."""
-    # All have the same number of planned seeds: without other factors, all have the same key.
-    key = [*(name for name in factors if name != factor), "n_planned"]
-    keys = cells[[factor, *key]].assign(at=cells.index)
-    bases = matching(keys, {factor: baseline}).drop_duplicates(key, keep="last")
-    found = matching(keys, {factor: value}).merge(bases, on=key, suffixes=("", "_base"))
-    return cells.loc[found["at"]], cells.loc[found["at_base"]]
+def main_effects_data(data: StudyData) -> tuple[Effect, ...]:
+    """Estimate the effect of every value of every factor."""
+    compared = compared_cells(data)
+    values_of_cells = by_seed(data, data.reported)
+    effects = []
+    for factor in compared.factors:
+        found = set(compared.keys[factor])
+        # A cell that does not have the factor is no baseline.
+        baseline, *values = [value for value in values_of(data.info, factor) if as_key(value) in found]
+        for value in values:
+            with_value, with_baseline = compared.pairs(factor, as_key(baseline), as_key(value))
+            if with_value.empty:
+                continue
+            gains = values_of_cells.loc[with_value.index].to_numpy(float)
+            gains = gains - values_of_cells.loc[with_baseline.index].to_numpy(float)
+            # The last bit of a mean depends on the layout in memory: here, that of the cells.
+            mean = np.ascontiguousarray(gains).mean(axis=0)
+            changed = (with_value.to_numpy() != with_baseline.to_numpy()).any(axis=0)
+            along = tuple(name for name in compared.keys.columns[changed] if name in compared.tied)
+            effects.append(Effect(factor, value, baseline, along, len(gains), estimate(mean)))
+    return tuple(effects)
 
 
 @dataclass(frozen=True)
@@ -111,20 +147,20 @@ def anova_data(data: StudyData) -> Anova:
     The sums of squares are of type II. It needs complete cells for all combinations of the
     factors: with holes, an interaction may be confounded with its factors.
     """
-    cells = _compared(data)
-    factors = _factors(data, cells)
+    compared = compared_cells(data)
+    factors = compared.factors
     seeds = len(data.info.seeds)
     if not factors or seeds < 2:
         return Anova((), 0, "An analysis of variance needs a factor with two values and two seeds.")
-    levels = [len(values_in_order(cells[name])) for name in factors]
-    crossings = int(np.prod(levels))
-    if crossings != len(cells):
-        why = f"of {crossings} combinations of {', '.join(factors)}, {len(cells)} are complete"
+    levels = [compared.keys[name].nunique() for name in factors]
+    crossings = prod(levels)
+    if crossings != len(compared.keys):
+        why = f"of {crossings} combinations of {', '.join(factors)}, {len(compared.keys)} are complete"
         fix = "To get one, cross the factors in the grid and run it with --scheduler none."
         return Anova((), 0, f"There is no analysis of variance: {why}, and it needs all of them. {fix}")
 
     # The cells in the order of their factors make an array with one axis per factor.
-    reported = by_seed(data, data.reported).loc[sort_cells(cells, factors)["cell_id"]]
+    reported = by_seed(data, data.reported).loc[compared.keys.sort_values(list(factors)).index]
     values = reported.to_numpy(float).reshape(*levels, seeds)
     return Anova(_anova_rows(values, factors), values.size, "")
 
@@ -142,16 +178,23 @@ def _anova_rows(values: Values, factors: Sequence[str]) -> tuple[AnovaRow, ...]:
     # What no term explains is the residual, against whose mean square every term is tested.
     residual = values - values.mean() - sum(effects.values())
     residual_df = values.size - 1 - sum(df.values())
-    residual_sq = np.square(residual).sum()
+    residual_sq = _sum_of_squares(residual, values)
     rows = []
     for term, effect in effects.items():
-        sum_sq = np.square(effect).sum() * (values.size // effect.size)
-        with np.errstate(divide="ignore", invalid="ignore"):  # if no seed differs from another
-            f = (sum_sq / df[term]) / (residual_sq / residual_df)
-            share = sum_sq / (sum_sq + residual_sq)
-        p = float(stats.f.sf(f, df[term], residual_df))
-        rows.append(AnovaRow(term, df[term], float(sum_sq), float(f), p, float(share)))
-    return (*rows, AnovaRow("residual", residual_df, float(residual_sq)))
+        row = AnovaRow(term, df[term], _sum_of_squares(effect, values))
+        # Without a residual, there is nothing to test against.
+        if residual_sq:
+            f = (row.sum_sq / row.df) / (residual_sq / residual_df)
+            p = float(stats.f.sf(f, row.df, residual_df))
+            row = replace(row, f=f, p=p, partial_eta_sq=row.sum_sq / (row.sum_sq + residual_sq))
+        rows.append(row)
+    return (*rows, AnovaRow("residual", residual_df, residual_sq))
+
+
+def _sum_of_squares(effect: Values, values: Values) -> float:
+    """Return the sum of squares of an effect over all ``values``; 0 if it is nothing but their rounding."""
+    rounding = ROUNDING * np.abs(values).max()
+    return float(np.square(effect).sum() * (values.size // effect.size)) if np.abs(effect).max() > rounding else 0.0
 
 
 def _effects_of_terms(values: Values, factors: Sequence[str]) -> Iterator[tuple[str, Values]]:
@@ -184,8 +227,8 @@ def effects_sheet(data: StudyData, effects: Sequence[Effect]) -> Sheet:
     caption = (
         f"What a value of a factor adds to {goal.in_words(data.reported_part)}{in_unit(goal)}, compared with its first "
         "value: the mean over all pairs of complete cells that differ only in this factor and in what changes along "
-        "with it. Only cells of the most frequent model count. Differences are paired by seed, with 95 % t intervals "
-        f"that are not corrected for their number.{direction(goal)}"
+        f"with it. A value without such a pair is not listed.{compared_cells(data).left_out} Differences are paired by "
+        f"seed, with 95 % t intervals that are not corrected for their number.{direction(goal)}"
     )
     columns = (
         Column("factor", lambda row: row["factor"].replace("_", " ")),

@@ -34,6 +34,10 @@ def warnings_of(data: StudyData) -> Iterable[str]:
             yield f"The run of {run.get('started_at')} went on with other code, since: {run['same_code']}"
     for file, problem in data.unreadable.items():
         yield f"{file} {problem}, so it is left out. Run the study again to restore it."
+    for trial_id in data.twice[:NAMED]:
+        yield f"Trial {trial_id} is stored twice, with different figures: those of the first file by name are used."
+    if (more := len(data.twice) - NAMED) > 0:
+        yield f"{more} more trials are stored twice, with different figures."
 
 
 def mixed_code(info: StudyInfo, trials: pd.DataFrame) -> Iterator[str]:

@@ -64,7 +64,7 @@ def joined_info(study: str, infos: Sequence[tuple[str, StudyInfo]]) -> StudyInfo
 
 def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) -> None:
     for name, one, another in disagreements(joined, info):
-        fix = f"run one of them again with a grid in which {name} is a factor (that trains nothing), then merge"
+        fix = f"run one of them again with {name} as a factor of its grid (that trains nothing), then merge"
         raise StoreError(
             f"{first} was run with {name} {one}, {other} with {another}: rows of both would not compare; {fix}"
         )
@@ -72,7 +72,7 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
     for what, one, another in _contradictions(joined, info):
         raise StoreError(
             f"{what} is {one} in {first} and {another} in {other}; "
-            "let both say the same (a run with the grid of the other trains nothing), then merge"
+            "let both grids say the same, run both again (that trains nothing), then merge"
         )
     if joined.confirms != info.confirms:
         raise StoreError(
@@ -82,14 +82,11 @@ def _check_joinable(first: str, joined: StudyInfo, other: str, info: StudyInfo) 
 
 
 def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the roles, contrasts and objective on which two studies differ, with what each says."""
+    """Yield the contrasts and objective on which two studies differ, with what each says."""
     if first.objective != second.objective:
         yield "the objective", first.objective, second.objective
     if first.selected_part != second.selected_part:
         yield "the part of the data that chooses cells", first.selected_part, second.selected_part
-    for name, role in first.roles.items():
-        if second.roles.get(name, role) != role:
-            yield f"the role of {name}", role, second.roles[name]
     for one in first.contrasts:
         for other in second.contrasts:
             if one["name"] == other["name"] and one != other:

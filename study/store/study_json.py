@@ -5,7 +5,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis.stored import OtherSchemaError, StoredMetric, StudyInfo
+from analysis.settings import listed_orders
+from analysis.stored import ROLES, OtherSchemaError, StoredMetric, StudyInfo
 from study.store.files import Folder, StoreError
 from trainables.config import TrainingSettings
 from trainables.registry import describe_network, read_cell, settings_class
@@ -82,8 +83,10 @@ def shared_settings(cells: Sequence[Mapping[str, Any]], roles: Container[str]) -
 
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     """Return the study.json with everything of two studies, which have no ``disagreements``."""
-    # If both say what can have one value only, such as the role of a factor, the later counts.
-    roles = {**earlier.roles, **later.roles}
+    # If both say what can have one value only, the later counts; but a role is never weakened.
+    roles = dict(earlier.roles)
+    for name, role in later.roles.items():
+        roles[name] = min(role, roles.get(name, role), key=ROLES.index)
     contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
     cells = {}
     for cell in (*earlier.cells, *later.cells):
@@ -102,8 +105,18 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,
         confirms=earlier.confirms if later.confirms is None else later.confirms,
+        orders=_all_orders(earlier, later),
         others={**earlier.others, **later.others},
     )
+
+
+def _all_orders(*infos: StudyInfo) -> dict[str, list[tuple[str, ...]]]:
+    """Return the orders that the grids of studies give, each once; which study comes first makes no difference."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for info in infos:
+        for what, orders in listed_orders(info).items():
+            found[what] = sorted({*map(tuple, found.get(what, ())), *map(tuple, orders)})
+    return found
 
 
 def _each_once(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

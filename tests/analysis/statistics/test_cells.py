@@ -125,9 +125,9 @@ def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
     assert [column.heading for column in sheet.columns[:4]] == ["sharing", "dropout", "aux weight", "seeds"]
     # t of 2 degrees of freedom is 4.303; 4.303 * 3.606 / sqrt(3) = 8.96
     assert sheet.texts == [
-        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0", "83.0"],
         ["off", "0", "0", "pruned at epoch 20", *["–"] * 6],
         ["off", "0.5", "0", "failed: 3 of 3", *["–"] * 6],
+        ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0", "83.0"],
     ]
     complete, pruned, failed = sheet.rows
     assert complete["test_accuracy_mean"] == pytest.approx(0.83)

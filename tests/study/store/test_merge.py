@@ -183,9 +183,8 @@ OTHER_CONTRAST = [{"name": "c", "plus": [{"sharing": True}], "minus": [{"sharing
             {"protocol": {"max_epochs": 4}},
             "lab was run with max_epochs 3, other with 4: rows of both would not compare",
         ),
-        ({"roles": {"sharing": "tuned"}}, "the role of sharing is scientific in lab and tuned in other"),
         ({"contrasts": OTHER_CONTRAST}, "the contrast 'c' is {'name': 'c', 'plus': [], 'minus': []} in lab and"),
-        ({"objective": "digit_accuracy"}, "the objective is accuracy in lab and digit_accuracy in other; let both say"),
+        ({"objective": "digit_accuracy"}, "the objective is accuracy in lab and digit_accuracy in other; let both"),
         (
             {"metrics": LESS_IS_BETTER},
             "the metric accuracy differs in lab and other (max, unit '%', scale 100 and min,",

@@ -33,7 +33,7 @@ def test_a_setting_becomes_a_factor_with_the_value_that_the_old_cells_had():
 def test_a_factor_stays_one_when_a_later_grid_does_not_vary_it():
     earlier = info_of(grid(WEIGHTS | {"batch_size": [200, 50]}))
     info = info_of(grid(WEIGHTS, batch_size=200), earlier)
-    assert info == earlier
+    assert replace(info, orders=None) == earlier
     third = info_of(grid(WEIGHTS, batch_size=25), info)  # a value like any other: the cells say it
     assert {cell["batch_size"] for cell in third.cells} == {200, 50, 25}
     assert "batch_size" not in third.protocol
