@@ -64,7 +64,7 @@ class StudyData:
     @property
     def selection(self) -> str:
         """The column that cells are chosen by: the objective, usually on the validation part."""
-        return self.info.goal.column(self.info.selected_part)
+        return self.info.selection
 
     @property
     def reported(self) -> str:
@@ -151,10 +151,7 @@ def confirmation_study(storage: str, data: StudyData) -> StudyData | None:
 
 
 def latest_study(storage: str) -> str:
-    """Return the study whose study.json changed last, a confirmation only if there is nothing else.
-
-    Raises AnalysisError if there is none.
-    """
+    """Return the study whose study.json changed last, if possible no confirmation; raise AnalysisError without one."""
     filesystem, root = _filesystem(storage)
     with _explained(storage):
         changed = _studies(filesystem, root, storage)

@@ -193,6 +193,16 @@ class StudyInfo:
         return self.selected_by or "val"
 
     @property
+    def selection(self) -> str:
+        """The column that cells are chosen by."""
+        return self.goal.column(self.selected_part)
+
+    @property
+    def metric_columns(self) -> list[str]:
+        """The columns that the study's metrics may have."""
+        return [metric.column(part) for metric in self.metrics for part in PART_IN_WORDS]
+
+    @property
     def ranges(self) -> Mapping[str, Any]:
         """What the search varies, by setting; nothing without a search."""
         return {} if self.search is None else self.search["ranges"]

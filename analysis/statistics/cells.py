@@ -69,7 +69,7 @@ def _summarise(data: StudyData) -> pd.DataFrame:
     tie_order = _tie_order(cells, data.tuned)
     planned = len(data.info.seeds)
     rows = data.trials[data.trials["seed"].isin(data.info.seeds)]
-    columns = [metric.column(part) for metric in data.info.metrics for part in PART_IN_WORDS]
+    columns = data.info.metric_columns
     rows = rows.assign(**{column: np.nan for column in columns if column not in rows})
     ended = rows[rows["status"].isin(FINISHED)]
     # Cells are chosen by the one and reported by the other.

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.load import latest_study, load_study
+from analysis.statistics.sources import warnings_of
 from analysis.stored import AnalysisError
 from tests.analysis.conftest import StoreBuilder
 
@@ -201,3 +202,14 @@ def test_the_latest_study_is_no_confirmation_where_there_is_another(
     assert latest_study(str(store.storage)) == "abc-confirm"
     os.utime(store.write_info(), ns=(1, 1))
     assert latest_study(str(store.storage)) == "abc"
+
+
+def test_a_trial_that_two_files_have_with_other_figures_is_named(store: StoreBuilder) -> None:
+    cell = store.cell([0.8, 0.9, 0.7])
+    store.part(cell, [0.8], suffix="-again")
+    assert store.load().twice == ()
+    store.part(cell, [0.95], first_seed=1, suffix="-again")
+    data = store.load()
+    assert data.twice == (f"{cell}-0001",)
+    (warning,) = warnings_of(data)
+    assert warning.startswith(f"Trial {cell}-0001 is stored twice, with different figures: those of the first")

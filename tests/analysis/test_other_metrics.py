@@ -98,7 +98,7 @@ def test_of_a_figure_of_which_less_is_better_the_smallest_is_the_best(tmp_path: 
     assert sheets["contrasts"].texts[0][:3] == ["batch norm", "-4.000", "-6.484 to -1.516"]
     assert [column.heading for column in sheets["contrasts"].columns][1] == "difference, mg/dl"
     assert "Less is better: a negative difference is an improvement." in sheets["contrasts"].caption
-    assert sheets["effects"].texts[0][:3] == ["norm", "off", "batch"]  # the first in the alphabet is the baseline
+    assert sheets["effects"].texts[0][:3] == ["norm", "batch", "off"]  # the first of the grid is the baseline
     assert estimates_of(page)["cells"][1]["test_rmse_mean"] == 53
     assert labels_of(page) == {
         "effects": {"difference of test rmse in mg/dl, 95 % t interval"},
@@ -176,25 +176,25 @@ def test_models_of_different_settings_are_one_study(tmp_path: Path) -> None:
     texts = sheets_of(page)["cells"].texts
     assert [row[:3] for row in texts] == [
         ["my:mlp", "none", "–"],
-        ["my:mlp", "batch", "–"],
         ["my:mlp", "0.5", "–"],
-        ["my:boosting", "–", "3"],
+        ["my:mlp", "batch", "–"],
         ["my:boosting", "–", "none"],
+        ["my:boosting", "–", "3"],
     ]
     rows = estimates_of(page)["cells"]
-    assert ("depth" in rows[0], rows[3]["depth"], rows[4]["depth"]) == (False, 3, None)
+    assert ("depth" in rows[0], rows[3]["depth"], rows[4]["depth"]) == (False, None, 3)
     # Effects are of the model that most cells have: what is none is the baseline, numbers come before words.
     assert [row[:3] for row in sheets_of(page)["effects"].texts] == [["norm", "0.5", "none"], ["norm", "batch", "none"]]
     assert page.summary[0].startswith("The best cell by mean validation rmse, model my:boosting, depth none, has")
-    assert chosen_cells(data) == ["cell0", "cell1", "cell2", "cell4"]  # one for each model and norm
+    assert chosen_cells(data) == ["cell0", "cell2", "cell1", "cell4"]  # one for each model and norm
     data = load_study(str(tmp_path), "sugar")
     assert data.trials["norm"].tolist()[:9:3] == [None, "batch", 0.5]
-    assert trials_table(data).column("norm").to_pylist()[:9:3] == [None, "batch", "0.5"]
+    assert trials_table(data).column("norm").to_pylist()[:9:3] == [None, "0.5", "batch"]
     assert trials_table(data).column("hidden").to_pylist()[0] == "[64, 64]"
-    assert trials_table(data).column("depth").to_pylist()[::3] == [None, None, None, 3, None]
+    assert trials_table(data).column("depth").to_pylist()[::3] == [None, None, None, None, 3]
     again = difference_data(data, data, ("A", "B"))
     assert [cell.identical for cell in again.cells] == [3] * 5
-    assert difference_sheet(again).texts[3][0] == "model my:boosting, depth 3"
+    assert difference_sheet(again).texts[4][0] == "model my:boosting, depth 3"
 
 
 def test_the_best_so_far_of_a_search_is_the_smallest(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_the_cells_sheet_has_every_planned_cell(store: StoreBuilder) -> None:
         ["off", "0.5", "0", "failed: 3 of 3", *["–"] * 6],
         ["on", "0", "3", "3 seeds", "83.0", "3.6", "74.0 to 92.0", "70.0", "83.0", "83.0"],
     ]
-    complete, pruned, failed = sheet.rows
+    pruned, failed, complete = sheet.rows
     assert complete["test_accuracy_mean"] == pytest.approx(0.83)
     assert (pruned["epochs"], pruned["test_accuracy_mean"], pruned["error"]) == (20, None, None)
     assert failed["error"] == "RuntimeError: worker lost"

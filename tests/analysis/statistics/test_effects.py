@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 from scipy import stats
 
-from analysis.statistics.effects import anova_data, main_effects_data
+from analysis.statistics.effects import anova_data, effects_sheet, main_effects_data
+from analysis.stored import AnalysisError
 from tests.analysis.conftest import StoreBuilder
 
 
@@ -86,3 +87,58 @@ def test_one_cell_or_one_seed_has_no_anova(store: StoreBuilder, new_store: Calla
     single.cell([0.8], sharing=True)
     for data in (store.load(), single.load()):
         assert anova_data(data).note == "An analysis of variance needs a factor with two values and two seeds."
+
+
+def effects_of(store: StoreBuilder) -> dict[str, tuple[float, int]]:
+    return {e.factor: (round(e.estimate.mean, 9), e.pairs) for e in main_effects_data(store.load())}
+
+
+def test_a_later_rule_for_a_crossed_setting_changes_no_effect(store: StoreBuilder) -> None:
+    """Dropout costs 0.03 and the rate brings 0.01; pairs of other rates would mix the two."""
+    for dropout, rate in ((0, 0.001), (0.5, 0.001), (0, 0.01), (0.5, 0.01)):
+        store.cell([0.8 - 0.06 * dropout + (0.01 if rate == 0.01 else 0)] * 3, dropout=dropout, learning_rate=rate)
+    store.roles = {"dropout": "scientific", "learning_rate": "fixed"}  # as after a run in which a rule sets the rate
+    assert effects_of(store) == {"dropout": (-0.03, 2), "learning_rate": (0.01, 2)}
+    assert [row.term for row in anova_data(store.load()).rows][:2] == ["dropout", "learning rate"]
+
+
+def test_cells_that_nothing_tells_apart_are_refused(crossed: StoreBuilder) -> None:
+    crossed.cell([0.9] * 3)
+    with pytest.raises(AnalysisError, match=r"the cells cell00, cell04 of study abc have the same settings"):
+        main_effects_data(crossed.load())
+
+
+def test_values_of_any_type_have_an_effect_and_words_are_in_the_order_of_the_grid(
+    store: StoreBuilder,
+) -> None:
+    store.roles = {"norm": "scientific"}
+    for place, norm in enumerate(("zero", "layer", 0.5, None, True, [8, 8])):
+        store.cell([0.5 + 0.01 * place] * 3, norm=norm)
+    found = [(e.baseline, e.value, round(e.estimate.mean, 9)) for e in main_effects_data(store.load())]
+    assert found == [
+        (None, 0.5, -0.01),
+        (None, True, 0.01),
+        (None, "zero", -0.03),
+        (None, "layer", -0.02),
+        (None, [8, 8], 0.02),
+    ]
+
+
+def test_rounding_is_no_variance(store: StoreBuilder) -> None:
+    for sharing in (False, True):
+        for dropout in (0, 0.5):
+            store.cell([0.1 + 0.2] * 3, sharing=sharing, dropout=dropout)
+    rows = anova_data(store.load()).rows
+    assert {(row.sum_sq, row.f, row.p) for row in rows} == {(0.0, None, None)}
+
+
+def test_the_table_says_which_cells_are_left_out(crossed: StoreBuilder) -> None:
+    data = crossed.load()
+    caption = effects_sheet(data, main_effects_data(data)).caption
+    assert "left out" not in caption
+    assert "model" not in caption
+    crossed.cell([0.99] * 3, sharing=True, model="classifier")
+    crossed.part(crossed.plan(sharing=True, aux_weight=1), [0.5] * 3, status="pruned")
+    data = crossed.load()
+    caption = effects_sheet(data, main_effects_data(data)).caption
+    assert "Only cells of the model comparator count. 1 pruned cells are left out" in caption

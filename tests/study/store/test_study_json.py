@@ -78,3 +78,11 @@ def test_joining_is_a_union_and_twice_is_once():
     assert (joined.seeds, joined.runs) == ((0, 1, 5, 6), ({"commit": "x"}, {"commit": "y"}))
     assert joined.networks == second.networks
     assert join_info(joined, second) == joined
+
+
+@pytest.mark.parametrize(("first", "then"), [("scientific", "fixed"), ("tuned", "scientific"), ("fixed", "tuned")])
+def test_whichever_grid_is_later_the_stronger_role_counts(first, then):
+    infos = [replace(info_of(grid(WEIGHTS)), roles={"aux_weight": role}) for role in (first, then)]
+    stronger = "tuned" if "scientific" not in (first, then) else "scientific"
+    for one, other in (infos, infos[::-1]):
+        assert join_info(one, other).roles == {"aux_weight": stronger}
