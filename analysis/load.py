@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from operator import methodcaller
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -288,7 +287,7 @@ class _Parts:
     def _is_wanted(self, kind: Kind, column: str) -> bool:
         if not self.for_report:
             return column not in self.mixed
-        objective = self.info.goal.column(self.info.selected_part)
+        objective = self.info.selection
         if kind == "epochs":
             return column in (*CURVE_COLUMNS, objective)
         return not (column.startswith("best_") or column in (*UNREAD_COLUMNS, *SETTING_COLUMNS, *self.info.roles))

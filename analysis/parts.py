@@ -102,7 +102,7 @@ def read_part(
     # A study.json that names no cells says nothing about them.
     study = info if kind == "trials" and info is not None and info.cells else None
     if study is not None:
-        required.append(study.goal.column(study.selected_part))
+        required.append(study.selection)
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             _check_footer(file)

@@ -62,7 +62,10 @@ def as_key(value: Any) -> str:
 
 def values_of(info: StudyInfo, name: str) -> list[Any]:
     """Return the different values that a study's cells have of a setting: none, numbers, words, then others."""
-    found = {as_key(cell[name]): cell[name] for cell in info.cells if name in cell}
+    found: dict[str, Any] = {}
+    for cell in info.cells:
+        if name in cell:
+            found.setdefault(as_key(cell[name]), cell[name])
     words = [[value] for value in found.values() if isinstance(value, str)]
     order = merge_orders([*words, *listed_orders(info).get(f"words of {name}", [])])
 

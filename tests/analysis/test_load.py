@@ -206,9 +206,9 @@ def test_the_latest_study_is_no_confirmation_where_there_is_another(
 
 def test_a_trial_that_two_files_have_with_other_figures_is_named(store: StoreBuilder) -> None:
     cell = store.cell([0.8, 0.9, 0.7])
-    store.part(cell, [0.8], suffix="-again")
+    store.part(cell, [0.8])
     assert store.load().twice == ()
-    store.part(cell, [0.95], first_seed=1, suffix="-again")
+    store.part(cell, [0.95], first_seed=1)
     data = store.load()
     assert data.twice == (f"{cell}-0001",)
     (warning,) = warnings_of(data)
