@@ -27,10 +27,10 @@ def test_the_report_names_what_is_missing(store: StoreBuilder) -> None:
     opening = "Not complete, so left out of all means: "
     failed = "failed: 1 of 3 (RuntimeError: worker lost)"
     assert list(warnings_of(data)) == [
-        f"{opening}sharing on, dropout 0, aux weight 1, learning rate 0.001: {failed}",
         f"{opening}sharing off, dropout 0, aux weight 3, learning rate 0.001: pruned at epoch 20",
-        f"{opening}sharing off, dropout 0, aux weight 100, learning rate 0.001: 2 of 3 seeds",
         f"{opening}sharing off, dropout 0, aux weight 10, learning rate 0.001: not run",
+        f"{opening}sharing off, dropout 0, aux weight 100, learning rate 0.001: 2 of 3 seeds",
+        f"{opening}sharing on, dropout 0, aux weight 1, learning rate 0.001: {failed}",
         f"trials/{damaged.name} {data.unreadable[f'trials/{damaged.name}']}, so it is left out. "
         "Run the study again to restore it.",
     ]
