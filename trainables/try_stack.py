@@ -28,8 +28,11 @@ def try_stack(model: Model, pool: Any, cell: CellSettings, repeat: bool = True) 
     splits = [model.draw(pool, cell, seed) for seed in SEEDS]
     _check_draws(splits, model.draw(pool, cell, SEEDS[0]) if repeat else splits[0])
     examples = StackedSplit.of(splits, CPU)
-    values = {name: getattr(cell, name) for name in cell.varied_in_a_stack if name not in ("learning_rate", "dropout")}
-    varied = {name: torch.full((len(SEEDS),), float(value)).double() for name, value in values.items()}
+    varied = {}
+    for name in cell.varied_in_a_stack:
+        # These two are the engine's.
+        if name not in ("learning_rate", "dropout"):
+            varied[name] = torch.full((len(SEEDS),), float(getattr(cell, name))).double()
     alone = _loss_alone(model, splits) if isinstance(model, StackedModule) else None
 
     # In the stack: a step, also with one example if that is what an epoch's last batch has.
@@ -115,7 +118,7 @@ def _check_logits(outputs: Any, splits: Sequence[Split], what: str, fix: str) ->
                     f"labels are {kind} of shape {list(labels.shape)}, and the built-in {what} is for class numbers, "
                     f"int64 [{len(labels)}]; {fix}"
                 )
-            low, high = (int(value) for value in labels.aminmax())
+            low, high = map(int, labels.aminmax())
             if what == "loss" and not 0 <= low <= high < classes:
                 wrong = low if low < 0 else high
                 raise ValueError(f"label {wrong} with {classes} logits: expected labels from 0 to {classes - 1}")
@@ -204,7 +207,7 @@ def _check_losses(loss: Callable[[Tensor, Tensor], Tensor], examples: StackedSpl
     for name, part in vars(examples).items():
         if part is None or part.inputs.isfinite().all():
             continue
-        seed, place = (int(index) for index in (~part.inputs.isfinite()).nonzero()[0, :2])
+        seed, place = map(int, (~part.inputs.isfinite()).nonzero()[0, :2])
         if not loss(*part.chunk(place, place + 1))[seed].isfinite():
             raise ValueError(
                 f"draw gives inputs to {name} that are NaN or infinite (example {place} of seed {seed}), and so is "

@@ -144,10 +144,8 @@ class PackTrainable(tune.Trainable):
         state = {"training": self._training.state_dict(), "last": self._last}
         torch.save(state, Path(checkpoint_dir, "training.pt"))
 
-    def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
-        """Continue from a checkpoint, with the bits of a training that never stopped."""
-        if not isinstance(checkpoint, str):
-            raise TypeError(f"expected the checkpoint's folder, got {type(checkpoint).__name__}")
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Continue from a checkpoint's folder, with the bits of a training that never stopped."""
         # With weights_only, a file that was tampered with cannot run code.
         state = torch.load(Path(checkpoint, "training.pt"), weights_only=True, map_location="cpu")
         self._training.load_state_dict(state["training"])

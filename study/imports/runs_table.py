@@ -224,7 +224,7 @@ def _refuse(column: Texts, wrong: "pd.Series[bool]", expected: str) -> None:
 
 
 def _in_words(index: "pd.Index[Any]") -> str:
-    numbers = [str(place + 1) for place in index]
+    numbers = list(map(str, index + 1))
     if len(numbers) > 3:
         numbers = [*numbers[:3], f"{len(numbers) - 3} more"]
     listed = " and ".join(filter(None, (", ".join(numbers[:-1]), numbers[-1])))
@@ -234,7 +234,7 @@ def _in_words(index: "pd.Index[Any]") -> str:
 def _factor(column: Texts) -> "pd.Series[Any]":
     """Return the values as switches or numbers if all of them are, else as words."""
     _refuse(column, column == "", "a value in every row; fill the column, for example with none")
-    switches, numbers = column.str.lower(), _numbers(column)
+    switches, numbers = column.str.lower(), pd.to_numeric(column, errors="coerce")
     found: pd.Series[Any] = column
     if switches.isin(["true", "false"]).all():
         found = switches == "true"
@@ -244,15 +244,10 @@ def _factor(column: Texts) -> "pd.Series[Any]":
     return found.astype(object)
 
 
-def _numbers(column: Texts) -> "pd.Series[Any]":
-    """Return int64 if all are whole numbers; NaN is for what is no number."""
-    return pd.to_numeric(column, errors="coerce")
-
-
 def _counts(column: Texts, digits: int) -> "pd.Series[int]":
     """Return seeds or epochs, of so many digits at most."""
     # pandas writes whole numbers as 3.0 if one of the column is missing.
-    numbers = _numbers(column)
+    numbers = pd.to_numeric(column, errors="coerce")
     whole = (numbers >= 0) & (numbers < 10**digits) & (numbers % 1 == 0)
     _refuse(column, ~whole, f"a whole number, 0 or more, of at most {digits} digits")
     return numbers.astype(int)
@@ -260,7 +255,7 @@ def _counts(column: Texts, digits: int) -> "pd.Series[int]":
 
 def _figures(column: Texts, metric: Metric) -> "pd.Series[float]":
     """Return the values of a metric, NaN if there is none."""
-    numbers = _numbers(column)
+    numbers = pd.to_numeric(column, errors="coerce")
     _refuse(column, numbers.isna() & (column != ""), "a number, or nothing if it failed")
     values = numbers.astype(float).replace([math.inf, -math.inf], math.nan)
     if metric.unit == "%" and metric.scale == 1 and values.abs().max() <= 1:

@@ -1,18 +1,15 @@
 """How long a run takes on machines of any kind, and its cost, by a rate that was measured."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import torch
-
 from analysis.stored import FINISHED
 from study.plan.jobs import Job, count_trainings
 from study.plan.packs import Pack, packs_of
-from study.plan.resources import Resources, cells_alone, packs_that_fit, placed, resources_for
+from study.plan.resources import Resources, cells_alone, packs_that_fit, placed, resources_for, this_machine
 from study.plan.run_options import MOST_OF_A_NODE, LaunchError, TrainingOptions, between
 
 
@@ -66,8 +63,9 @@ def machines_for(
     alone: bool = False,  # as the cells of a search train
 ) -> tuple[Machines, Resources]:
     """Return machines, by default like this one, and what a pack gets; raise LaunchError."""
-    cpus = len(os.sched_getaffinity(0)) if cpus is None else cpus
-    gpus = torch.cuda.device_count() if gpus is None else gpus
+    here = this_machine()
+    cpus = here["CPU"] if cpus is None else cpus
+    gpus = here["GPU"] if gpus is None else gpus
     machines = Machines(nodes, cpus, gpus, price)
     # With an address, resources_for does not compare with this machine.
     asked = resources_for(replace(options, address="of these machines"))

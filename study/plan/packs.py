@@ -31,7 +31,8 @@ def packs_of(jobs: Sequence[Job], cells: int) -> list[Pack]:
         # As few packs as can be, cut evenly: a small pack at the end would leave a GPU idle.
         count = -(-len(group) // cells)
         bounds = [len(group) * number // count for number in range(count + 1)]
-        packs += [tuple(group[start:stop]) for start, stop in pairwise(bounds)]
+        for start, stop in pairwise(bounds):
+            packs.append(tuple(group[start:stop]))
     place = dict(zip(jobs, range(len(jobs)), strict=True))
     return sorted(packs, key=lambda pack: min(map(place.__getitem__, pack)))
 

@@ -68,7 +68,7 @@ class Resources:
 def resources_for(options: TrainingOptions) -> Resources:
     """Return the resources asked for; raise LaunchError for more than this machine has."""
     address, data_dir = options.address or os.environ.get("RAY_ADDRESS"), options.data_dir
-    cpus, gpus = _this_machine().values()
+    cpus, gpus = this_machine().values()
     asked = (("cpus", options.cpus_per_trial, cpus), ("gpus", options.gpus_per_trial, gpus))
     for what, wanted, there in asked:
         # A cluster may have more, now or when it has grown.
@@ -102,7 +102,7 @@ def check_per_seed(resources: Resources, cells: Iterable[TrainingSettings], seed
     for model in {cell.model for cell in cells}:
         if not is_function(model):
             raise LaunchError(f"{flag}: the seeds of {model} train as one stack; leave it out, or make it a function")
-    fit = _count_that_fit(resources, [_this_machine()])
+    fit = _count_that_fit(resources, [this_machine()])
     if not options.address and fit < seeds:
         raise LaunchError(
             f"{flag}: this machine has room for {fit} seeds at the same time, and a cell has {seeds}; ask for less "
@@ -110,7 +110,8 @@ def check_per_seed(resources: Resources, cells: Iterable[TrainingSettings], seed
         )
 
 
-def _this_machine() -> dict[str, float]:
+def this_machine() -> dict[str, float]:
+    """Return what this machine has, by Ray's names."""
     return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
 
 

@@ -41,9 +41,10 @@ class FunctionTraining(Iterator[list[EpochRecord]]):
 
     def drop(self, cell_id: str) -> None:
         """End the training of a cell's seeds where they are, without a record."""
-        dropped = [row for row in self.rows if row[0] == cell_id]
-        self._running = [row for row in self.rows if row[0] != cell_id]
-        self._end(dropped)
+        for row in self.rows:
+            if row[0] == cell_id:
+                self._running.remove(row)
+                self._end([row])
 
     def state_dict(self) -> dict[str, Any]:
         """Return which seeds still train, and what their functions have saved."""

@@ -8,7 +8,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class SeedTraining:
         self._function, self._cell, self._seed, self._limits = function, cell, seed, limits
         self._generator: Any = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._last: EpochRecord | None = None
         self.load({})
 
     def train_to(self, epoch: int) -> list[EpochRecord]:
@@ -50,8 +51,10 @@ class SeedTraining:
         records = [self._next_epoch()]
         while records[-1].status == "running" and records[-1].epoch < epoch:
             records.append(self._next_epoch())
-        if records[-1].status != "running":
-            records[-1] = self._end(records[-1])
+        # The first reason counts; a training whose own end fails has failed too.
+        if records[-1].status != "running" and (problem := self._end()):
+            error = records[-1].error or problem
+            records[-1] = replace(records[-1], status="failed", error=error)
         return records
 
     def save(self) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class SeedTraining:
         self.close()
         self._states = RandomStates(self._seed)
         last = saved.get("last")
-        self._last: EpochRecord | None = EpochRecord(**last) if last else None
+        self._last = EpochRecord(**last) if last else None
         self._resumes = bool(last)
         if takes_checkpoint(self._function):
             self._folder = tempfile.TemporaryDirectory(prefix=f"seed-{self._seed}-")
@@ -78,11 +81,8 @@ class SeedTraining:
 
     def close(self) -> None:
         """End the generator where it is, so that its ``finally`` and ``with`` run."""
-        try:
-            self._close_generator()
-        except (Exception, SystemExit):
-            # Its figures are not asked for any more, so this is no reason to fail anything.
-            traceback.print_exc()
+        # Its figures are not asked for any more, so what it raises is no reason to fail anything.
+        self._end()
 
     def _next_epoch(self) -> EpochRecord:
         started = time.perf_counter()
@@ -135,24 +135,19 @@ class SeedTraining:
             return {"status": "failed", "error": f"epoch {record.epoch}: {objective}, the objective, {found}"}
         return {"status": "completed" if record.epoch >= self._cell.max_epochs else "running"}
 
-    def _end(self, record: EpochRecord) -> EpochRecord:
+    def _end(self) -> str | None:
+        """End the generator and remove the folder; return in words what the generator raised."""
+        generator, folder = self._generator, self._folder
+        self._generator = self._folder = None
+        epoch = self._last.epoch if self._last else 1
         try:
-            self._close_generator()
+            with folder or nullcontext():
+                if generator is not None:
+                    with self._in_force(epoch):
+                        generator.close()
         except (Exception, SystemExit) as error:
-            # The first reason counts; a training whose own end fails has failed too.
-            return replace(record, status="failed", error=record.error or self._in_words(error, record.epoch))
-        return record
-
-    def _close_generator(self) -> None:
-        generator, self._generator = self._generator, None
-        folder, self._folder = self._folder, None
-        try:
-            if generator is not None:
-                with self._in_force(self._last.epoch if self._last else 1):
-                    generator.close()
-        finally:
-            if folder is not None:
-                folder.cleanup()
+            return self._in_words(error, epoch)
+        return None
 
     @contextmanager
     def _in_force(self, epoch: int) -> Iterator[None]:
