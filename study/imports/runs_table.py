@@ -247,10 +247,9 @@ def _factor(column: Texts) -> "pd.Series[Any]":
 def _counts(column: Texts, digits: int) -> "pd.Series[int]":
     """Return seeds or epochs, of so many digits at most."""
     # pandas writes whole numbers as 3.0 if one of the column is missing.
-    numbers = pd.to_numeric(column, errors="coerce")
-    whole = (numbers >= 0) & (numbers < 10**digits) & (numbers % 1 == 0)
+    whole = column.str.fullmatch(rf"\d{{1,{digits}}}(?:\.0*)?")
     _refuse(column, ~whole, f"a whole number, 0 or more, of at most {digits} digits")
-    return numbers.astype(int)
+    return column.str.partition(".")[0].astype(int)
 
 
 def _figures(column: Texts, metric: Metric) -> "pd.Series[float]":
