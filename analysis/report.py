@@ -20,7 +20,6 @@ from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.statistics.inference import estimate
 from analysis.statistics.search_summary import (
-    FEWEST,
     best_in_words,
     history_data,
     history_sheet,
@@ -136,12 +135,12 @@ def _search(data: StudyData) -> Section | None:
         return None
     importances = importance_data(data)
     sheets = [history_sheet(data, tried)]
-    # With few cells, an estimate of importance would be noise.
-    words = f"Importance is not estimated: fewer than {FEWEST} cells are complete."
-    if importances:
+    # With few cells, or of noise, an estimate of importance would be noise.
+    words = f"Importance is not estimated: {importances.why}."
+    if importances.found:
         words = IMPORTANCE
         sheets.append(importance_sheet(data, importances))
-    pictures = search_pictures(data, tried, importances)
+    pictures = search_pictures(data, tried, importances.found)
     return Section("The search", (best_in_words(data, tried), words), tuple(sheets), pictures)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # only studies with a search need Optuna
     from optuna.distributions import BaseDistribution
 
 FEWEST = 8  # complete cells that an estimate of importance needs
+REST = "rest (interactions, noise)"
+FANOVA_TREES = 64  # Optuna's default
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class TriedCell:
 class Importance:
     """How much of the variance of the objective on validation over the ranges a setting explains by itself.
 
-    ``share`` is a fraction; those of all settings add up to 1. ``low`` and ``high`` are
-    the ends of its 95 % interval, None for one seed.
+    ``share`` is a fraction of the variance that a random forest finds. The last of a study is the REST, so that
+    all shares add up to 1. ``low`` and ``high`` are the ends of its 95 % interval, None for one seed.
     """
 
     setting: str
@@ -109,30 +111,57 @@ def _ended_cells(data: StudyData) -> pd.DataFrame:
     return ended.loc[ends.index]
 
 
-def importance_data(data: StudyData) -> tuple[Importance, ...]:
-    """Return how much each setting mattered, the most important first; none for fewer than FEWEST complete cells.
+@dataclass(frozen=True)
+class Importances:
+    """The importance of each setting, the most important first, then of the REST; or ``why`` there is none.
+
+    ``fit`` is the part of the variance of cells' means that the forest explains in cells that it was not fitted on.
+    """
+
+    found: tuple[Importance, ...]
+    fit: float
+    why: str
+
+
+def importance_data(data: StudyData) -> Importances:
+    """Return how much each setting mattered; none for fewer than FEWEST complete cells, or if nothing is explained.
 
     Functional analysis of variance over a random forest (Hutter, Hoos and Leyton-Brown, "An
     efficient approach for assessing hyperparameter importance", ICML 2014), by Optuna, of
-    the cells' mean objectives on validation. Intervals are from the jackknife over seeds
+    the cells' mean objectives on validation, not normalised. Intervals are from the jackknife over seeds
     (Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 1981): they
     say how much other seeds would change it, not other cells.
     """
     cells = searched_cells(data)
     cells = cells[cells["state"] == "complete"]
     if len(cells) < FEWEST:
-        return ()
+        return Importances((), 0.0, f"fewer than {FEWEST} cells are complete")
     values = by_seed(data, data.selection).loc[cells["cell_id"]].to_numpy(float)
+    fit = _fit_out_of_bag(data, cells, values.mean(axis=1))
+    if not fit > 0:
+        return Importances((), fit, "the settings explain nothing of cells that the forest was not fitted on")
     shares = _shares(data, cells, values.mean(axis=1))
     reach = _jackknife_reach(data, cells, values)
     found = []
-    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+    for name in (*sorted(shares.keys() - {REST}, key=lambda name: -shares[name]), REST):
         low, high = None, None
         if reach is not None:
-            low = max(0.0, share - reach[name])
-            high = min(1.0, share + reach[name])
-        found.append(Importance(name, share, low, high))
-    return tuple(found)
+            low = max(0.0, shares[name] - reach[name])
+            high = min(1.0, shares[name] + reach[name])
+        found.append(Importance(name, shares[name], low, high))
+    return Importances(tuple(found), fit, "")
+
+
+def _fit_out_of_bag(data: StudyData, cells: pd.DataFrame, means: Values) -> float:
+    """Return R squared of a forest as Optuna's, each cell predicted by the trees that were fitted without it."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    if np.ptp(means) == 0:
+        return 0.0
+    choices = [name for name, given in data.info.ranges.items() if "choices" in given]
+    settings = pd.get_dummies(cells[list(data.info.ranges)].astype(dict.fromkeys(choices, str)), columns=choices)
+    forest = RandomForestRegressor(FANOVA_TREES, max_depth=64, oob_score=True, random_state=0)
+    return float(forest.fit(settings.to_numpy(float), means).oob_score_)
 
 
 def _jackknife_reach(data: StudyData, cells: pd.DataFrame, values: Values) -> "pd.Series[float] | None":
@@ -152,7 +181,7 @@ def _jackknife_reach(data: StudyData, cells: pd.DataFrame, values: Values) -> "p
 
 
 def _shares(data: StudyData, cells: pd.DataFrame, means: Values) -> dict[str, float]:
-    """Return each setting's share of the variance of the cells' ``means`` ``[cells]``."""
+    """Return each setting's share of the variance of the cells' ``means`` ``[cells]``, and that of the REST."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it prints every study that is made
@@ -162,8 +191,10 @@ def _shares(data: StudyData, cells: pd.DataFrame, means: Values) -> dict[str, fl
     for point, value in zip(cells[list(space)].to_dict("records"), means.tolist(), strict=True):
         params = dict(zip(space, point.values(), strict=True))
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(space))
+    # The evaluator itself does not normalise, as get_param_importances would: a study of noise has no 100 %.
+    shares = optuna.importance.FanovaImportanceEvaluator(n_trees=FANOVA_TREES, seed=0).evaluate(study, list(space))
+    found = {name: float(share) for name, share in shares.items()}
+    return found | {REST: max(0.0, 1 - sum(found.values()))}
 
 
 def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
@@ -190,13 +221,18 @@ def history_sheet(data: StudyData, tried: tuple[TriedCell, ...]) -> Sheet:
     return Sheet("search", "Best cells of the search", caption, columns, tuple(rows), listed=listed)
 
 
-def importance_sheet(data: StudyData, importances: tuple[Importance, ...]) -> Sheet:
+def importance_sheet(data: StudyData, importances: Importances) -> Sheet:
     """List the settings with their importance."""
     ranges = data.info.ranges
-    rows = [asdict(found) | {"range": _range_in_words(ranges[found.setting])} for found in importances]
+    rows = []
+    for found in importances.found:
+        words = _range_in_words(ranges[found.setting]) if found.setting in ranges else ""
+        rows.append(asdict(found) | {"range": words})
     caption = (
         f"The part of the variance of mean {data.info.goal.in_words('val')} over the ranges that each setting accounts "
-        "for (fANOVA), in percent, with 95 % jackknife intervals over seeds."
+        "for by itself (fANOVA), in percent, with 95 % jackknife intervals over seeds. The rest is interactions, and "
+        f"noise that the forest has fitted. Of cells that it was not fitted on (out of bag), the forest explains "
+        f"{percent(importances.fit)} % of the variance."
     )
     columns = (
         Column("setting", lambda row: row["setting"].replace("_", " ")),
