@@ -28,13 +28,14 @@ from analysis.statistics.search_summary import (
 )
 from analysis.statistics.selection import best_cell
 from analysis.statistics.sources import facts_of, warnings_of
+from analysis.statistics.standings import standings, standings_sheet
 
 IMPORTANCE = (
     "Importance is about the ranges as they were given. A setting that ruins everything at one end of its range is "
     "important, even if all good cells have the same value of it; a setting with a narrow range never is. Importance "
     "is estimated from the complete cells, most of which are where the search went."
 )
-ON_SCREEN = ("contrasts", "effects", "cells")
+ON_SCREEN = ("contrasts", "decisions", "effects", "cells")
 
 
 def related_studies(storage: str, data: StudyData) -> dict[str, StudyData]:
@@ -154,6 +155,8 @@ def _effects(data: StudyData) -> Section | None:
     sheets = []
     if contrasts:
         sheets.append(contrasts_sheet(data, contrasts))
+    if contrasts and data.info.replicate:
+        sheets.append(standings_sheet(data, standings(data)))
     if effects:
         sheets.append(effects_sheet(data, effects))
     if anova.rows:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from itertools import chain
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
@@ -49,6 +50,7 @@ REQUIRED = {
 OPTIONAL = {
     **{"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str},
     **{"metrics": list, "objective": str, "selected_by": str, "orders": dict},
+    **{"replicate": dict, "further_seeds": dict},
 }
 
 # The roles of a factor. Where grids of a study differ, the first of these counts: what was compared stays compared.
@@ -144,7 +146,9 @@ class StudyInfo:
     share. ``seeds`` are those of every cell. ``runs`` says when, where and with which code each run was.
     ``contrasts`` are the comparisons that the grid names, ``networks`` the layers of each network,
     ``search`` the ranges and the budget of a search. ``confirms`` is the study whose chosen cells this
-    one trains again. ``metrics`` are what its models report, and ``objective`` names the one that
+    one trains again. ``replicate`` are the looks, the margin (in the objective's unit) and the alpha by which
+    its contrasts are decided, and ``further_seeds`` those that a cell has got beside ``seeds`` to decide them,
+    by cell id. ``metrics`` are what its models report, and ``objective`` names the one that
     selection, early stopping and search go by. ``selected_by`` is "test" if imported trainings have no
     validation part. ``orders`` are those of names in the grids of several runs (``analysis.settings``).
     ``others`` keeps the keys that this version does not know.
@@ -166,6 +170,8 @@ class StudyInfo:
     objective: str = FIRST_METRICS[0].name
     selected_by: str | None = None
     orders: Mapping[str, Sequence[Sequence[str]]] | None = None
+    replicate: Mapping[str, Any] | None = None
+    further_seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -176,7 +182,12 @@ class StudyInfo:
     @property
     def planned(self) -> int:
         """How many trials the study has when all of them are trained."""
-        return len(self.cells) * len(self.seeds)
+        return len(self.cells) * len(self.seeds) + sum(map(len, self.further_seeds.values()))
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds that any cell has, in ascending order."""
+        return tuple(sorted({*self.seeds, *chain(*self.further_seeds.values())}))
 
     def metric(self, name: str) -> StoredMetric:
         """Return a metric by its name."""
@@ -250,6 +261,8 @@ def _check(content: Any) -> None:
         if not isinstance(value, kind) and (value is not None or key in REQUIRED):
             raise ValueError(f"{key} is {value!r}, expected a {kind.__name__}")
     _check_metrics(content)
+    if (replicate := content.get("replicate")) is not None and replicate.keys() != {"looks", "margin", "alpha"}:
+        raise ValueError(f"replicate is {replicate!r}, expected its looks, margin, alpha")
     for cell in content["cells"]:
         if not isinstance(cell, dict):
             raise ValueError(f"a cell is {cell!r}, expected a dict")

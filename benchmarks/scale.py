@@ -79,7 +79,7 @@ def measure(cells: int, folder: str) -> dict[str, float]:
     configs = grid.cells()
     store = Store(folder, "scale")
     info = study_info("scale", grid, configs, SEEDS, None)
-    work = Work(grid, configs, SEEDS, "none", store, info)
+    work = Work(grid, configs, SEEDS, "none", store, info, again=None)
     resources = Resources(TrainingOptions(gpus_per_trial=0))
     began = time.perf_counter()
     with mock.patch("study.driver.tune_run.PackTrainable", IdleTrainable):

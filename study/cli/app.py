@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from study.cli import grids, keep, plan, run, studies
+from study.cli import gate, grids, keep, plan, run, studies
 from study.cli.help import EXIT_CODES, epilog
 from study.cli.parameters import Commands, file_options, prepare, usage_problem
 from study.console import PlainConsole, ReaderGoneError, answer, is_verbose, set_level, tell_problem
@@ -16,7 +16,7 @@ from study.errors import StudyError
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(grids.app, name="grids")
-for part in (run, plan, studies, keep):
+for part in (run, plan, studies, gate, keep):
     app.add_typer(part.app)
 
 

@@ -4,11 +4,13 @@ EXIT_CODES = {
     0: "all well",
     1: "some cells failed; their rows say why",
     2: "bad input, or a storage or cluster that cannot be used",
+    3: "undecided: the contrast of study gate needs more seeds",
     130: "interrupted; run the same command again to continue",
 }
 
 # The exit codes of commands that may end with others than 0 and 2.
 EXIT_CODES_OF = {
+    "gate": "0 (better), 1 (not better by so much, or worse), 2, or 3 (undecided)",
     "run": "0, 1, 2 or 130",
     "confirm": "0, 1, 2 or 130",
     "merge": "0, 1 (a file could not be read) or 2",
@@ -23,6 +25,8 @@ EXAMPLES = {
         study run --grid mine.yaml --name second-try
         # ten more seeds; what is finished is not trained again
         study run --grid table1 --seeds 20
+        # as many seeds as it takes to decide the grid's contrasts
+        study run --grid mine.yaml --until-decided
         # on a cluster, with a storage that all its nodes see
         study run --grid full --address auto --storage s3://bucket/studies
         # for a script: progress on standard error, the outcome as JSON
@@ -31,6 +35,8 @@ EXAMPLES = {
     "plan": """
         # which cells a run would train, and how long it would take here
         study plan --grid mine.yaml
+        # how many seeds find a difference of one point, and how long they take
+        study plan --grid table1 --detect 1.0
         # on four machines of 48 cores and 4 GPUs, at 2.50 an hour each
         study plan --grid full --nodes 4 --cpus 48 --gpus 4 --price 2.50""",
     "grids": """
@@ -67,6 +73,9 @@ EXAMPLES = {
         study analyze full --format csv --format tex --out tables
         # all estimates as JSON; nothing is written
         study analyze full --json""",
+    "gate": """
+        # is it better, and can it be by half a point?
+        study gate own --contrast 'new over old' --at-least 0.5""",
     "merge": "study merge full ../other/studies/full --into all",
     "import": """
         # a table with the columns lr, seed and test_acc

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from study.plan.run_options import RunOptions, Work
 from study.words import format_counts, format_duration, format_value
 
 if TYPE_CHECKING:
+    from study.plan.detect import Detection
     from study.plan.forecast import Forecast, Machines
     from study.plan.jobs import RunPlan
     from study.plan.resources import Resources
@@ -26,13 +27,15 @@ LISTED = 200  # cells that people read of in a plan
 
 
 @app.command(epilog=epilog("plan"))
-@takes(RunOptions, leave_out=("data_dir", "address", "retries", "epoch_limit", "same_code", "track"))
+@takes(RunOptions, leave_out=("data_dir", "address", "retries", "epoch_limit", "same_code", "track", "until_decided"))
 def plan(
     options: RunOptions,
     nodes: Annotated[int, typer.Option(help="How many machines to plan for.")] = 1,
     cpus: Annotated[float | None, typer.Option(help="CPU cores of each; by default this machine's.")] = None,
     gpus: Annotated[float | None, typer.Option(help="GPUs of each; by default this machine's.")] = None,
     price: Annotated[float | None, typer.Option(help="Price of one machine for one hour.")] = None,
+    detect: Annotated[float | None, typer.Option(help="Plan seeds to find this difference with 80 % power.")] = None,
+    pilot: Annotated[str | None, typer.Option(help="Study to plan them by; by default that of the grid.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would train, and its time and cost on machines of your choice."""
@@ -40,11 +43,23 @@ def plan(
 
     work = options.resolve()
     machines, resources = machines_for(nodes, cpus, gpus, price, options, alone=work.grid.search is not None)
-    show_plan(work, machines, resources, as_json)
+    detection = None
+    if detect is not None:
+        from study.plan.detect import seeds_to_detect
+
+        detection = seeds_to_detect(work, detect, pilot)
+        work = replace(options, seeds=detection.seeds).resolve()
+    show_plan(work, machines, resources, as_json, detection)
 
 
-def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json: bool) -> None:
-    """Print the cells, what the study has of each, what a run would train, and its time."""
+def show_plan(
+    work: Work,
+    machines: "Machines",
+    resources: "Resources",
+    as_json: bool,
+    detection: "Detection | None" = None,
+) -> None:
+    """Print the cells, what the study has of each, what a run would train, and its time; before, why so many seeds."""
     from study.plan.forecast import forecast
     from study.plan.jobs import describe_plan, plan_run
     from study.plan.other_code import other_code
@@ -68,9 +83,12 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
         asked = {"study": work.store.study, "seeds": len(work.seeds), "cells": cells, "to_train": plan.trials}
         asked |= {"other_code": others}
         asked |= {"search": search.ahead()} if search else {}
+        asked |= {"detect": asdict(detection)} if detection else {}
         print_json({**asked, "forecast": asdict(ahead), "unreadable": list(unreadable)})
         return
 
+    if detection is not None:
+        _show_detection(detection)
     table = Table("cell", *work.grid.roles, "has", "to train", box=None, header_style="bold")
     for cell in cells[:LISTED]:
         settings = [format_value(cell[name]) for name in work.grid.roles]
@@ -85,13 +103,22 @@ def show_plan(work: Work, machines: "Machines", resources: "Resources", as_json:
     answer(describe_plan(plan, work), describe_forecast(ahead, plan, machines, resources))
 
 
+def _show_detection(detection: "Detection") -> None:
+    """Print by which contrasts of the pilot the seeds are planned."""
+    table = Table("contrast", "n", "std", "upper bound", "finds with n", "seeds", box=None, header_style="bold")
+    for row in detection.contrasts:
+        figures = [f"{row[name]:.4g}" for name in ("std", "upper_std", "detectable")]
+        table.add_row(row["name"], str(row["n"]), *figures, str(row["seeds"]))
+    answer(table, detection.words)
+
+
 def _planned_cells(work: Work, plan: "RunPlan", rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return each cell's settings, its trials by status (``has``), and how many are ``to_train``."""
     held = {row["trial_id"]: row["status"] for row in rows}
     to_train = {job.cell.cell_id: len(job.seeds) for job in plan.jobs}
     planned = []
     for cell in work.cells:
-        has = Counter(status for seed in work.seeds if (status := held.get(cell.trial_id(seed))))
+        has = Counter(status for seed in work.seeds_of(cell) if (status := held.get(cell.trial_id(seed))))
         counts = {"has": dict(has), "to_train": to_train.get(cell.cell_id, 0)}
         planned.append({"cell_id": cell.cell_id, **cell.model_dump(), **counts})
     return planned

@@ -142,6 +142,7 @@ def status_data(status: "StudyStatus") -> dict[str, Any]:
         "search": _describe_search(status) or None,
         "trials": status.trials,
         "missing": status.planned - sum(status.trials.values()),
+        "contrasts": list(status.contrasts),
         "failures": [{"cell": cell, "error": error} for cell, error in status.failures],
         "unreadable": list(status.unreadable),
         "driver": None if status.beat is None else {**status.beat, "beat_age_s": status.beat_age_s},
@@ -155,6 +156,7 @@ def render_status(status: "StudyStatus") -> RenderableType:
     lines = [Text(f"{status.study}: {status.planned} trials: {counts}")]
     if status.search:
         lines.append(Text(f"{status.study}: {_describe_search(status)}"))
+    lines += map(Text, status.contrasts)
     for cell, error in status.failures:
         lines.append(Text(f"failed: {cell}: {error}", "red"))
     for file, problem in status.unreadable.items():

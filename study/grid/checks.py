@@ -33,6 +33,8 @@ def check_grid(grid: GridFields) -> None:
         _check_condition(grid, condition, "stopping", "protect", index)
     # Building the cells checks that the values of each go together, with or without contrasts.
     cells = [cell.model_dump() for cell in build_cells(grid, {})]
+    if grid.replicate is not None:
+        _check_replicate(grid, grid.replicate.looks[0])
     for index, contrast in enumerate(grid.contrasts):
         for number, condition in enumerate(contrast.plus):
             _check_compared(grid, cells, condition, "contrasts", index, "plus", number)
@@ -56,6 +58,15 @@ def _check_metrics(grid: GridFields) -> None:
     if objective not in shared:
         hint = suggest(objective, shared) if shared else "the models of a grid need one metric that all of them have"
         raise PlacedError(f"{objective} is not a metric of all models of this grid; {hint}", "objective")
+
+
+def _check_replicate(grid: GridFields, first: int) -> None:
+    if grid.search is not None:
+        raise PlacedError("a search chooses its cells by their seeds; remove one of both", "replicate")
+    if not grid.contrasts:
+        raise PlacedError("there is nothing to decide; name contrasts, or remove it", "replicate")
+    if grid.seeds != first:
+        raise PlacedError(f"seeds is {grid.seeds}, the first look {first}; give both the same number", "replicate")
 
 
 def _check_search(grid: GridFields, search: Search) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, PrivateAttr
 
 from study.grid import MAX_SEEDS, MOST_CONDITIONS
-from study.grid.parts import Contrast, Factor, Role, Rule, Stopping, typed_factors
+from study.grid.parts import Contrast, Factor, Replicate, Role, Rule, Stopping, typed_factors
 from study.grid.ranges import Range, Search
 from study.grid.values import Condition, Count, Models, Settings, Strict
 from study.grid.yaml_text import PlacedError
@@ -38,6 +38,9 @@ class GridFields(Strict):
     stopping: Stopping = Field(Stopping(), description="When a cell may be stopped early.")
     contrasts: list[Contrast] = Field(
         [], max_length=MOST_CONDITIONS, description="Comparisons named before the run; p is Holm-corrected."
+    )
+    replicate: Replicate | None = Field(
+        None, description="Let `study run --until-decided` add seeds, only where a contrast is undecided."
     )
     objective: str | None = Field(
         None,

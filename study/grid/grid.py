@@ -83,8 +83,11 @@ class Grid(GridFields):
         return None if budgeted is None else max(most, budgeted)
 
     def protects(self, cell: TrainingSettings) -> bool:
-        """Tell whether early stopping must leave the cell alone."""
-        return matches_any(cell.model_dump(), self.stopping.protect)
+        """Tell whether early stopping must leave the cell alone: it is protected, or gets seeds for a contrast."""
+        protected = [*self.stopping.protect]
+        for contrast in self.contrasts if self.replicate else ():
+            protected += [*contrast.plus, *contrast.minus]
+        return matches_any(cell.model_dump(), protected)
 
     def stratum(self, cell: TrainingSettings) -> tuple[Value, ...]:
         """Return the values of the scientific factors; cells with the same values compete."""

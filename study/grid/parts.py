@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from study.grid import MOST_CONDITIONS
+from study.grid import MAX_SEEDS, MOST_CONDITIONS
 from study.grid.values import Condition, Count, Scalar, Strict, check_factor, context_models, typed_values
 from study.grid.yaml_text import PlacedError
 
@@ -66,6 +66,27 @@ class Contrast(Strict):
         if plus != minus:
             has = f"contrast {self.name!r} has {plus} plus and {minus} minus cells"
             raise PlacedError(f"{has}: expected the same number")
+        return self
+
+
+class Replicate(Strict):
+    """As many seeds as it takes: at which numbers of seeds contrasts may be decided, and by what margin."""
+
+    looks: Annotated[list[Count], Field(min_length=1)] = Field(
+        description="Numbers of seeds in ascending order, the first that of all cells. At each, and at no other, the "
+        "contrasts may be decided; cells of those that are not decided get the seeds of the next look."
+    )
+    margin: float = Field(
+        gt=0, description="The largest difference that counts as none, in the unit of the objective, such as points."
+    )
+    alpha: float = Field(
+        0.05, gt=0, le=0.5, description="The chance that any contrast without an effect is said to have one."
+    )
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Replicate":
+        if self.looks != sorted(set(self.looks)) or not 2 <= self.looks[0] <= self.looks[-1] <= MAX_SEEDS:
+            raise PlacedError(f"expected numbers of seeds in ascending order, from 2 to {MAX_SEEDS:,}", "looks")
         return self
 
 

@@ -1,8 +1,8 @@
 """What a run has to train: the cells of the grid without what the store already has."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.stored import FINISHED, StoredMetric, StudyInfo
@@ -55,6 +55,15 @@ class RunPlan:
         """How many trials the run has to train."""
         return count_trainings(self.jobs)
 
+    @property
+    def is_done(self) -> bool:
+        """Tell whether there is nothing to train."""
+        return not self.jobs and (self.search is None or self.search.budget_is_spent)
+
+    def without(self, cells: Container[str]) -> "RunPlan":
+        """Return the plan without the jobs of some cells."""
+        return replace(self, jobs=tuple(job for job in self.jobs if job.cell.cell_id not in cells))
+
 
 def count_trainings(jobs: Iterable[Job]) -> int:
     """Return how many trainings jobs are: one for each seed."""
@@ -78,7 +87,8 @@ def plan_run(work: Work, trials: Sequence[dict[str, Any]]) -> RunPlan:
     for cell in work.cells:
         left_alone = work.scheduler != "none" and cell.cell_id in pruned_cells
         missing = []
-        for seed in work.seeds:
+        planned = work.seeds_of(cell)
+        for seed in planned:
             held = status.get(cell.trial_id(seed))
             if held in FINISHED or left_alone:
                 # A new seed of a pruned cell has no row: it counts as pruned like the others.
@@ -86,7 +96,7 @@ def plan_run(work: Work, trials: Sequence[dict[str, Any]]) -> RunPlan:
             else:
                 missing.append(seed)
         if missing:
-            jobs.append(plan_job(work.grid, cell, missing, whole=len(missing) == len(work.seeds)))
+            jobs.append(plan_job(work.grid, cell, missing, whole=len(missing) == len(planned)))
     return RunPlan(tuple(jobs), settled, work.search(trials))
 
 
@@ -111,6 +121,7 @@ def study_info(
         protocol=shared_settings(described, grid.roles),
         runs=(),
         search=None if grid.search is None else grid.search.model_dump(exclude_none=True),
+        replicate=None if grid.replicate is None else grid.replicate.model_dump(),
         metrics=tuple(StoredMetric(**asdict(metric)) for metric in grid.metrics),
         objective=grid.objective_metric.name,
     )
@@ -120,6 +131,11 @@ def study_info(
         raise StoreError(
             f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not "
             f"compare; make {name} a factor of the grid, or give the new study another --name"
+        )
+    if None not in (earlier.replicate, asked.replicate) and earlier.replicate != asked.replicate:
+        raise StoreError(
+            f"the study {study} is decided by replicate {earlier.replicate}, now it is {asked.replicate}: a rule "
+            "that changes after results errs more often than it says; keep it, or give the new study another --name"
         )
     check_metrics(study, earlier, "the grid", asked, "give the new study another --name")
     if asked.objective not in {metric.name for metric in earlier.metrics}:
@@ -133,7 +149,9 @@ def study_info(
 def describe_plan(plan: RunPlan, work: Work) -> str:
     """Say in one line what a run trains, what it leaves alone, and what its search does."""
     cells, seeds = len(work.cells), len(work.seeds)
-    asked = f"{work.store.study}: {cells} cells x {seeds} seeds = {cells * seeds} trials"
+    count = sum(len(work.seeds_of(cell)) for cell in work.cells)
+    more = f" and {further} further" if (further := count - cells * seeds) else ""
+    asked = f"{work.store.study}: {cells} cells x {seeds} seeds{more} = {count} trials"
     settled = ", ".join(f"{count} {status}" for status, count in sorted(plan.settled.items())) or "none"
     pruned = "; --scheduler none trains the pruned ones too" if plan.settled.get("pruned") else ""
     to_do = f"{plan.trials} trials of {len(plan.jobs)} cells to train" if plan.jobs else "nothing to train"

@@ -157,6 +157,11 @@ class RunOptions(TrainingOptions):
         f"1 to {MAX_SEEDS:,}",
         lambda value: between(1, MAX_SEEDS)(value) and value == int(value),
     )
+    until_decided: bool = option(
+        False,
+        "Add seeds until the contrasts are decided, only to the cells of those that are not, at the looks that the "
+        "grid names (replicate).",
+    )
     scheduler: str | None = option(
         None,
         "Whether weak cells are stopped early; by default what the grid says.",
@@ -175,6 +180,11 @@ class RunOptions(TrainingOptions):
         from study.store.store import Store
 
         grid = load_grid(self.grid)
+        if self.until_decided and grid.replicate is None:
+            fix = "add replicate: {looks: [10, 20, 40, 80], margin: ...} to it"
+            raise LaunchError(f"--until-decided: the grid {grid.name} does not say when contrasts are decided; {fix}")
+        if self.until_decided and self.seeds is not None:
+            raise LaunchError(f"--seeds {self.seeds}: with --until-decided the grid names the seeds; leave out one")
         cells = grid.cells(self.data)
         # A study is named before it is read: a search's cells depend on what it has already.
         return self._join(grid, cells, Store(self.storage, self.name or grid.name + cells[0].study_suffix))
@@ -190,13 +200,15 @@ class RunOptions(TrainingOptions):
             from study.plan.next_cell import searched_cells
 
             cells = searched_cells(grid, asked, earlier)
-        seeds = range(self.seeds or grid.seeds)
+        seeds: Sequence[int] = range(self.seeds or grid.seeds)
         scheduler = self.scheduler or grid.stopping.scheduler
         info = study_info(store.study, grid, cells, seeds, earlier)
         if earlier is not None and earlier.objective != info.objective:
             _check_not_pruned(store, earlier, info)
+        # An earlier run may have begun with seeds of a further look.
+        seeds = info.seeds if self.until_decided else seeds
         again = partial(self._join, grid, asked, store)
-        return Work(grid, cells, seeds, scheduler, store, info, again, self.track)
+        return Work(grid, cells, seeds, scheduler, store, info, again, self.track, self.until_decided)
 
 
 def _check_not_pruned(store: "Store", earlier: "StudyInfo", now: "StudyInfo") -> None:
@@ -217,6 +229,7 @@ class Work:
     """What a run is to leave in the store: all seeds of all cells, and study.json (``info``).
 
     ``again`` reads the study again, and returns the work with what others have added to it since.
+    ``until_decided`` tells whether it goes on with the looks after that.
     """
 
     grid: "Grid"
@@ -227,6 +240,12 @@ class Work:
     info: "StudyInfo"
     again: "Callable[[], Work]"
     trackers: tuple[str, ...] = ()
+    until_decided: bool = False
+
+    def seeds_of(self, cell: "TrainingSettings") -> list[int]:
+        """Return the seeds of a cell: those of all cells, and those that its contrasts need."""
+        further = self.info.further_seeds.get(cell.cell_id, ())
+        return [*self.seeds, *(seed for seed in further if seed not in self.seeds)]
 
     def __post_init__(self) -> None:
         if (trials := len(self.cells) * len(self.seeds)) > MOST_TRIALS:

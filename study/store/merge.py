@@ -85,6 +85,8 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, 
     """Yield the contrasts and objective on which two studies differ, with what each says."""
     if first.objective != second.objective:
         yield "the objective", first.objective, second.objective
+    if None not in (first.replicate, second.replicate) and first.replicate != second.replicate:
+        yield "the rule that decides contrasts", first.replicate, second.replicate
     if first.selected_part != second.selected_part:
         yield "the part of the data that chooses cells", first.selected_part, second.selected_part
     for one in first.contrasts:

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.stored import COUNTED, FINISHED, StoredMetric, StudyInfo
 from study.store.heartbeat import Heartbeat
 from study.store.rows import Row
 from study.store.store import Store, study_names
 from study.words import describe_settings
+
+if TYPE_CHECKING:  # scipy takes a second to import
+    from analysis.statistics.standings import Standing
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class StudyStatus:
     ``unreadable`` says what is wrong with files. ``beat`` is the last beat of its driver, None if no run is in
     progress, and ``beat_age_s`` the time since then by this machine's clock. ``objective`` is the
     metric whose mean the beat has. ``search`` is the search of study.json; while it goes on, only
-    the cells suggested so far are planned.
+    the cells suggested so far are planned. ``contrasts`` say where each stands, if they are decided by looks.
     """
 
     study: str
@@ -34,6 +37,7 @@ class StudyStatus:
     beat_age_s: float | None
     objective: StoredMetric
     search: Mapping[str, Any] | None = None
+    contrasts: tuple[str, ...] = ()
 
 
 def read_status(store: Store) -> StudyStatus:
@@ -55,7 +59,24 @@ def read_status(store: Store) -> StudyStatus:
         beat_age_s=age_s,
         objective=info.goal,
         search=info.search,
+        contrasts=describe_standings(store, info.goal) if info.replicate else (),
     )
+
+
+def standings_in(store: Store) -> "list[Standing]":
+    """Return where the contrasts of a study stand; none before a trial has finished."""
+    from analysis.load import companion
+    from analysis.statistics.standings import standings
+
+    data = companion(store.storage, store.study)
+    return [] if data is None else standings(data)
+
+
+def describe_standings(store: Store, goal: StoredMetric) -> tuple[str, ...]:
+    """Say in one line for each contrast where it stands."""
+    from analysis.statistics.standings import describe_standing
+
+    return tuple(describe_standing(standing, goal) for standing in standings_in(store))
 
 
 def _failures(info: StudyInfo, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """study.json: how it is read, written, and joined with a grid, a cell or another study."""
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,18 +92,21 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
     metrics = {metric.name: metric for metric in (*earlier.metrics, *later.metrics)}
+    seeds, further = _join_seeds(earlier, later, cells)
     return replace(
         later,
         roles=roles,
         contrasts=tuple(contrasts.values()),
         cells=tuple(cells.values()),
-        seeds=tuple(sorted({*earlier.seeds, *later.seeds})),
+        seeds=seeds,
         # A setting that has become a factor is no longer the same for all cells.
         protocol=shared_settings(tuple(cells.values()), roles),
         metrics=tuple(metrics.values()),
         networks=_each_once((*earlier.networks, *later.networks)),
         runs=(*earlier.runs, *(run for run in later.runs if run not in earlier.runs)),
         search=earlier.search if later.search is None else later.search,
+        replicate=earlier.replicate if later.replicate is None else later.replicate,
+        further_seeds=further,
         confirms=earlier.confirms if later.confirms is None else later.confirms,
         orders=_all_orders(earlier, later),
         others={**earlier.others, **later.others},
@@ -117,6 +120,19 @@ def _all_orders(*infos: StudyInfo) -> dict[str, list[tuple[str, ...]]]:
         for what, orders in listed_orders(info).items():
             found[what] = sorted({*map(tuple, found.get(what, ())), *map(tuple, orders)})
     return found
+
+
+def _join_seeds(
+    earlier: StudyInfo, later: StudyInfo, cells: Collection[str]
+) -> tuple[tuple[int, ...], dict[str, list[int]]]:
+    """Return the seeds of all cells, and the further ones by cell: those that all have got are further no more."""
+    seeds = {*earlier.seeds, *later.seeds}
+    own = {}
+    for cell_id in cells:
+        own[cell_id] = seeds.union(earlier.further_seeds.get(cell_id, ()), later.further_seeds.get(cell_id, ()))
+    seeds = set.intersection(*own.values())
+    further = {cell_id: sorted(has - seeds) for cell_id, has in own.items() if has > seeds}
+    return tuple(sorted(seeds)), further
 
 
 def _each_once(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

@@ -181,3 +181,30 @@ def test_a_driver_that_is_killed_and_run_again(tmp_path, cluster, write, start):
     text = final.communicate(timeout=300)[0]
     assert final.returncode == 0, text
     assert_as_trained_directly(tmp_path, function_models.saving, levels, **settings)
+
+
+def test_only_cells_of_undecided_contrasts_get_seeds_and_a_run_that_lost_some_goes_on(tmp_path, cluster, write):
+    command = [*write("noisy", {"level": {"role": "scientific", "values": [0, 0.01, 30]}}, max_epochs=1)]
+    grid = yaml.safe_load((tmp_path / "own.yaml").read_text())
+    grid |= {"seeds": 4, "replicate": {"looks": [4, 8], "margin": 0.01}}
+    compared = {"far": 30, "near": 0.01}
+    grid["contrasts"] = [
+        {"name": name, "plus": [{"level": compared[name]}], "minus": [{"level": 0}]} for name in compared
+    ]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
+
+    def run_until_decided():
+        run = study(*command, "--until-decided", address=cluster.address, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        assert "far: differs, " in run.stdout
+        assert "near: undecided, " in run.stdout
+        clocks = ["started_at", "finished_at", "train_time_s"]
+        return rows(tmp_path).drop(columns=clocks).reset_index(drop=True)
+
+    whole = run_until_decided()
+    assert whole.groupby("level").size().to_dict() == {0: 8, 0.01: 8, 30: 4}
+    for path in (tmp_path / "own" / "trials").iterdir():
+        if set(pd.read_parquet(path)["seed"]) == {4, 5, 6, 7}:
+            path.unlink()
+    assert len(rows(tmp_path)) == 12
+    pd.testing.assert_frame_equal(run_until_decided(), whole)

@@ -18,7 +18,7 @@ def test_cells_that_have_ended_are_remembered_by_their_mean_curves(tmp_path, mak
         store.write(make_result(records, cell))
     # The third cell has ended, but gets more seeds now; the fourth has never begun.
     jobs = [plan_job(grid, third, (2,), whole=False), plan_job(grid, fourth, (0, 1))]
-    stopping = early_stopping(Work(grid, grid.cells(), (0, 1), "asha", store, made_info()), jobs)
+    stopping = early_stopping(Work(grid, grid.cells(), (0, 1), "asha", store, made_info(), again=None), jobs)
     assert (stopping.grace_period, stopping.reduction_factor) == (
         grid.stopping.grace_period,
         grid.stopping.reduction_factor,

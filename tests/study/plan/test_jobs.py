@@ -14,7 +14,8 @@ CELLS = GRID.cells()
 
 
 def plan_run(grid, cells, seeds, rows, scheduler):
-    return jobs.plan_run(Work(grid, cells, seeds, scheduler, store=None, info=None), rows)
+    info = study_info("smoke", grid, cells, seeds, None)
+    return jobs.plan_run(Work(grid, cells, seeds, scheduler, store=None, info=info, again=None), rows)
 
 
 def row(cell, seed, status="completed"):

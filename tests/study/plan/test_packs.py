@@ -1,5 +1,5 @@
 from study.grid.load import load_grid
-from study.plan.jobs import plan_run
+from study.plan.jobs import plan_run, study_info
 from study.plan.packs import cell_ids, pack_config, packs_of
 from study.plan.run_options import Work
 from trainables.registry import read_cell
@@ -7,7 +7,8 @@ from trainables.registry import read_cell
 
 def jobs_of(grid, seeds):
     """All jobs of a grid, of which nothing is stored."""
-    return plan_run(Work(grid, grid.cells(), seeds, "none", store=None, info=None), []).jobs
+    info = study_info("packs", grid, grid.cells(), seeds, None)
+    return plan_run(Work(grid, grid.cells(), seeds, "none", store=None, info=info, again=None), []).jobs
 
 
 def test_packs_are_of_cells_that_may_share_a_stack_and_even_in_size():
