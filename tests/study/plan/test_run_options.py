@@ -1,10 +1,11 @@
 """Options check themselves; which study they name, and what is left of it, is in the tests of the commands too."""
 
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
 
+from study.grid.load import read_grid
 from study.plan.run_options import LaunchError, RunOptions, TrainingOptions, flag_of
 from study.store.files import StoreError
 from tests.study.conftest import record
@@ -69,8 +70,10 @@ def test_what_options_leave_open_is_the_grids(tmp_path):
 
 def test_cells_that_one_metric_has_stopped_are_not_chosen_by_another(tmp_path, make_result):
     work = RunOptions(grid="smoke", storage=tmp_path).resolve()
-    work.store.write_info(replace(work.info, objective="digit_accuracy"))
-    assert RunOptions(grid="smoke", storage=tmp_path).resolve().info.objective == "accuracy"
+    work.store.write_info(work.info)
+    (tmp_path / "other.yaml").write_text(read_grid("smoke")[1] + "objective: digit_accuracy\n")
+    other = RunOptions(grid=tmp_path / "other.yaml", name="smoke", storage=tmp_path)
+    assert other.resolve().info.objective == "digit_accuracy"
     work.store.write(make_result([record(0, 1), record(1, 1)], work.cells[0]))
-    with pytest.raises(StoreError, match="cells of smoke were stopped early by digit_accuracy, so they cannot be"):
-        RunOptions(grid="smoke", storage=tmp_path).resolve()
+    with pytest.raises(StoreError, match="cells of smoke were stopped early by accuracy, so they cannot be"):
+        other.resolve()
