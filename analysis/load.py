@@ -205,8 +205,23 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
 
 
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
-    # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
-    names, unreadable = _list_parts(filesystem, folder)
+    while True:
+        # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
+        names, unreadable = _list_parts(filesystem, folder)
+        data = _read_listed(filesystem, folder, names, unreadable, curves_of, for_report)
+        # What is gone since it was listed was replaced by a run: look once more.
+        if not data.unreadable or set(names) <= set(_list_parts(filesystem, folder)[0]):
+            return data
+
+
+def _read_listed(
+    filesystem: pafs.FileSystem,
+    folder: str,
+    names: list[str],
+    unreadable: dict[str, str],
+    curves_of: CellsOf,
+    for_report: bool,
+) -> StudyData:
     info = in_fixed_order(_read_info(filesystem, f"{folder}/study.json"))
     parts = _Parts(filesystem, folder, info, for_report, unreadable)
     tables = parts.read("trials", names)

@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 LOG = logging.getLogger("study")  # WARNING: quiet; INFO: as usual; DEBUG: verbose
 
@@ -48,16 +49,32 @@ class PlainConsole(Console):
         """Raise ReaderGoneError; rich itself would end the program."""
         raise ReaderGoneError
 
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Make a text of what is printed, as rich does."""
+        return super().render_str(text.translate(PICTURES), **how)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the parts of what is printed, as rich does."""
         options = options or self.options
         if isinstance(renderable, Table):
-            needed = Measurement.get(self, options.update(width=UNBOUNDED), renderable)
-            width = max(options.max_width, needed.minimum) if self.is_terminal else needed.maximum
-            options = options.update(width=width, no_wrap=False, overflow="fold")
+            options = options.update(width=self._width_of(renderable, options), no_wrap=False, overflow="fold")
+        if isinstance(renderable, Text):
+            renderable = renderable.copy()
+            renderable.plain = renderable.plain.translate(PICTURES)
         for segment in super().render(renderable, options):
             # Those of rich itself, for colours and the like, are apart from the text.
             yield segment if segment.control else segment._replace(text=segment.text.translate(PICTURES))
+
+    def _width_of(self, table: Table, options: ConsoleOptions) -> int:
+        """Return how wide a table has to be, so that nothing in it is cut."""
+        wide = options.update(width=UNBOUNDED)
+        for column in table.columns:
+            column.overflow = "fold"
+            if column.no_wrap:  # rich itself would cut such a text
+                widths = [Measurement.get(self, wide, cell).maximum for cell in column.cells]
+                column.min_width = max(widths, default=0)
+        needed = Measurement.get(self, wide, table)
+        return max(options.max_width, needed.minimum) if self.is_terminal else needed.maximum
 
 
 def set_level(quiet: bool, verbose: bool) -> None:

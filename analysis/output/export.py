@@ -1,15 +1,18 @@
 """A study as one tidy table: one row per trial, or per trial and epoch, with all settings."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from analysis.load import StudyData
+from analysis.output.sheet import FORMULA_SIGNS, spreadsheet_text
 from analysis.output.whole_file import whole_file
 from analysis.settings import cells_table, is_column
 
@@ -69,10 +72,21 @@ def _table(rows: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(rows.drop(columns="order"), preserve_index=False).replace_schema_metadata(None)
 
 
+def _for_spreadsheets(table: pa.Table) -> pa.Table:
+    signs = "".join(map(re.escape, FORMULA_SIGNS))
+    for place, field in enumerate(table.schema):
+        # Most columns have no such text, and going through all texts would take seconds.
+        is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if is_text and pc.any(pc.match_substring_regex(table[place], f"^[{signs}]")).as_py():
+            texts = map(spreadsheet_text, table[place].to_pylist())
+            table = table.set_column(place, field, pa.array(texts, field.type))
+    return table
+
+
 def write_table(table: pa.Table, out: Path, force: bool) -> None:
     """Write a table as CSV or Parquet, by the file's ending, with all digits; raises AnalysisError."""
     with whole_file(out, (".csv", ".parquet"), force) as path:
         if out.suffix == ".csv":
-            pacsv.write_csv(table, path)
+            pacsv.write_csv(_for_spreadsheets(table), path)
         else:
             pq.write_table(table, path, compression="zstd")

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from analysis.output.sheet import Column, Sheet
+from analysis.output.sheet import Column, Sheet, spreadsheet_text
 
 # A screen of 80 columns has room for so many columns of settings, and for numbers of so many characters.
 SCREEN_SETTINGS = 3
@@ -87,7 +87,8 @@ def sheet_csv(sheet: Sheet) -> str:
     names = dict.fromkeys(chain.from_iterable(sheet.rows))  # in the order in which the rows bring them
     writer = csv.DictWriter(stream, list(names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sheet.rows)
+    for row in sheet.rows:
+        writer.writerow({name: spreadsheet_text(value) for name, value in row.items()})
     return stream.getvalue()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.stored import StoredMetric
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 NONE = "–"  # what people read if a value is unknown
 
 
@@ -60,6 +61,17 @@ class Sheet:
     @property
     def _listed_rows(self) -> Sequence[Mapping[str, Any]]:
         return self.rows if self.listed is None else [self.rows[place] for place in self.listed]
+
+
+def spreadsheet_text(value: Any) -> Any:
+    """Return a value for a cell of a CSV; a text that a spreadsheet would run as a formula gets an apostrophe."""
+    if not isinstance(value, str) or not value.startswith(FORMULA_SIGNS):
+        return value
+    try:
+        float(value)  # -0.5 is a number in a spreadsheet too
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def percent(value: float | None, sign: bool = False) -> str:

@@ -174,14 +174,13 @@ def _describe_search(status: "StudyStatus") -> str:
 
 
 def _run_in_progress(status: "StudyStatus") -> list[RenderableType]:
-    from study.store.heartbeat import BEAT_S, PATIENCE
+    from study.store.heartbeat import LATE_S
 
     beat, age_s = status.beat, status.beat_age_s
     if beat is None or age_s is None:
         return [Text("No run is in progress.")]
     who = f"process {beat['pid']} on {beat['host']}, since {beat['started_at']}"
-    # A driver that is this late has lost the study to any other run that asks for it.
-    if age_s > (PATIENCE + 1) * BEAT_S:
+    if age_s > LATE_S:
         silent = f"The run ({who}) last reported {format_duration(age_s)} ago."
         return [Text(f"{silent} If it is dead, run the study again.", "red")]
     if "cells" not in beat:

@@ -22,6 +22,7 @@ BEAT_S = 5.0  # between two beats, each of which writes the file
 # there after this time goes on.
 SETTLE_S = 0.5
 PATIENCE = 3  # a driver counts as dead after so many beats without a change
+LATE_S = (PATIENCE + 1) * BEAT_S  # after this time without a beat any other run may have the study
 GIVE_UP = 9  # a driver ends its run after so many beats that could not be written
 
 

@@ -1,12 +1,14 @@
 """How far a study is, read from its storage on any machine that sees it, without Ray."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from analysis.stored import COUNTED, FINISHED, StoredMetric, StudyInfo
-from study.store.heartbeat import Heartbeat
+from study.store.files import Folder
+from study.store.heartbeat import BEAT_S, LATE_S, Heartbeat
 from study.store.rows import Row
 from study.store.store import Store, study_names
 from study.words import describe_settings
@@ -42,12 +44,10 @@ class StudyStatus:
 
 def read_status(store: Store) -> StudyStatus:
     """Read a study's status; raise StoreError if there is no such study."""
-    info = store.known_info()
+    beat, age_s = _last_beat(store.folder)
+    # A run that starts holds its study before it writes study.json.
+    info = store.known_info() if beat is None else store.read_info() or StudyInfo(store.study, "", {}, (), (), {}, ())
     rows, unreadable = store.read_trials("cell_id", "error", "finished_at")
-    beat = Heartbeat.read(store.folder)
-    age_s = None
-    if beat is not None:
-        age_s = (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
     return StudyStatus(
         study=store.study,
         planned=info.planned,
@@ -79,6 +79,22 @@ def describe_standings(store: Store, goal: StoredMetric) -> tuple[str, ...]:
     return tuple(describe_standing(standing, goal) for standing in standings_in(store))
 
 
+def _last_beat(folder: Folder) -> tuple[Mapping[str, Any] | None, float | None]:
+    """Return the last beat of the study's driver and its age in seconds, if there is one."""
+    beat = Heartbeat.read(folder)
+    if beat is None:
+        return None, None
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(beat["beat_at"])).total_seconds()
+    if -BEAT_S <= age_s <= LATE_S:
+        return beat, age_s
+    # It is dead, or its clock is not ours. By any clock, a driver that beats again is alive.
+    time.sleep(BEAT_S + 1)
+    now = Heartbeat.read(folder)
+    if now is None or now["beats"] != beat["beats"] or now["id"] != beat["id"]:
+        return now, None if now is None else 0.0
+    return beat, max(abs(age_s), LATE_S + 1)
+
+
 def _failures(info: StudyInfo, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield each cell with a failed trial once, with the error of its last one."""
     errors = {}
@@ -104,7 +120,8 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
     """Yield how many cells, seeds and trials each study has; ``unreadable`` says what is wrong with files."""
     for name in study_names(storage):
         store = Store(storage, name)
-        info = store.known_info()
+        if (info := store.read_info()) is None:
+            continue  # it was removed after it was listed
         rows, unreadable = store.read_trials("status")
         yield {
             "study": name,

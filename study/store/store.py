@@ -78,11 +78,15 @@ class Store:
 
         The cells of the study are those of ``info``, by default those of study.json.
         """
-        # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
-        names, problems = self.parts.sorted_out()
-        info = self.read_info() if info is None else info
-        found = self.parts.each(lambda name: self.parts.read("trials", name, info, columns), names, problems)
-        return found, problems
+        while True:
+            # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
+            names, problems = self.parts.sorted_out()
+            known = self.read_info() if info is None else info
+            read = partial(self.parts.read, "trials", info=known, columns=columns)
+            found = self.parts.each(read, names, problems)
+            # What is gone since it was listed was replaced by a run: look once more.
+            if len(found) == len(names) or set(names) <= set(self.parts.sorted_out()[0]):
+                return found, problems
 
     def write(self, result: CellResult) -> list[Row]:
         """Keep the rows of a result and return those of ``trials``."""

@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from analysis import load
 from study.cli.studies import render_status, show_status
 from study.grid.load import load_grid
 from study.plan.jobs import study_info
 from study.store.files import StoreError
 from study.store.heartbeat import DRIVER_JSON
-from study.store.status import read_status
+from study.store.parts import Parts
+from study.store.status import count_trials, read_status
 from study.store.store import Store
-from tests.study.conftest import record
+from tests.study.conftest import build_result, record
 
 
 @pytest.fixture
@@ -73,7 +75,8 @@ def test_a_run_that_has_just_begun_says_so(store):
     assert "Run by process 42 on node7, since 2026-01-02T03:04:05+00:00: starting" in shown(read_status(store))
 
 
-def test_a_silent_driver_is_named(store):
+def test_a_silent_driver_is_named(store, monkeypatch):
+    monkeypatch.setattr("study.store.status.time.sleep", lambda seconds: None)
     beat(store, age_s=90, **REPORT)
     text = shown(read_status(store))
     assert "last reported 1 min 3" in text
@@ -100,3 +103,57 @@ def test_an_unknown_study_is_refused(tmp_path):
 def test_the_study_that_may_have_been_meant_is_named(store):
     with pytest.raises(StoreError, match=r"no study abd in .*: did you mean abc\?"):
         show_status(store.storage, "abd", watch=False)
+
+
+def test_a_run_that_starts_is_no_unknown_study(tmp_path):
+    store = Store(str(tmp_path), "new")
+    store.folder.make()
+    beat(store)
+    assert "new: 0 trials: none\nRun by process 42 on node7" in shown(read_status(store))
+
+
+@pytest.mark.parametrize("behind_s", [2 * 86400, -2 * 86400])
+def test_a_driver_whose_clock_is_days_off_is_alive_while_it_beats(store, monkeypatch, behind_s):
+    beat(store, behind_s, **REPORT)
+    monkeypatch.setattr("study.store.status.time.sleep", lambda seconds: beat(store, behind_s, **REPORT | {"beats": 2}))
+    assert "Run by process 42 on node7" in shown(read_status(store))
+    monkeypatch.setattr("study.store.status.time.sleep", lambda seconds: None)
+    assert "last reported 2880 min 00 s ago. If it is dead" in shown(read_status(store))
+
+
+def test_a_study_that_is_removed_while_others_are_listed_is_left_out(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("study.store.status.study_names", lambda storage: ["abc", "gone"])
+    assert [study["study"] for study in count_trials(str(tmp_path))] == ["abc"]
+
+
+def test_a_part_that_a_run_replaces_while_it_is_read_is_no_damage(store, tmp_path, monkeypatch):
+    read, done = Parts.read, []
+
+    def read_late(parts, kind, name, *others, **how):
+        # As a run does: what was pruned is trained to its end, and its part goes.
+        if name.endswith("-pruned.parquet") and not done:
+            done.append(name)
+            cell = load_grid("smoke").cells()[1]
+            store.write(build_result([record(seed, 3, "completed") for seed in (0, 1)], cell))
+        return read(parts, kind, name, *others, **how)
+
+    monkeypatch.setattr(Parts, "read", read_late)
+    status = read_status(store)
+    assert (status.trials, status.unreadable) == ({"finished": 4, "pruned": 0, "failed": 2}, {})
+
+
+def test_a_report_looks_again_for_a_part_that_was_replaced(store, monkeypatch):
+    listed, done = load._list_parts, []
+
+    def list_early(filesystem, folder):
+        found = listed(filesystem, folder)
+        if not done:
+            done.append(found)
+            cell = load_grid("smoke").cells()[1]
+            store.write(build_result([record(seed, 3, "completed") for seed in (0, 1)], cell))
+        return found
+
+    monkeypatch.setattr(load, "_list_parts", list_early)
+    data = load.load_study(store.storage, "abc")
+    assert data.unreadable == {}
+    assert data.trials["status"].value_counts().to_dict() == {"completed": 4, "failed": 2}
