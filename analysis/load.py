@@ -29,9 +29,8 @@ from analysis.stored import CONFIRMATION, FINISHED, RANK, SETTING_COLUMNS, Analy
 
 # What a report reads of epochs, beside the objective.
 CURVE_COLUMNS = ("cell_id", "trial_id", "seed", "epoch")
-# What no report reads of trials, beside settings, which are read from study.json, and best_ metrics. All other
-# columns are read, also those that other versions wrote. Leaving some out pays: parts have few rows, so a column
-# costs as much as opening a file.
+# What no report reads of trials, beside settings and best_ metrics. Leaving it out pays: parts have few rows, so
+# that a column costs as much as opening a file.
 UNREAD_COLUMNS = ("study", "best_epoch", "val_loss")
 # Parts are small files. Reading them is waiting for an object store, but work for a disk.
 REMOTE_READERS = 16
@@ -98,6 +97,7 @@ class StudyData:
 
 
 CellsOf = Callable[[StudyData], Collection[str]]
+Listed = tuple[list[str], dict[str, str]]  # names of parts that count, and what is wrong with other files
 
 
 def every_cell(data: StudyData) -> Collection[str]:
@@ -207,21 +207,17 @@ def _read_info(filesystem: pafs.FileSystem, path: str) -> StudyInfo:
 def _read_study(filesystem: pafs.FileSystem, folder: str, curves_of: CellsOf, for_report: bool) -> StudyData:
     while True:
         # A run adds a cell to study.json before its rows, so what is listed before that is of known cells.
-        names, unreadable = _list_parts(filesystem, folder)
-        data = _read_listed(filesystem, folder, names, unreadable, curves_of, for_report)
+        listed = _list_parts(filesystem, folder)
+        data = _read_listed(filesystem, folder, listed, curves_of, for_report)
         # What is gone since it was listed was replaced by a run: look once more.
-        if not data.unreadable or set(names) <= set(_list_parts(filesystem, folder)[0]):
+        if not data.unreadable or set(listed[0]) <= set(_list_parts(filesystem, folder)[0]):
             return data
 
 
 def _read_listed(
-    filesystem: pafs.FileSystem,
-    folder: str,
-    names: list[str],
-    unreadable: dict[str, str],
-    curves_of: CellsOf,
-    for_report: bool,
+    filesystem: pafs.FileSystem, folder: str, listed: Listed, curves_of: CellsOf, for_report: bool
 ) -> StudyData:
+    names, unreadable = listed
     info = in_fixed_order(_read_info(filesystem, f"{folder}/study.json"))
     parts = _Parts(filesystem, folder, info, for_report, unreadable)
     tables = parts.read("trials", names)
@@ -247,7 +243,7 @@ def _read_listed(
     return replace(data, epochs=epochs.sort_values("trial_id", kind="stable", ignore_index=True))
 
 
-def _list_parts(filesystem: pafs.FileSystem, folder: str) -> tuple[list[str], dict[str, str]]:
+def _list_parts(filesystem: pafs.FileSystem, folder: str) -> Listed:
     """Return the names of the parts that count, and what is wrong with other files, by their names."""
     # A part counts only if its trials file is there: a crash may leave only the epochs.
     found = {}

@@ -282,7 +282,7 @@ def test_storage_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_unknown_storage_scheme_is_refused():
-    with pytest.raises(StoreError, match=r"storage ftp://host/x: .*expected a folder, or a URI"):
+    with pytest.raises(StoreError, match=r"storage 'ftp://host/x': .*expected a folder, or a URI"):
         Store("ftp://host/x", "made")
 
 
