@@ -9,7 +9,7 @@ from rich.table import Table
 from analysis.comparison.confirmation import confirmation_sheet
 from analysis.course_report.chapters import chapters_for, companions_of
 from analysis.figures.curves import curves_picture
-from analysis.figures.effects import effects_picture
+from analysis.figures.effects import effects_picture, interaction_picture
 from analysis.figures.search import search_pictures
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
@@ -162,7 +162,8 @@ def _effects(data: StudyData) -> Section | None:
     if anova.rows:
         sheets.append(anova_sheet(data, anova))
     notes = (anova.note,) if anova.note else ()
-    return Section("Effects", notes, tuple(sheets), (effects_picture(data, effects, contrasts),))
+    pictures = (effects_picture(data, effects, contrasts), interaction_picture(data, anova))
+    return Section("Effects", notes, tuple(sheets), tuple(filter(None, pictures)))
 
 
 def sheets_of(page: Page) -> dict[str, Sheet]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import GREY, GRID, LEGEND_ABOVE, LEGEND_TEXT, STYLES, Style, draw_estimates
@@ -13,7 +14,7 @@ from analysis.output.page import Panels, Picture, make_picture
 from analysis.output.sheet import direction, in_unit, probability
 from analysis.statistics.cells import format_setting
 from analysis.statistics.contrasts import EstimatedContrast
-from analysis.statistics.effects import Effect
+from analysis.statistics.effects import Anova, Effect, interaction_data
 from analysis.statistics.inference import Estimate
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -81,6 +82,35 @@ def effects_picture(data: StudyData, effects: Sequence[Effect], contrasts: Seque
     alt = "Main effects of the factors and the contrasts named in advance, with their intervals"
     panels = Panels([rows], partial(draw_effects, f"difference of {what}"), (8.0, 1.2 + 0.32 * len(rows)))
     return make_picture("effects", alt, caption, panels)
+
+
+def interaction_picture(data: StudyData, anova: Anova) -> Picture | None:
+    """Return the picture of the two factors that interact most; None without an analysis of variance of two."""
+    table = interaction_data(data, anova)
+    if table is None:
+        return None
+    a, b = (str(name).replace("_", " ") for name in table.axes[0].names + table.axes[1].names)
+    what = data.info.goal.in_words(data.reported_part)
+    caption = (
+        f"Mean {what} by the two factors whose interaction is the largest, {a} and {b}. Parallel lines: each factor "
+        "brings the same, whatever the other is. The analysis of variance has the test."
+    )
+    heading = data.info.goal.heading(data.reported_part)
+    panels = Panels([data.info.goal.scale * table], partial(draw_interaction, heading), (6.4, 3.8))
+    return make_picture("interaction", f"Mean {what} by {a}, one line for each {b}", caption, panels)
+
+
+def draw_interaction(what: str, table: pd.DataFrame, ax: Axes) -> None:
+    """Draw one line per column over the rows; ``what`` says what the figures are."""
+    for place, (value, means) in enumerate(table.items()):
+        style = STYLES[place % len(STYLES)]
+        look = {"color": style.colour, "marker": style.marker, "linestyle": style.line}
+        ax.plot(range(len(table)), means, **look, label=f"{table.columns.name} {value}".replace("_", " "))
+    ax.set_xticks(range(len(table)), list(table.index))
+    ax.set_xlabel(str(table.index.name).replace("_", " "))
+    ax.set_ylabel(what)
+    ax.grid(axis="y", **GRID)
+    ax.legend(**LEGEND_ABOVE, **LEGEND_TEXT)
 
 
 def draw_effects(what: str, rows: Sequence[EffectRow], ax: Axes) -> None:

@@ -216,6 +216,23 @@ def _degrees_of_freedom(effect: Values) -> int:
     return int(np.prod([size - 1 for size in effect.shape if size > 1]))
 
 
+def interaction_data(data: StudyData, anova: Anova) -> pd.DataFrame | None:
+    """Return the mean objective by the two factors that interact most, one row per value of the first; None without."""
+    compared = compared_cells(data)
+    terms = {f"{a} x {b}".replace("_", " "): [a, b] for a, b in combinations(compared.factors, 2)}
+    rows = [row for row in anova.rows if row.term in terms]
+    if not rows:
+        return None
+    pair = terms[max(rows, key=lambda row: row.sum_sq / row.df).term]
+    means = summarise_cells(data).set_index("cell_id")[f"{data.reported}_mean"].loc[compared.keys.index]
+    table = means.groupby([compared.keys[name] for name in pair]).mean().unstack()
+    # Rows are sorted and named, then columns: the table is turned over twice.
+    for name in pair:
+        known = {as_key(value): format_setting(value) for value in values_of(data.info, name)}
+        table = table.reindex([key for key in known if key in table.index]).rename(known).T
+    return table
+
+
 def effects_sheet(data: StudyData, effects: Sequence[Effect]) -> Sheet:
     """List what each value of each factor adds on average."""
     rows = []

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures.effects import draw_effects, effects_data
+from analysis.figures.effects import draw_effects, effects_data, interaction_picture
+from analysis.output.page import draw_figure
 from analysis.statistics.contrasts import EstimatedContrast
-from analysis.statistics.effects import Effect
+from analysis.statistics.effects import Effect, anova_data
 from analysis.statistics.inference import Estimate
+from tests.analysis.conftest import StoreBuilder
 
 ESTIMATE = Estimate(n=10, mean=0.03, std=0.01, low=0.02, high=0.05)
 CONTRASTS = (
@@ -57,3 +59,32 @@ def test_one_seed_and_no_row_are_drawn() -> None:
         figure = Figure(layout="constrained")
         draw_effects("points", rows, figure.add_subplot())
         figure.canvas.draw()
+
+
+def test_the_lines_of_an_interaction_are_means_of_cells(store: StoreBuilder) -> None:
+    for sharing, dropout, mean in ((False, 0, 0.80), (True, 0, 0.82), (False, 0.5, 0.85), (True, 0.5, 0.89)):
+        for aux_weight in (0, 1):
+            store.cell(
+                [mean - 0.01, mean, mean + 0.01 + 0.03 * aux_weight],
+                sharing=sharing,
+                dropout=dropout,
+                aux_weight=aux_weight,
+            )
+    data = store.load()
+    picture = interaction_picture(data, anova_data(data))
+    assert picture is not None
+    (ax,) = draw_figure(picture).axes
+    # Half of the cells have 1 point more, in the mean of their seeds.
+    assert [list(line.get_ydata()) for line in ax.get_lines()] == [
+        pytest.approx([80.5, 82.5]),
+        pytest.approx([85.5, 89.5]),
+    ]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["off", "on"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["dropout 0", "dropout 0.5"]
+
+
+def test_one_factor_has_no_interaction(store: StoreBuilder) -> None:
+    store.cell([0.8, 0.81, 0.82])
+    store.cell([0.8, 0.83, 0.82], sharing=True)
+    data = store.load()
+    assert interaction_picture(data, anova_data(data)) is None
