@@ -48,7 +48,7 @@ def test_seeds_weights_and_a_factor_join_and_nothing_is_trained_twice(tmp_path, 
     summary = summarise_cells(data)
     assert summary["state"].tolist() == ["complete"] * 6
     old = summary[summary["batch_size"] == 200]
-    assert old["aux_weight"].tolist() == [0, 10, 1]  # in the order in which they joined
+    assert old["aux_weight"].tolist() == [0, 1, 10]  # sorted, whichever joined first
     accuracy = (
         data.trials.drop(columns="batch_size")
         .merge(summary[["cell_id", "batch_size"]])
