@@ -49,7 +49,8 @@ def standings(data: StudyData, plan: Replication | None = None) -> list[Standing
             held = f"not all of its cells have finished {plan.looks[0]} seeds"
             found.append((name, (), np.empty(0), held))
             continue
-        plus, minus = ([condition["cell_id"] for condition in chosen[name][side]] for side in ("plus", "minus"))
+        plus = [condition["cell_id"] for condition in chosen[name]["plus"]]
+        minus = [condition["cell_id"] for condition in chosen[name]["minus"]]
         differences = values.loc[plus].sum(skipna=False) - values.loc[minus].sum(skipna=False)
         counted = int(differences.notna().cumprod().sum())
         cells = (*plus, *minus)

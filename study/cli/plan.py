@@ -88,7 +88,7 @@ def show_plan(
         return
 
     if detection is not None:
-        _show_detection(detection)
+        answer(_detection_table(detection), detection.words)
     table = Table("cell", *work.grid.roles, "has", "to train", box=None, header_style="bold")
     for cell in cells[:LISTED]:
         settings = [format_value(cell[name]) for name in work.grid.roles]
@@ -103,13 +103,13 @@ def show_plan(
     answer(describe_plan(plan, work), describe_forecast(ahead, plan, machines, resources))
 
 
-def _show_detection(detection: "Detection") -> None:
-    """Print by which contrasts of the pilot the seeds are planned."""
+def _detection_table(detection: "Detection") -> Table:
+    """List the contrasts of the pilot by which the seeds are planned."""
     table = Table("contrast", "n", "std", "upper bound", "finds with n", "seeds", box=None, header_style="bold")
     for row in detection.contrasts:
         figures = [f"{row[name]:.4g}" for name in ("std", "upper_std", "detectable")]
         table.add_row(row["name"], str(row["n"]), *figures, str(row["seeds"]))
-    answer(table, detection.words)
+    return table
 
 
 def _planned_cells(work: Work, plan: "RunPlan", rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
