@@ -11,12 +11,14 @@ from analysis.course_report.chapters import chapters_for, companions_of
 from analysis.figures.curves import curves_picture
 from analysis.figures.effects import effects_picture, interaction_picture
 from analysis.figures.search import search_pictures
+from analysis.figures.slopes import slopes_picture
 from analysis.load import StudyData, companion, confirmation_study
 from analysis.output.formats import sheet_rich
 from analysis.output.page import Page, Section
 from analysis.output.sheet import Sheet, ends
 from analysis.statistics.cells import by_seed, cells_sheet, describe_settings, limits_of, summarise_cells
-from analysis.statistics.contrasts import contrasts_data, contrasts_sheet
+from analysis.statistics.contrasts import contrasts_data
+from analysis.statistics.contrasts_table import contrasts_sheet, precision_sheet
 from analysis.statistics.effects import anova_data, anova_sheet, effects_sheet, main_effects_data
 from analysis.statistics.inference import estimate
 from analysis.statistics.search_summary import (
@@ -29,6 +31,7 @@ from analysis.statistics.search_summary import (
 from analysis.statistics.selection import best_cell
 from analysis.statistics.sources import facts_of, warnings_of
 from analysis.statistics.standings import standings, standings_sheet
+from analysis.statistics.target import target_in_words
 
 IMPORTANCE = (
     "Importance is about the ranges as they were given. A setting that ruins everything at one end of its range is "
@@ -61,6 +64,7 @@ def report_page(data: StudyData, related: Mapping[str, StudyData]) -> Page:
         question = chapters.question
         summary, opening = chapters.opening()
         sections += opening
+    summary = (*summary, target_in_words(data.info))
     sections += [_search(data), _effects(data)]
     if chapters is not None:
         sections += chapters.figures()
@@ -154,7 +158,7 @@ def _effects(data: StudyData) -> Section | None:
     # A study may have contrasts without main effects, and the other way round.
     sheets = []
     if contrasts:
-        sheets.append(contrasts_sheet(data, contrasts))
+        sheets += [contrasts_sheet(data, contrasts), precision_sheet(data, contrasts)]
     if contrasts and data.info.replicate:
         sheets.append(standings_sheet(data, standings(data)))
     if effects:
@@ -162,7 +166,8 @@ def _effects(data: StudyData) -> Section | None:
     if anova.rows:
         sheets.append(anova_sheet(data, anova))
     notes = (anova.note,) if anova.note else ()
-    pictures = (effects_picture(data, effects, contrasts), interaction_picture(data, anova))
+    effects_drawn = effects_picture(data, effects, contrasts)
+    pictures = (effects_drawn, interaction_picture(data, anova), slopes_picture(data, contrasts))
     return Section("Effects", notes, tuple(sheets), tuple(filter(None, pictures)))
 
 

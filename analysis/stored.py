@@ -49,7 +49,7 @@ REQUIRED = {
 }
 OPTIONAL = {
     **{"description": str, "contrasts": list, "networks": list, "search": dict, "confirms": str},
-    **{"metrics": list, "objective": str, "selected_by": str, "orders": dict},
+    **{"metrics": list, "objective": str, "selected_by": str, "orders": dict, "draw": dict},
     **{"replicate": dict, "further_seeds": dict},
 }
 
@@ -151,7 +151,8 @@ class StudyInfo:
     by cell id. ``metrics`` are what its models report, and ``objective`` names the one that
     selection, early stopping and search go by. ``selected_by`` is "test" if imported trainings have no
     validation part. ``orders`` are those of names in the grids of several runs (``analysis.settings``).
-    ``others`` keeps the keys that this version does not know.
+    ``draw`` says what data the seeds have: ``each_seed`` is "fresh", "resplit" (with ``test_per_train``) or
+    "same"; None if unknown. ``others`` keeps the keys that this version does not know.
     """
 
     study: str
@@ -172,6 +173,7 @@ class StudyInfo:
     orders: Mapping[str, Sequence[Sequence[str]]] | None = None
     replicate: Mapping[str, Any] | None = None
     further_seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    draw: Mapping[str, Any] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -11,7 +11,7 @@ from pydantic import Field
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
-from trainables import CellSettings, Examples, Split, split_examples
+from trainables import CellSettings, Draw, Examples, Split, split_examples
 
 
 class BreastCancer(nn.Module):
@@ -29,6 +29,11 @@ class BreastCancer(nn.Module):
             0.2, gt=0, lt=1, description="Share of the tumours that is kept for validation."
         )
         test_share: float = Field(0.3, gt=0, lt=1, description="Share of the tumours that is kept for the test.")
+
+        @property
+        def data_draw(self) -> Draw:
+            """Each seed splits the same tumours."""
+            return Draw("resplit", self.test_share / (1 - self.validation_share - self.test_share))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

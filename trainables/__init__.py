@@ -8,12 +8,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainables.config import CellSettings, FunctionSettings, Metric
+    from trainables.config import CellSettings, Draw, FunctionSettings, Metric
     from trainables.engine.examples import Examples, Split, split_examples
     from trainables.functions.random_states import get_random_states, set_random_states
 
 __all__ = [
     "CellSettings",
+    "Draw",
     "Examples",
     "FunctionSettings",
     "Metric",
@@ -27,6 +28,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "config" if name in ("CellSettings", "FunctionSettings", "Metric") else "engine.examples"
+    module = "config" if name in ("CellSettings", "Draw", "FunctionSettings", "Metric") else "engine.examples"
     module = "functions.random_states" if name.endswith("_random_states") else module
     return getattr(importlib.import_module(f"trainables.{module}"), name)

@@ -45,6 +45,25 @@ class Metric:
             raise ValueError(f"metric {self.name}: scale {self.scale!r}: expected a number above 0")
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What data the seeds of a cell have, on which it depends what intervals over seeds are about.
+
+    Each seed has "fresh" data, its own split of one data set ("resplit"), or the "same" data as the others.
+    Of a re-split, ``test_per_train`` is how many examples are reported on for each that is trained on.
+    Raises ValueError.
+    """
+
+    each_seed: Literal["fresh", "resplit", "same"]
+    test_per_train: float | None = None
+
+    def __post_init__(self) -> None:
+        share = self.test_per_train
+        if (share is None) == (self.each_seed == "resplit") or (share is not None and not 0 < share < math.inf):
+            expected = "a number above 0 if each_seed is resplit, and none otherwise"
+            raise ValueError(f"test_per_train {share} with each_seed {self.each_seed}: expected {expected}")
+
+
 def columns_of(metrics: Iterable[Metric], *parts: str) -> tuple[str, ...]:
     """Return ``<part>_<metric>`` for each metric and part, the parts of a metric together."""
     return tuple(f"{part}_{metric.name}" for metric in metrics for part in parts)
@@ -92,6 +111,11 @@ class TrainingSettings(BaseModel):
     def cell_id(self) -> str:
         """Twelve hex digits of the SHA-256 of the canonical JSON of the settings."""
         return _cell_id(self)
+
+    @property
+    def data_draw(self) -> Draw | None:
+        """What data the seeds have; None if the model does not say, which a grid's ``draw`` then can."""
+        return None
 
     @property
     def has_shipped_rate(self) -> bool:

@@ -21,23 +21,27 @@ _known: WeakKeyDictionary[StudyData, pd.DataFrame] = WeakKeyDictionary()
 
 
 def collapsed_seeds(data: StudyData) -> pd.DataFrame:
-    """Tell for each cell and seed, as ``by_seed`` has them, whether the seed has collapsed.
-
-    It has if the reported objective is worse than the median of its cell by more than ``FAR`` robust
-    standard deviations: those usual in a cell, or with more than ``FEW`` seeds its own if these are larger. Spread
-    is measured by the median absolute deviation, which collapsed seeds hardly change (Hampel, "The influence
-    curve and its role in robust estimation", JASA 1974).
-    """
+    """Tell for each cell and seed, as ``by_seed`` has them, whether the seed has collapsed by the objective."""
     if data not in _known:
-        values = data.info.goal.sign * by_seed(data, data.reported)
-        away = values.sub(values.median(axis=1), axis=0)
-        own = away.abs().median(axis=1)
-        seeds = values.notna().sum(axis=1)
-        # One seed has no spread, and would make what is usual smaller.
-        usual = own[seeds > 1].median()
-        spread = MAD_TO_STD * own.where(seeds > FEW, 0).clip(lower=usual)
-        _known[data] = away.lt(-FAR * spread, axis=0) & (usual > 0)
+        _known[data] = are_collapsed(data.info.goal.sign * by_seed(data, data.reported))
     return _known[data]
+
+
+def are_collapsed(values: pd.DataFrame) -> pd.DataFrame:
+    """Tell which values, one row per cell and one column per seed, are of collapsed seeds; more is better.
+
+    A value is if it is below the median of its cell by more than ``FAR`` robust standard deviations: those
+    usual in a cell, or with more than ``FEW`` seeds its own if these are larger. Spread is measured by the
+    median absolute deviation, which collapsed seeds hardly change (Hampel, "The influence curve and its role
+    in robust estimation", JASA 1974).
+    """
+    away = values.sub(values.median(axis=1), axis=0)
+    own = away.abs().median(axis=1)
+    seeds = values.notna().sum(axis=1)
+    # One seed has no spread, and would make what is usual smaller.
+    usual = own[seeds > 1].median()
+    spread = MAD_TO_STD * own.where(seeds > FEW, 0).clip(lower=usual)
+    return away.lt(-FAR * spread, axis=0) & (usual > 0)
 
 
 def collapse_in_words(data: StudyData) -> list[str]:

@@ -18,7 +18,7 @@ from study.store.files import Folder, StoreError
 from study.store.heartbeat import Heartbeat
 from study.store.rows import Row
 from study.store.status import describe_standings
-from study.store.study_json import with_networks
+from study.store.study_json import with_history, with_networks
 from trainables.registry import check
 
 # Ray and Optuna take seconds to import; a run that has nothing to train needs neither.
@@ -59,6 +59,7 @@ def train(work: Work, resources: Resources, console: PlainConsole, command: str)
         while asked is not None:
             work = asked
             rows, _ = work.store.read_trials(info=work.info)
+            work = replace(work, info=with_history(work.info, work.store.read_info(), rows))
             # A cell that has failed is tried again by the next run, not at the next look of this one.
             plan = plan_run(work, rows).without(failed)
             console.print(describe_plan(plan, work))

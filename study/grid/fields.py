@@ -11,7 +11,7 @@ from study.grid.ranges import Range, Search
 from study.grid.values import Condition, Count, Models, Settings, Strict
 from study.grid.yaml_text import PlacedError
 from study.words import Value, describe_settings
-from trainables.config import Metric, TrainingSettings
+from trainables.config import Draw, Metric, TrainingSettings
 
 
 class GridFields(Strict):
@@ -45,6 +45,11 @@ class GridFields(Strict):
     objective: str | None = Field(
         None,
         description="The metric that selection, early stopping and a search go by; by default the model's first.",
+    )
+    draw: Draw | None = Field(
+        None,
+        description="What data the seeds have, if the model does not say: each_seed is fresh, resplit (of one data "
+        "set, with test_per_train) or same. It decides what the intervals of the report are about.",
     )
     search: Search | None = Field(
         None,

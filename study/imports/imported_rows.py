@@ -11,6 +11,7 @@ from study.imports.runs_table import Trainings
 from study.store.merge import Merged, merge_studies
 from study.store.rows import Row
 from study.store.store import Store
+from study.store.study_json import with_history
 from trainables.config import TrainingSettings
 
 
@@ -31,6 +32,8 @@ def store_trainings(
             known["trial_id"] = known["seed"].map(cell.trial_id)
             trials = [_trial_row(_plain(own), cell, info.goal) for _, own in known.groupby("seed")]
             made.write_rows(cell, info.roles, trials, _plain(known) if "epoch" in known else [])
+        # Whoever names a contrast of trainings that have ended may know how it comes out.
+        made.write_info(with_history(info, None, made.read_trials()[0]))
         return merge_studies([made.folder.path], into, storage)
 
 

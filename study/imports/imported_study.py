@@ -21,7 +21,7 @@ from study.store.store import locate
 from study.words import suggest
 from trainables.config import ImportedSettings
 
-KEYS = ("name", "description", "factors", "contrasts", "objective")  # the rest is in the table
+KEYS = ("name", "description", "factors", "contrasts", "objective", "draw")  # the rest is in the table
 
 
 def import_table(

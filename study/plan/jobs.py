@@ -9,7 +9,7 @@ from analysis.stored import FINISHED, StoredMetric, StudyInfo
 from study.grid.grid import Grid
 from study.plan.run_options import Work
 from study.store.files import StoreError
-from study.store.study_json import check_metrics, disagreements, join_info, shared_settings
+from study.store.study_json import check_metrics, disagreements, join_info, shared_draw, shared_settings
 from study.words import Value
 from trainables.config import TrainingSettings
 
@@ -124,6 +124,7 @@ def study_info(
         replicate=None if grid.replicate is None else grid.replicate.model_dump(),
         metrics=tuple(StoredMetric(**asdict(metric)) for metric in grid.metrics),
         objective=grid.objective_metric.name,
+        draw=shared_draw([cell.data_draw or grid.draw for cell in cells]),
     )
     if earlier is None:
         return asked

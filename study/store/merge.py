@@ -11,7 +11,7 @@ from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
 from study.store.rows import Row
 from study.store.store import Store, locate
-from study.store.study_json import check_metrics, disagreements, join_info
+from study.store.study_json import check_metrics, compared, disagreements, join_info
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _contradictions(first: StudyInfo, second: StudyInfo) -> Iterator[tuple[str, 
         yield "the part of the data that chooses cells", first.selected_part, second.selected_part
     for one in first.contrasts:
         for other in second.contrasts:
-            if one["name"] == other["name"] and one != other:
+            if one["name"] == other["name"] and compared(one) != compared(other):
                 yield f"the contrast {one['name']!r}", one, other
 
 

@@ -1,17 +1,21 @@
 """study.json: how it is read, written, and joined with a grid, a cell or another study."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from analysis.settings import listed_orders
-from analysis.stored import ROLES, OtherSchemaError, StoredMetric, StudyInfo
+from analysis.stored import FINISHED, ROLES, OtherSchemaError, StoredMetric, StudyInfo
 from study.store.files import Folder, StoreError
-from trainables.config import TrainingSettings
+from trainables.config import Draw, TrainingSettings
 from trainables.registry import describe_network, read_cell, settings_class
 
 STUDY_JSON = "study.json"
+DRAWS = ("fresh", "resplit", "same")  # from what says most of new data to what says least
 
 
 def read_study_json(folder: Folder) -> StudyInfo | None:
@@ -81,13 +85,82 @@ def shared_settings(cells: Sequence[Mapping[str, Any]], roles: Container[str]) -
     return {name: value for name, value in found.items() if name not in differing}
 
 
+def shared_draw(draws: Iterable[Draw | None]) -> dict[str, Any] | None:
+    """Return what can be said of the data of all seeds: the draw that says least, None if one is unknown."""
+    said: list[dict[str, Any]] = []
+    for draw in set(draws):
+        if draw is None:
+            return None
+        said.append(asdict(draw))
+    # A larger test part makes the interval for new data wider.
+    return max(said, key=lambda draw: (DRAWS.index(draw["each_seed"]), draw["test_per_train"] or 0), default=None)
+
+
+def _joined_contrasts(earlier: StudyInfo, later: StudyInfo) -> tuple[Mapping[str, Any], ...]:
+    """Return the contrasts of both, each as it was first named; raise StoreError for one with other cells."""
+    # Versions before this one did not write down when a contrast was named.
+    found = {contrast["name"]: {"first_named": None, **contrast} for contrast in earlier.contrasts}
+    for contrast in later.contrasts:
+        known = found.setdefault(contrast["name"], dict(contrast))
+        if compared(known) != compared(contrast):
+            raise StoreError(
+                f"the contrast {contrast['name']!r} compared other cells when it was first named in "
+                f"{earlier.study}, and a contrast may not change after that; give the new one another name"
+            )
+        stamps = [known.get("first_named"), contrast.get("first_named", known.get("first_named"))]
+        if "first_named" in known:
+            known["first_named"] = None if None in stamps else min(stamps, key=itemgetter("at"))
+        known["seen"] = sorted({*known.get("seen", ()), *contrast.get("seen", ())})
+    return tuple(found.values())
+
+
+def compared(contrast: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return what defines a contrast, beside its name."""
+    return contrast["plus"], contrast["minus"]
+
+
+def with_history(info: StudyInfo, earlier: StudyInfo | None, trials: Iterable[Mapping[str, Any]]) -> StudyInfo:
+    """Return study.json whose contrasts say when they were named, and which of their results had been seen.
+
+    ``first_named`` has the time, and how many trainings of the contrast's cells had finished then. ``seen`` has
+    each number of seeds with which the contrast was complete when more seeds were asked for. ``earlier`` is
+    study.json before this run, and ``trials`` are the rows of the store.
+    """
+    ended = Counter(row["cell_id"] for row in trials if row["status"] in FINISHED)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = 0 if earlier is None else len(earlier.seeds)
+    known = () if earlier is None else earlier.contrasts
+    contrasts = []
+    for contrast in info.contrasts:
+        counts = [_counts(condition, info, ended) for condition in (*contrast["plus"], *contrast["minus"])]
+        stamp = {"at": now, "trainings": sum(map(sum, counts))}
+        contrast = {"first_named": stamp, "seen": [], **_named_before(contrast, known), **contrast}
+        complete = all(max(own, default=0) >= before for own in counts)
+        if 0 < before < len(info.seeds) and complete:
+            contrast["seen"] = sorted({*contrast["seen"], before})
+        contrasts.append(contrast)
+    return replace(info, contrasts=tuple(contrasts))
+
+
+def _named_before(contrast: Mapping[str, Any], known: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the contrast as it was named before, if it compared the same cells then."""
+    for other in known:
+        if other["name"] == contrast["name"] and compared(other) == compared(contrast):
+            return {"first_named": None, **other}
+    return {}
+
+
+def _counts(condition: Mapping[str, Any], info: StudyInfo, ended: Mapping[str, int]) -> list[int]:
+    """Return how many trainings have finished of each cell that a condition can stand for."""
+    return [ended[cell["cell_id"]] for cell in info.cells if condition.items() <= cell.items()]
+
+
 def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     """Return the study.json with everything of two studies, which have no ``disagreements``."""
     # If both say what can have one value only, the later counts; but a role is never weakened.
     roles = dict(earlier.roles)
     for name, role in later.roles.items():
         roles[name] = min(role, roles.get(name, role), key=ROLES.index)
-    contrasts = {contrast["name"]: contrast for contrast in (*earlier.contrasts, *later.contrasts)}
     cells = {}
     for cell in (*earlier.cells, *later.cells):
         cells[cell["cell_id"]] = {"cell_id": cell["cell_id"], **_defaults(cell), **cell}
@@ -96,7 +169,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
     return replace(
         later,
         roles=roles,
-        contrasts=tuple(contrasts.values()),
+        contrasts=_joined_contrasts(earlier, later),
         cells=tuple(cells.values()),
         seeds=seeds,
         # A setting that has become a factor is no longer the same for all cells.
@@ -109,6 +182,7 @@ def join_info(earlier: StudyInfo, later: StudyInfo) -> StudyInfo:
         further_seeds=further,
         confirms=earlier.confirms if later.confirms is None else later.confirms,
         orders=_all_orders(earlier, later),
+        draw=shared_draw([Draw(**draw) for draw in (earlier.draw, later.draw) if draw]),
         others={**earlier.others, **later.others},
     )
 

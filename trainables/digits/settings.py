@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.config import CellSettings, Metric, Number
+from trainables.config import CellSettings, Draw, Metric, Number
 
 BITS = 1
 """Raised by one when the same training gives other bits than before: rows of both are not comparable.
@@ -92,6 +92,16 @@ class CellConfig(CellSettings):
         """Return the columns that ``trials`` has had since the first version."""
         best = ("best_test_accuracy", "best_test_digit_accuracy")
         return (*cls.epoch_figures(), *best, "test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy")
+
+    @property
+    def data_draw(self) -> Draw:
+        """MNIST is so large that draws of a few of its images are fresh; the 5,000 images are split anew."""
+        if self.fixed_data:
+            return Draw("same")
+        if self.data == "mnist":
+            return Draw("fresh")
+        trained = self.train_pairs - round(self.train_pairs * self.validation_share)
+        return Draw("resplit", self.test_pairs / trained)
 
     @property
     def has_shipped_rate(self) -> bool:

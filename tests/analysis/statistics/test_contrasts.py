@@ -5,6 +5,8 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.contrasts import contrasts_data
+from analysis.statistics.contrasts_table import contrasts_sheet, precision_sheet
+from analysis.statistics.looks import sequential_p
 from tests.analysis.conftest import StoreBuilder, with_info
 
 SHARING = {"name": "sharing", "plus": [{"sharing": True}], "minus": [{"sharing": False}]}
@@ -88,3 +90,76 @@ def test_one_seed_has_a_difference_but_no_p(new_store: Callable[..., StoreBuilde
     assert found.p is not None
     assert np.isnan(found.p)
     assert found.p_holm is None
+
+
+def test_a_contrast_says_how_well_it_is_known(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.84])
+    store.cell([0.83, 0.84, 0.88], sharing=True)
+    data = with_info(store.load(), contrasts=[SHARING], draw={"each_seed": "resplit", "test_per_train": 1.25})
+    (found,) = contrasts_data(data)
+    # Differences of 3, 2 and 4 points have mean 3 and standard deviation 1; t of 2 degrees of freedom is 4.303.
+    reach = 4.3027 * 0.01 * (1 / 3 + 1.25) ** 0.5
+    assert found.new_data == pytest.approx((0.03 - reach, 0.03 + reach), abs=1e-6)
+    assert found.correlation == pytest.approx(np.corrcoef([80, 82, 84], [83, 84, 88])[0, 1])
+    # Two one-sided tests at 5 %: t is 2.920. By statsmodels, three seeds find 3.26 standard deviations.
+    assert found.equivalent_within == pytest.approx(0.03 + 2.92 * 0.01 / 3**0.5, abs=1e-5)
+    assert found.detectable == pytest.approx(0.0326, abs=1e-4)
+    precision = precision_sheet(data, [found])
+    cells = "sharing on minus sharing off; both with dropout 0, aux weight 0, learning rate 0.001"
+    assert precision.texts == [["sharing", cells, "2.5", "3.3", "4.7", "0.94", "not recorded"]]
+    row = contrasts_sheet(data, [found]).rows[0]
+    assert (row["plus"], row["minus"], row["new_data_low"]) == ("cell01", "cell00", found.new_data[0])
+    for draw in (None, {"each_seed": "fresh"}, {"each_seed": "same"}):
+        (plain,) = contrasts_data(with_info(data, draw=draw))
+        assert plain.new_data is None
+
+
+def test_a_contrast_named_after_its_results_is_exploratory_and_costs_the_others_nothing(store: StoreBuilder) -> None:
+    store.cell([0.80, 0.82, 0.84])
+    store.cell([0.83, 0.84, 0.88], aux_weight=1)
+    store.cell([0.80, 0.83, 0.86], aux_weight=3)
+    late, early = contrast("late", 1, 0), contrast("early", 3, 0)
+    late["first_named"] = {"at": "2026-01-02", "trainings": 9}
+    early["first_named"] = {"at": "2026-01-01", "trainings": 0}
+    data = with_info(store.load(), contrasts=[late, early])
+    first, second = contrasts_data(data)
+    assert (first.name, first.named, first.p_holm) == ("early", "before its results", first.p)
+    assert (second.name, second.named, second.p_holm) == ("late", "after 9 trainings", pytest.approx(2 * second.p))
+    sheet = contrasts_sheet(data, [first, second])
+    assert [texts[0] for texts in sheet.texts] == ["early", "late (exploratory)"]
+    assert "exploratory" in sheet.caption
+
+
+def test_seeds_that_were_added_after_a_look_make_p_larger(new_store: Callable[..., StoreBuilder]) -> None:
+    store = new_store(seeds=20)
+    values = np.random.default_rng(3).normal(0.8, 0.01, (2, 20))
+    store.cell(values[0].tolist())
+    store.cell(values[1].tolist(), sharing=True)
+    data = store.load()
+    (plain,) = contrasts_data(with_info(data, contrasts=[SHARING]))
+    data = with_info(data, contrasts=[SHARING | {"seen": [10, 30]}])
+    (grown,) = contrasts_data(data)
+    ten = stats.ttest_rel(values[1][:10], values[0][:10]).pvalue
+    assert grown.looks == (10, 20)
+    assert grown.p == sequential_p((10, 20), min(ten, plain.p)) > min(ten, plain.p)
+    sheet = contrasts_sheet(data, [grown])
+    assert sheet.texts[0][-1] == "10, 20"
+    assert "added after a look" in sheet.caption
+
+
+def test_a_contrast_is_given_with_and_without_its_collapsed_seeds(new_store: Callable[..., StoreBuilder]) -> None:
+    store = new_store(seeds=10)
+    values = np.random.default_rng(4).normal(0.87, 0.01, (2, 10))
+    values[1, 3] = 0.5
+    store.cell(values[0].tolist())
+    store.cell(values[1].tolist(), sharing=True)
+    data = with_info(store.load(), contrasts=[SHARING])
+    (found,) = contrasts_data(data)
+    kept = np.delete(values[1] - values[0], 3)
+    assert found.collapsed == (3,)
+    assert found.estimate is not None
+    assert found.estimate.mean == pytest.approx((values[1] - values[0]).mean())
+    assert found.without is not None
+    assert (found.without.n, found.without.mean) == (9, pytest.approx(kept.mean()))
+    (note,) = contrasts_sheet(data, [found]).notes
+    assert note.startswith("sharing: without the collapsed seed 3 it is ")

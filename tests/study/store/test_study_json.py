@@ -5,7 +5,8 @@ import pytest
 from study.grid.grid import Grid
 from study.plan.jobs import study_info
 from study.store.files import StoreError
-from study.store.study_json import disagreements, join_info
+from study.store.study_json import disagreements, join_info, shared_draw, with_history
+from trainables.config import Draw
 from trainables.digits.settings import CellConfig
 
 
@@ -86,3 +87,69 @@ def test_whichever_grid_is_later_the_stronger_role_counts(first, then):
     stronger = "tuned" if "scientific" not in (first, then) else "scientific"
     for one, other in (infos, infos[::-1]):
         assert join_info(one, other).roles == {"aux_weight": stronger}
+
+
+PLUS = {"name": "weight", "plus": [{"aux_weight": 1.0}], "minus": [{"aux_weight": 0.0}]}
+
+
+def contrasted(*contrasts, earlier=None, seeds=range(2)):
+    factors = {"aux_weight": {"role": "scientific", "values": WEIGHTS["aux_weight"]}}
+    asked = {"name": "g", "description": "Of a test.", "factors": factors, "contrasts": [*contrasts]}
+    return info_of(Grid.model_validate(asked), earlier, seeds)
+
+
+def rows_of(info, seeds):
+    return [{"cell_id": cell["cell_id"], "seed": seed, "status": "completed"} for cell in info.cells for seed in seeds]
+
+
+def test_a_contrast_keeps_when_it_was_named_and_what_had_been_seen():
+    info = with_history(contrasted(PLUS), None, [])
+    (first,) = info.contrasts
+    assert first["first_named"]["trainings"] == 0
+    assert first["seen"] == []
+    # More seeds after two of each cell have ended; the same again changes nothing.
+    later = {"name": "later", "plus": PLUS["minus"], "minus": PLUS["plus"]}
+    rows = rows_of(info, range(2))
+    grown = with_history(contrasted(PLUS, later, earlier=info, seeds=range(4)), info, rows)
+    kept, added = grown.contrasts
+    assert (kept["first_named"], kept["seen"]) == (first["first_named"], [2])
+    assert added["first_named"]["trainings"] == 4
+    again = with_history(contrasted(PLUS, later, earlier=grown, seeds=range(4)), grown, rows)
+    assert again == grown
+
+
+def test_seeds_that_were_added_before_the_contrast_was_complete_are_no_look():
+    info = with_history(contrasted(PLUS), None, [])
+    rows = rows_of(info, range(2))[:3]
+    grown = with_history(contrasted(PLUS, earlier=info, seeds=range(4)), info, rows)
+    assert grown.contrasts[0]["seen"] == []
+
+
+def test_a_contrast_with_other_cells_is_refused():
+    info = with_history(contrasted(PLUS), None, [])
+    other = PLUS | {"minus": [{"aux_weight": 1.0}], "plus": [{"aux_weight": 0.0}]}
+    with pytest.raises(StoreError, match="the contrast 'weight' compared other cells when it was first named in abc"):
+        contrasted(other, earlier=info)
+
+
+def test_joined_studies_keep_the_first_naming_in_either_order():
+    first, second = (
+        with_history(contrasted(PLUS), None, []),
+        with_history(contrasted(PLUS), None, rows_of(contrasted(PLUS), range(2))),
+    )
+    second.contrasts[0]["first_named"]["at"] = "2999-01-01T00:00:00+00:00"
+    for joined in (join_info(first, second), join_info(second, first)):
+        assert joined.contrasts[0]["first_named"] == first.contrasts[0]["first_named"]
+    # Older versions wrote no time, so it is not known.
+    assert join_info(contrasted(PLUS), contrasted(PLUS)).contrasts[0]["first_named"] is None
+
+
+def test_the_draw_of_a_study_is_the_one_that_says_least_of_new_data():
+    assert contrasted(PLUS).draw == {"each_seed": "resplit", "test_per_train": 1000 / 800}
+    assert info_of(grid(WEIGHTS, data="mnist")).draw == {"each_seed": "fresh", "test_per_train": None}
+    fixed = info_of(grid(WEIGHTS | {"fixed_data": [False, True]}))
+    assert fixed.draw["each_seed"] == "same"
+    assert join_info(fixed, contrasted(PLUS)).draw == join_info(contrasted(PLUS), fixed).draw == fixed.draw
+    assert shared_draw([Draw("fresh"), None]) is None
+    with pytest.raises(ValueError, match="test_per_train None with each_seed resplit: expected a number above 0"):
+        Draw("resplit")
