@@ -54,8 +54,14 @@ class Draw:
     Raises ValueError.
     """
 
-    each_seed: Literal["fresh", "resplit", "same"]
-    test_per_train: float | None = None
+    each_seed: Annotated[
+        Literal["fresh", "resplit", "same"],
+        Field(description="Whether each seed has fresh data, its own split of one data set, or the same as others."),
+    ]
+    test_per_train: Annotated[
+        float | None,
+        Field(description="Of a re-split: how many examples are reported on for each that is trained on."),
+    ] = None
 
     def __post_init__(self) -> None:
         share = self.test_per_train

@@ -7,12 +7,12 @@ import trainables
 
 
 def test_what_an_author_of_a_model_imports():
-    from trainables.config import CellSettings, FunctionSettings, Metric
+    from trainables.config import CellSettings, Draw, FunctionSettings, Metric
     from trainables.engine.examples import Examples, Split, split_examples
     from trainables.functions.random_states import get_random_states, set_random_states
 
     handed_on = [getattr(trainables, name) for name in trainables.__all__]
-    expected = [CellSettings, Examples, FunctionSettings, Metric, Split]
+    expected = [CellSettings, Draw, Examples, FunctionSettings, Metric, Split]
     assert handed_on == [*expected, get_random_states, set_random_states, split_examples]
     with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
         trainables.NoSuchName  # noqa: B018
