@@ -133,11 +133,7 @@ def study_info(
             f"the study {study} was run with {name} {before}, now it is {now}: rows of both would not "
             f"compare; make {name} a factor of the grid, or give the new study another --name"
         )
-    if None not in (earlier.replicate, asked.replicate) and earlier.replicate != asked.replicate:
-        raise StoreError(
-            f"the study {study} is decided by replicate {earlier.replicate}, now it is {asked.replicate}: a rule "
-            "that changes after results errs more often than it says; keep it, or give the new study another --name"
-        )
+    _check_rule(study, earlier.replicate, asked.replicate)
     check_metrics(study, earlier, "the grid", asked, "give the new study another --name")
     if asked.objective not in {metric.name for metric in earlier.metrics}:
         raise StoreError(
@@ -145,6 +141,15 @@ def study_info(
             f"set objective: {earlier.objective} in the grid, or give the new study another --name"
         )
     return join_info(earlier, asked)
+
+
+def _check_rule(study: str, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """Raise StoreError if the rule that decides contrasts has changed."""
+    if None not in (before, now) and before != now:
+        raise StoreError(
+            f"the study {study} is decided by replicate {before}, now it is {now}: a rule that changes after "
+            "results errs more often than it says; keep it, or give the new study another --name"
+        )
 
 
 def describe_plan(plan: RunPlan, work: Work) -> str:

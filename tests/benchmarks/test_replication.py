@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
 from analysis.statistics.looks import Decision
 from benchmarks.replication import PLAN, Tally, family_table, is_wrong, naive, planned
+
+pytestmark = pytest.mark.long
 
 
 def test_planned_looks_hold_the_error_that_naive_looks_exceed():
