@@ -7,7 +7,6 @@ from typing import Any
 from rich.table import Table
 
 from analysis.course_report.claims_table import claims_rich, claims_sheet, summarise
-from analysis.course_report.classifier_table import classifier_sheet
 from analysis.course_report.decomposition import decomposition_sheet, decompositions_data, step_data, step_in_words
 from analysis.course_report.figures.aux_weight import aux_weight_picture
 from analysis.course_report.figures.boxes import boxes_picture
@@ -28,7 +27,6 @@ TWO_CAUSES = (
     "The report's code raised the learning rate from 0.001 to 0.01 together with dropout, so its gain from "
     "dropout has two causes. Here each is changed by itself, and then both together."
 )
-CLASSIFIER = "This network learns only to read the digits; its two predictions are then compared."
 EXTRAS = ("pairing", "shift", "distort", "batch_norm", "width")  # what the report's networks do not have
 CROSSED_GRID = "dropout-or-rate"  # crosses dropout with the learning rate
 DEFAULT_SOURCE = "mnist5k"  # a run appends any other data source to a study's name
@@ -98,16 +96,13 @@ class Chapters:
         return tuple(summary), sections
 
     def figures(self) -> list[Section]:
-        """Return the sections with the report's figures and with its digit classifier."""
+        """Return the sections with the report's figures."""
         by_weight = aux_weight_picture(self.data, sharing=False), aux_weight_picture(self.data, sharing=True)
         boxes = boxes_picture(self.data, dropout=False), boxes_picture(self.data, dropout=True)
-        sections = [
+        return [
             Section("Accuracy against the auxiliary weight", (), (), by_weight),
             Section("The best cells without and with dropout", (), (), boxes),
         ]
-        if (classifier := classifier_sheet(self.data)) is not None:
-            sections.append(Section("Reading the digits instead", (CLASSIFIER,), (classifier,)))
-        return sections
 
     def closing(self) -> list[Section]:
         """Return the section that draws the networks, if the study recorded them."""

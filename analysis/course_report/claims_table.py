@@ -52,17 +52,19 @@ def _row(finding: Finding) -> dict[str, Any]:
     claim = finding.claim
     row: dict[str, Any] = {"key": claim.key, "claim": claim.text, "kind": claim.kind}
     # A gain's two entries have no common spread.
-    entry = claim.spread[0] if claim.spread else None
-    row |= {"reported": claim.reported, "reported_std": entry.std / 100 if entry and not claim.than else None}
-    row |= {"reported_n": entry and entry.n}
+    std = claim.spread[0].std / 100 if len(claim.spread) == 1 else None
+    row |= {"reported": claim.reported, "reported_std": std, "reported_n": claim.spread[0].n if claim.spread else None}
     for field in ("n", "mean", "std", "low", "high"):
         value = None if finding.measured is None else getattr(finding.measured, field)
         # NaN is the only value that is not equal to itself.
         row[f"measured_{field}"] = value if value == value else None
     low, high = (None, None) if finding.difference is None else finding.difference.ends
     row |= {"less_reported_low": low, "less_reported_high": high, "known_to": finding.known_to}
-    row |= {"verdict": finding.verdict}
-    return row | {"confounded_with": " ".join(finding.confounded_with), "note": finding.note}
+    return row | {
+        "verdict": finding.verdict,
+        "confounded_with": " ".join(finding.confounded_with),
+        "note": finding.note,
+    }
 
 
 def _figure(kind: str, value: float | None) -> str:

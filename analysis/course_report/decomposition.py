@@ -1,6 +1,6 @@
 """How much of the report's gain from dropout comes from the learning rate, raised with it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -27,14 +27,12 @@ class Decomposition:
     """What raising learning rate and dropout brings, at one sharing and auxiliary weight.
 
     ``aux_weight`` is None for the report's step, from weight 10 without dropout to weight 1 with it.
-    ``rates`` and ``dropouts`` are the lower and the higher value. ``parts``, by the keys of HEADINGS, are
-    differences in test accuracy, fractions, paired by seed; ``both`` is the sum of the others.
+    ``parts``, by the keys of HEADINGS, are differences in test accuracy, fractions, paired by seed; ``both`` is the
+    sum of the others.
     """
 
     sharing: bool
     aux_weight: float | None
-    rates: tuple[float, float]
-    dropouts: tuple[float, float]
     parts: Mapping[str, Estimate]
 
 
@@ -59,7 +57,7 @@ def _decomposition(place: tuple[bool, float | None], values: Crossing, weight: V
     if weight is not None:
         parts["weight"] = weight
         parts["both"] = parts["both"] + weight
-    return Decomposition(*place, (low, high), (off, on), {name: estimate(part) for name, part in parts.items()})
+    return Decomposition(*place, {name: estimate(part) for name, part in parts.items()})
 
 
 def decompositions_data(data: StudyData) -> list[Decomposition]:
@@ -106,9 +104,8 @@ def decomposition_sheet(study: str, rows: Sequence[Decomposition]) -> Sheet:
         name="dropout-or-rate",
         title="Dropout or learning rate",
         caption=(
-            f"Points of test accuracy that a change of the learning rate ({_changes(row.rates for row in rows)}), of "
-            f"dropout ({_changes(row.dropouts for row in rows)}) and of both brings, with 95 % t intervals, paired by "
-            f"seed, not corrected for their number. Study {study}."
+            "Points of test accuracy that the higher learning rate, dropout and both bring, with 95 % t intervals, "
+            f"paired by seed, not corrected for their number. Study {study}."
         ),
         columns=(
             Column("sharing", lambda row: format_setting(row["sharing"])),
@@ -118,11 +115,6 @@ def decomposition_sheet(study: str, rows: Sequence[Decomposition]) -> Sheet:
         ),
         rows=tuple(map(_row, rows)),
     )
-
-
-def _changes(ends: Iterable[tuple[float, float]]) -> str:
-    """List the different changes from a lower to a higher value."""
-    return "; ".join(f"{low:g} to {high:g}" for low, high in dict.fromkeys(ends))
 
 
 def _row(found: Decomposition) -> dict[str, Any]:

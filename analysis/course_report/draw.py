@@ -11,8 +11,8 @@ from math import sqrt
 from analysis.course_report.reported import PROTOCOL
 from analysis.statistics.inference import Measure
 
-# A source that is itself a part of MNIST was drawn once too: its share of a draw's variance. The 5,000
-# digits of mnist5k are 2.5 times as many as those of the test pairs.
+# A source that is a part of MNIST was drawn once too: its share of a draw's variance. The digits of
+# mnist5k are 2.5 times as many as those of the test pairs.
 POOLS = {"mnist5k": 0.4}
 
 
@@ -40,6 +40,5 @@ GAIN = Draw(0.89e-4, 0.85e-4)
 
 def draws(count: float, gain: bool, accuracy: float) -> Measure:
     """Return what ``count`` draws add to a gain, or to an accuracy of this size."""
-    if gain:
-        return GAIN.times(count)
-    return ACCURACY.times(count, accuracy * (1 - accuracy) / PROTOCOL["test_pairs"])
+    sampling = accuracy * (1 - accuracy) / PROTOCOL["test_pairs"]
+    return GAIN.times(count) if gain else ACCURACY.times(count, sampling)

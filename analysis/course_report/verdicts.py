@@ -29,21 +29,16 @@ WITHIN = {AGREES: f" within {100 * MARGIN:g} points"}
 ONE_SEED = "one seed has no spread"
 NO_SPREAD = "the report gives no spread"
 RULE = (
-    "Contradicted: the 95 % interval of measured minus reported leaves zero out. Agrees within "
-    f"{100 * MARGIN:g} points: it does not, and the 90 % interval lies within ±{100 * MARGIN:g} points, a margin that "
-    "was chosen in advance; a gain must also have its own 95 % interval above zero. Compatible: neither; the claim may "
-    "be true, and is known to ±half of the 95 % interval. docs/statistics.md has the error rates of this rule.",
-    "The interval of measured minus reported is about new data. It has the spread and n of both sides, and what one "
-    "draw of the pairs adds: the report drew its pairs once for all rounds, so its ± does not contain that part. "
-    "The 5,000 digits of mnist5k are one draw as well.",
-    "A gain is measured in pairs, seed by seed. A figure without a spread is taken as that of a single training. The "
-    "goal is judged by the measured interval: above it, below it, or neither.",
-    "The best weight is judged only if all weights that the report compared are complete. Those that are not worse "
-    "than the best have the best among them with 95 % confidence (Hsu's comparison with the best).",
-    "A gain is confounded if its cells differ in a setting that the claim does not name.",
-    "Only the six entries of Table I and the classifier's figures are measurements of their own: the gains, the goal "
-    "and the best weights are made of the same cells. The report's entries share its one draw. The intervals are not "
-    "corrected for the number of claims.",
+    "Contradicted: the 95 % interval of measured minus reported leaves zero out. Agrees: it does not, and the 90 % "
+    f"interval lies within ±{100 * MARGIN:g} points, a margin named in advance; a gain must also have its own "
+    "95 % interval above zero. Compatible: neither; the claim may be true, and is known to ±half of the 95 % interval.",
+    "The interval is about new data: it has the spread and n of both sides, and what one draw of the pairs adds, since "
+    "the report's rounds share one. A figure without a spread is taken as that of a single training.",
+    "The goal is judged by the measured interval. The best weight is judged only if all weights that the report "
+    "compared are complete, by those that are not worse than the best (Hsu's comparison with the best).",
+    "A gain is confounded if its cells differ in a setting that the claim does not name. The gains, the goal and the "
+    "best weights are made of the same cells as Table I, so they are no further evidence. Nothing is corrected for "
+    "the number of claims. docs/statistics.md has the sources and the error rates.",
 )
 
 
@@ -52,9 +47,8 @@ class Finding:
     """What a study says of a claim. Accuracies and gains are fractions.
 
     ``verdict`` is one of the five words above; ``note`` says why. ``measured`` is None if the study lacks the
-    cells; for a best weight only its n is a number, and ``note`` has the weights that are not worse than the best.
-    ``difference`` is measured minus reported. ``confounded_with`` names other settings in which the cells of a gain
-    differ.
+    cells, and has only an n for a best weight. ``difference`` is measured minus reported. ``confounded_with``
+    names other settings in which the cells of a gain differ.
     """
 
     claim: Claim

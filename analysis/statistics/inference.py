@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 ROUNDING = 1e-9  # values that spread by a smaller share of the largest are alike
@@ -95,7 +95,7 @@ class Measure:
 
     def reach(self, confidence: float = CONFIDENCE) -> float:
         """Return half the width of the t interval with this confidence; NaN if nothing varies."""
-        return float(stats.t.ppf((1 + confidence) / 2, self.df)) * (self.se or nan)
+        return float(special.stdtrit(self.df, (1 + confidence) / 2)) * (self.se or nan)
 
     @property
     def p(self) -> float:

@@ -48,10 +48,7 @@ def _reported(claim: Claim) -> Triple:
 def compared_picture(findings: Sequence[Finding]) -> Picture:
     """Return the picture of the measured accuracies beside the report's."""
     alt = "Reported and measured accuracies with their intervals, one row per accuracy"
-    caption = (
-        "Every accuracy that the report gives, beside the one measured; bars are 95 % intervals. The report's have its "
-        "one draw of pairs in them."
-    )
+    caption = "Every accuracy of the report, with its one draw of pairs, beside the one measured: 95 % intervals."
     panels = Panels([compared_data(findings)], draw_compared, (6.4, 5.6))
     return make_picture("compared", alt, caption, panels)
 

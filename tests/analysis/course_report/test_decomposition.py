@@ -21,7 +21,7 @@ def cross(store: StoreBuilder, weight: float, accuracies: list[float], **setting
 def test_the_parts_add_up(store: StoreBuilder) -> None:
     cross(store, 1, [0.80, 0.83, 0.81, 0.85])
     (row,) = decompositions_data(store.load())
-    assert (row.sharing, row.aux_weight, row.rates, row.dropouts) == (True, 1.0, (0.001, 0.01), (0.0, 0.5))
+    assert (row.sharing, row.aux_weight) == (True, 1.0)
     assert row.parts["rate"].mean == pytest.approx(0.03)
     assert row.parts["dropout"].mean == pytest.approx(0.01)
     assert row.parts["both"].mean == pytest.approx(0.05)
@@ -84,4 +84,4 @@ def test_the_sheet_shows_points_with_intervals(store: StoreBuilder) -> None:
         ["on", "10", "–", "+2.0 (–)"],
         ["on", "10 to 1", "-1.0 (–)", "+3.0 (–)"],
     ]
-    assert "a change of the learning rate (0.001 to 0.01), of dropout (0 to 0.5)" in sheet.caption
+    assert sheet.caption.endswith("Study abc.")
