@@ -9,15 +9,15 @@ from tests.analysis.conftest import StoreBuilder, new_store  # noqa: F401  pytes
 
 @pytest.mark.parametrize("truth", TRUTHS, ids=lambda truth: truth.kind)
 def test_at_most_5_percent_of_true_claims_are_contradicted(truth):
-    # 0.05 plus three standard errors of 400 studies is 0.083; without the draw it is over 0.3.
+    # 0.05 plus three standard errors of 400 studies is 0.083; without the draw it is over 0.15.
     counts = verdicts_of(truth, 0.0, 20, 400, np.random.default_rng(1))
     assert counts["with"]["contradicted"] <= 33
-    assert counts["without"]["contradicted"] > 100
+    assert counts["without"]["contradicted"] > 60
 
 
 def test_a_claim_that_is_off_by_the_margin_agrees_in_at_most_5_percent():
     counts = verdicts_of(TRUTHS[1], 0.03, 40, 400, np.random.default_rng(2))
-    assert counts["with"]["agrees"] <= 33
+    assert 0 < counts["with"]["agrees"] <= 33
 
 
 def test_a_draw_is_what_seeds_that_redraw_vary_more(new_store: Callable[..., StoreBuilder]):  # noqa: F811
