@@ -3,7 +3,7 @@
 EXIT_CODES = {
     0: "all well",
     1: "some cells failed; their rows say why",
-    2: "bad input, or a storage or cluster that cannot be used",
+    2: "bad input, or a storage, cluster or output that cannot be used",
     3: "undecided: the contrast of study gate needs more seeds",
     130: "interrupted; run the same command again to continue",
 }

@@ -18,9 +18,21 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from trainables.config import TrainableError
+
 Array = np.ndarray[Any, Any]
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # contract: fused multiply-add
+
+def compiled(function: Any) -> Any:
+    """Compile a function, or load what was compiled before; raise TrainableError if that can be kept nowhere."""
+    try:
+        options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # contract: fused multiply-add
+        return njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError as error:
+        fix = "set NUMBA_CACHE_DIR to a folder that can be written"
+        raise TrainableError(f"numba has no place for what it compiles ({error}); {fix}") from None
+
+
 inlined = njit(inline="always")
 ONE, TWO, SIXTEEN = np.uint64(1), np.uint64(2), np.uint64(16)
 

@@ -1,6 +1,7 @@
 """Random grid files, valid and broken, through reading, expansion and planning: a study's cells, or one line."""
 
 import io
+import os
 from contextlib import redirect_stdout
 from math import prod
 
@@ -35,7 +36,9 @@ VALUES = {
     "data": ["mnist5k", "mnist"],
 }
 SCHEMA = jsonschema.Draft202012Validator(grid_schema())
-examples = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# STUDY_FUZZ=500 makes it the long one: docs/LOG.md has its counts.
+count = int(os.environ.get("STUDY_FUZZ", "100"))
+examples = settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
