@@ -103,6 +103,7 @@ def test_of_a_figure_of_which_less_is_better_the_smallest_is_the_best(tmp_path: 
     assert labels_of(page) == {
         "effects": {"difference of test rmse in mg/dl, 95 % t interval"},
         "curves": {"epoch", "validation rmse, mg/dl"},
+        "slopes": {"test rmse, mg/dl"},
     }
     assert "accurac" not in (tmp_path / "report" / "report.html").read_text()
 

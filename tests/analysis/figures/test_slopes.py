@@ -16,6 +16,6 @@ def test_each_seed_has_a_line_and_the_mean_a_thick_one(store: StoreBuilder) -> N
     assert picture is not None
     assert slopes_picture(data, contrasts[1:]) is None
     figure = Figure()
-    draw_slopes(data.info.goal, data.info.seeds, contrasts[0], ax := figure.add_subplot())
+    draw_slopes(data, data.info.seeds, contrasts[0], ax := figure.add_subplot())
     drawn = [line.get_ydata().round(6).tolist() for line in ax.lines]
     assert drawn == [[80, 83], [82, 84], [84, 88], [82, 85]]
