@@ -55,6 +55,16 @@ OPTIONAL = {
 
 # The roles of a factor. Where grids of a study differ, the first of these counts: what was compared stays compared.
 ROLES = ("scientific", "tuned", "fixed")
+NAMES_OF_KINDS = {str: "a text", dict: "an object", (int, float): "a number"}
+# What the items of its lists, and a search, must have.
+ITEMS: dict[str, dict[str, Any]] = {
+    "cells": {"cell_id": str, "model": str},
+    "runs": {},
+    "contrasts": {"name": str},
+    "networks": {"model": str},
+    "metrics": {"name": str, "goal": str, "unit": str, "scale": (int, float)},
+}
+MOST = 10**9  # above all seeds
 
 
 class AnalysisError(Exception):
@@ -223,16 +233,22 @@ class StudyInfo:
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
         """Read study.json's text; raise OtherSchemaError, or ValueError with the problem in one line."""
-        content = json.loads(text)
-        _check(content)
+        try:
+            content = json.loads(text)
+            _check(content)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         values: dict[str, Any] = {"others": {}}
         for key, value in content.items():
+            if key in OPTIONAL and value is None:
+                continue
             if key in REQUIRED or key in OPTIONAL:
                 values[key] = tuple(value) if isinstance(value, list) else value
             elif key != "schema":
                 values["others"][key] = value
-        if "metrics" in values:
-            values["metrics"] = tuple(StoredMetric(**metric) for metric in values["metrics"])
+        if values.get("metrics"):
+            known = [field.name for field in fields(StoredMetric)]
+            values["metrics"] = tuple(StoredMetric(*map(metric.get, known)) for metric in values["metrics"])
             values.setdefault("objective", values["metrics"][0].name)
         return cls(**values)
 
@@ -262,27 +278,32 @@ def _check(content: Any) -> None:
         value = content.get(key)
         if not isinstance(value, kind) and (value is not None or key in REQUIRED):
             raise ValueError(f"{key} is {value!r}, expected a {kind.__name__}")
-    _check_metrics(content)
     if (replicate := content.get("replicate")) is not None and replicate.keys() != {"looks", "margin", "alpha"}:
         raise ValueError(f"replicate is {replicate!r}, expected its looks, margin, alpha")
-    for cell in content["cells"]:
-        if not isinstance(cell, dict):
-            raise ValueError(f"a cell is {cell!r}, expected a dict")
-        for name in ("cell_id", "model"):
-            if name not in cell:
-                raise ValueError(f"a cell has no {name}")
-    # Models of other settings may lack a factor.
-    for name in content["roles"]:
-        if content["cells"] and not any(name in cell for cell in content["cells"]):
-            raise ValueError(f"no cell has the factor {name}")
-
-
-def _check_metrics(content: Mapping[str, Any]) -> None:
-    known: dict[str, Any] = {"name": str, "goal": str, "unit": str, "scale": (int, float)}
-    for metric in content.get("metrics", ()):
-        whole = isinstance(metric, dict) and metric.keys() == known.keys()
-        if not whole or not all(isinstance(metric[key], kind) for key, kind in known.items()):
-            raise ValueError(f"a metric is {metric!r}, expected its {', '.join(known)}")
-    metrics = content.get("metrics") or [asdict(metric) for metric in FIRST_METRICS]
-    if (objective := content.get("objective", metrics[0]["name"])) not in [metric["name"] for metric in metrics]:
+    for key, needed in ITEMS.items():
+        for item in content.get(key) or ():
+            _check_item(key.removesuffix("s"), item, needed)
+    if (search := content.get("search")) is not None:
+        _check_item("search", search, {"ranges": dict})
+    for seed in content["seeds"]:
+        if type(seed) is not int or not 0 <= seed < MOST:
+            raise ValueError(f"a seed is {seed!r}, expected a whole number from 0 to {MOST:,}")
+    metrics = content.get("metrics") or list(map(asdict, FIRST_METRICS))
+    if (objective := content.get("objective") or metrics[0]["name"]) not in {metric["name"] for metric in metrics}:
         raise ValueError(f"objective is {objective!r}, expected one of its metrics")
+    for name, role in content["roles"].items():
+        values = [cell[name] for cell in content["cells"] if name in cell]
+        # Models of other settings may lack a factor.
+        if content["cells"] and not values:
+            raise ValueError(f"no cell has the factor {name}")
+        if not isinstance(role, str) or any(isinstance(value, dict) for value in values):
+            raise ValueError(f"the factor {name} has a dict as a value or no word as its role")
+
+
+def _check_item(what: str, item: Any, needed: Mapping[str, Any]) -> None:
+    if not isinstance(item, dict):
+        raise ValueError(f"a {what} is {item!r}, expected a dict")
+    for name, kinds in needed.items():
+        value = item.get(name)
+        if not isinstance(value, kinds) or value != value or value in (math.inf, -math.inf):
+            raise ValueError(f"the {name} of a {what} is {value!r}, expected {NAMES_OF_KINDS[kinds]}")

@@ -25,6 +25,15 @@ PATIENCE = 3  # a driver counts as dead after so many beats without a change
 LATE_S = (PATIENCE + 1) * BEAT_S  # after this time without a beat any other run may have the study
 GIVE_UP = 9  # a driver ends its run after so many beats that could not be written
 
+# The types of what a beat has, and of what it has once cells train.
+WHO: dict[str, Any] = {**dict.fromkeys(("id", "host", "beat_at", "started_at"), str), "pid": int, "beats": int}
+NUMBER = (int, float, type(None))
+PROGRESS: dict[str, Any] = {
+    **{"ended": dict, "running": list, "cells": (int, type(None))},
+    **dict.fromkeys(("trainings_per_min", "time_left_s"), NUMBER),
+}
+RUNNING: dict[str, Any] = {"label": str, "epoch": int, "max_epochs": int}
+
 
 class Heartbeat:
     """Holds a study for this driver while it is open as a context manager, and beats in its own thread.
@@ -67,11 +76,19 @@ class Heartbeat:
     def read(folder: Folder) -> dict[str, Any] | None:
         """Return the last beat of the study's driver, or None if there is none."""
         try:
-            beat = dict(json.loads(folder.read(DRIVER_JSON) or ""))
-        except (ValueError, TypeError):
+            beat = json.loads(folder.read(DRIVER_JSON) or "null")
+            # A file that is incomplete, or of another program, is no sign of life.
+            whole = _has(beat, WHO) and 0 < beat["pid"] < 2**31
+            times = [datetime.fromisoformat(beat[name]) for name in ("beat_at", "started_at")] if whole else []
+        except (ValueError, RecursionError):
             return None
-        # A file that is incomplete, or of another program, is no sign of life.
-        return beat if {"id", "host", "pid", "beats", "beat_at", "started_at"} <= beat.keys() else None
+        if not whole or None in [time.tzinfo for time in times]:
+            return None
+        counts_are_whole = _has(beat, PROGRESS) and _has(beat["ended"], dict.fromkeys(beat["ended"], int))
+        if counts_are_whole and all(_has(cell, RUNNING) for cell in beat["running"]):
+            return dict(beat)
+        # What is not known of the run's progress is left out.
+        return {name: beat[name] for name in WHO}
 
     def report_from(self, source: Callable[[], Mapping[str, Any]]) -> None:
         """Write with each beat from now on what ``source`` returns about the run, as plain JSON values."""
@@ -123,6 +140,13 @@ class Heartbeat:
                 if missed == GIVE_UP:
                     self._trouble = error
                     return
+
+
+def _has(value: Any, kinds: Mapping[str, Any]) -> bool:
+    """Tell whether a value of JSON is an object with members of these types."""
+    return isinstance(value, dict) and all(
+        name in value and isinstance(value[name], kind) for name, kind in kinds.items()
+    )
 
 
 def _now() -> str:
