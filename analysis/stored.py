@@ -75,6 +75,12 @@ class OtherSchemaError(ValueError):
     """The study.json of another version of this program."""
 
 
+def format_number(value: float) -> str:
+    """Write the number of a setting without needless decimals, but with every digit that tells it from others."""
+    text = f"{value:g}"
+    return text if float(text) == value else str(value)
+
+
 @dataclass(frozen=True)
 class StoredMetric:
     """A metric of a study: ``goal`` is "max" or "min"; ``scale`` times what is stored is in its ``unit``."""

@@ -5,6 +5,8 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
+from analysis.stored import format_number
+
 Value = bool | int | float | str  # what a setting may be
 
 
@@ -40,7 +42,7 @@ def format_value(value: Value) -> str:
     """Write a setting as a grid file does: off and on, and no needless decimals."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def describe_settings(settings: Mapping[str, Value]) -> str:

@@ -112,7 +112,10 @@ def write_page(page: Page, out: Path, formats: Collection[str] = FORMATS) -> lis
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            (out / name).write_bytes(content)
+            # Whoever reads the folder meanwhile, or after a kill, sees a whole file or none.
+            partial = out / f".{name}.tmp"
+            partial.write_bytes(content)
+            partial.replace(out / name)
     except OSError as error:
         raise AnalysisError(f"cannot write the report to {out}: {error}; give another folder with --out") from None
     return list(map(out.joinpath, contents))

@@ -11,7 +11,7 @@ from analysis.load import StudyData
 from analysis.output.sheet import Column, Sheet, ends
 from analysis.settings import as_key, cells_table, values_of
 from analysis.statistics.inference import NO_LIMITS, Estimate, Limits, estimate_as_row, estimates
-from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric, StudyInfo
+from analysis.stored import FINISHED, PART_IN_WORDS, StoredMetric, StudyInfo, format_number
 
 LISTED = 500  # cells of the table that people read; its CSV has all
 STATE_IN_WORDS = {
@@ -146,7 +146,7 @@ def format_setting(value: Any) -> str:
         return "none" if value is None else ""
     if isinstance(value, (bool, np.bool_)):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    return format_number(value) if isinstance(value, (int, float)) else str(value)
 
 
 def setting_column(name: str, *, setting: bool = False, numeric: bool = False) -> Column:

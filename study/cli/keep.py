@@ -163,6 +163,7 @@ def restore(
     from study.store.archive import restore_study
 
     store = restore_study(file, storage)
+    tell_unreadable(store.read_trials("status")[1])
     answer(f"Restored {store.study} in {storage}: {describe_rows(store)}")
 
 

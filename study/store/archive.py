@@ -8,16 +8,21 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from analysis.output.whole_file import whole_file
 from study.store.files import StoreError
 from study.store.heartbeat import Heartbeat
 from study.store.store import Store
-from study.store.study_json import STUDY_JSON
+from study.store.study_json import STUDY_JSON, parse_study_json
 
 FOLDERS = ("trials", "epochs", "damaged")
 MEMBER = re.compile(rf"(?:\./)?([^/]+)/(study\.json|(?:{'|'.join(FOLDERS)})/[^/.][^/]*)")
 CHUNK = 1 << 20  # bytes
+# No study comes near these; an archive from someone else may try to fill the memory or the disk.
+MOST_FILES = 250_000
+LARGEST_FILE = 1 << 26  # bytes
+MOST_BYTES = 1 << 34
 # 1980, in seconds since 1970. A fixed time makes the same study give the same bytes, and no
 # tar finds this one implausible.
 WRITTEN_AT = 315_532_800
@@ -73,9 +78,13 @@ def _files(store: Store) -> Iterator[tuple[str, bytes]]:
 
 def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
     """Yield study, name and content of each file in an archive; raise StoreError for any other file."""
+    left = MOST_BYTES
     try:
-        with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
-            for member in tar:
+        with gzip.open(file) as packed, tarfile.open(fileobj=_Bounded(file, packed), mode="r:") as tar:
+            for number, member in enumerate(tar):
+                left -= member.size
+                if number >= MOST_FILES or member.size > LARGEST_FILE or left < 0:
+                    raise _too_large(file)
                 found = MEMBER.fullmatch(member.name)
                 if found and member.isfile() and (stream := tar.extractfile(member)):
                     yield found[1], found[2], stream.read()
@@ -89,26 +98,48 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
         raise StoreError(f"{file} cannot be read: {error}; expected what `study archive` writes") from None
 
 
+def _too_large(file: Path) -> StoreError:
+    limits = f"{MOST_FILES:,} files, of {LARGEST_FILE >> 20} MiB each and {MOST_BYTES >> 30} GiB together"
+    return StoreError(f"{file} is larger than any study: expected at most {limits}; nothing is restored")
+
+
+class _Bounded:
+    """An open file that gives no more at once than a file of an archive may have: headers too have a size."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; raise StoreError."""
+        if size > LARGEST_FILE + tarfile.BLOCKSIZE:
+            raise _too_large(self._path)
+        content: bytes = self._file.read(size)
+        return content
+
+
 def restore_study(file: Path, storage: str) -> Store:
     """Put an archived study into a storage; raise StoreError for a bad archive or a name that is taken."""
     # The whole archive is read, and so checked, before anything is written.
-    found = {(study, name) for study, name, _ in _members(file)}
-    studies = {study for study, _ in found}
-    names = {name for _, name in found}
+    studies = set()
+    names = set()
+    info = b""
+    for study, name, content in _members(file):
+        studies.add(study)
+        names.add(name)
+        info = content if name == STUDY_JSON else info
     if len(studies) != 1 or STUDY_JSON not in names:
         raise StoreError(f"{file} holds no study.json of one study; expected what `study archive` writes")
     store = Store(storage, studies.pop())
+    parse_study_json(info, f"{STUDY_JSON} in {file}")
     if store.folder.read(STUDY_JSON) is not None:
         raise StoreError(f"there is a study {store.study} in {storage}; remove it, or give another --storage")
     for folder in FOLDERS:
         if any(name.startswith(f"{folder}/") for name in names):
             store.folder.make(folder)
     # study.json comes last: without it there is no such study, and restoring can be repeated.
-    info = b""
     for _, name, content in _members(file):
-        if name == STUDY_JSON:
-            info = content
-        else:
+        if name != STUDY_JSON:
             store.folder.put(name, content)
     store.folder.put(STUDY_JSON, info)
     return store

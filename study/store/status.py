@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from analysis.stored import COUNTED, FINISHED, StoredMetric, StudyInfo
-from study.store.files import Folder
+from study.store.files import Folder, StoreError
 from study.store.heartbeat import BEAT_S, LATE_S, Heartbeat
 from study.store.rows import Row
 from study.store.store import Store, study_names
+from study.store.study_json import STUDY_JSON
 from study.words import describe_settings
 
 if TYPE_CHECKING:  # scipy takes a second to import
@@ -120,8 +121,15 @@ def count_trials(storage: str) -> Iterator[dict[str, Any]]:
     """Yield how many cells, seeds and trials each study has; ``unreadable`` says what is wrong with files."""
     for name in study_names(storage):
         store = Store(storage, name)
-        if (info := store.read_info()) is None:
-            continue  # it was removed after it was listed
+        try:
+            info = store.read_info()
+        except StoreError as error:
+            # One study that cannot be read does not hide the others.
+            nothing = {"grid": "", "cells": 0, "seeds": 0, "search": None, **count_by_status(()), "missing": 0}
+            yield {"study": name, **nothing, "unreadable": {STUDY_JSON: f"is no study's: {error}"}}
+            continue
+        if info is None:
+            continue  # it was removed meanwhile
         rows, unreadable = store.read_trials("status")
         yield {
             "study": name,

@@ -23,7 +23,11 @@ def read_study_json(folder: Folder) -> StudyInfo | None:
     text = folder.read(STUDY_JSON)
     if text is None:
         return None
-    path = f"{folder.path}/{STUDY_JSON}"
+    return parse_study_json(text, f"{folder.path}/{STUDY_JSON}")
+
+
+def parse_study_json(text: bytes, path: str) -> StudyInfo:
+    """Return the content of the study.json at a path; raise StoreError."""
     try:
         return StudyInfo.parse(text)
     except OtherSchemaError as error:
