@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from analysis.output.whole_file import whole_file
 from study.store.files import StoreError
@@ -80,7 +80,10 @@ def _members(file: Path) -> Iterator[tuple[str, str, bytes]]:
     """Yield study, name and content of each file in an archive; raise StoreError for any other file."""
     left = MOST_BYTES
     try:
-        with gzip.open(file) as packed, tarfile.open(fileobj=_Bounded(file, packed), mode="r:") as tar:
+        with (
+            gzip.open(file) as packed,
+            tarfile.open(fileobj=cast("IO[bytes]", _Bounded(file, packed)), mode="r:") as tar,
+        ):
             for number, member in enumerate(tar):
                 left -= member.size
                 if number >= MOST_FILES or member.size > LARGEST_FILE or left < 0:

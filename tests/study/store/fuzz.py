@@ -4,10 +4,15 @@
 """
 
 import random
+import shutil
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analysis.load import load_study
 from analysis.stored import AnalysisError
@@ -87,5 +92,76 @@ def flips(count, seed):
     return outcomes
 
 
+def _other_columns(random_numbers, path):
+    table = pq.read_table(path)
+    column = random_numbers.choice(table.column_names)
+    if random_numbers.random() < 0.5:
+        pq.write_table(table.drop_columns([column]), path)
+    else:
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, pa.array([[1]] * len(table))), path)
+
+
+def _rows_twice(random_numbers, path):
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
+
+
+def _fewer_rows(random_numbers, path):
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, random_numbers.randrange(len(table))), path)
+
+
+def _cut(random_numbers, path):
+    path.write_bytes(path.read_bytes()[: random_numbers.randrange(path.stat().st_size)])
+
+
+def _foreign(random_numbers, path):
+    name = random_numbers.choice(["notes.txt", "all.parquet", "0123456789ab-01234567.parquet"])
+    path.with_name(name).write_bytes(path.read_bytes())
+
+
+def _lost(random_numbers, path):
+    path.unlink()
+
+
+def _of_another_study(random_numbers, path):
+    """A part of another study, in which the cell of another study is trained."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        other = new_store(elsewhere, "lab")
+        other.write(build_result([record(0, 1, "completed")], CELLS[0].model_copy(update={"aux_weight": 99.0})))
+        for kind in ("trials", "epochs"):
+            (part,) = Path(elsewhere, "lab", kind).iterdir()
+            (path.parents[1] / kind / part.name).write_bytes(part.read_bytes())
+
+
+DAMAGE = (_other_columns, _rows_twice, _fewer_rows, _cut, _foreign, _lost, _of_another_study, flip)
+
+
+def damaged_stores(count, seed):
+    """Damage so many studies in one to three ways, read them, repair them, and read them again."""
+    random_numbers = random.Random(seed)
+    outcomes = Counter()
+    with tempfile.TemporaryDirectory() as sound:
+        made_study(sound)
+        before, _ = content(sound)
+        for _ in range(count):
+            with tempfile.TemporaryDirectory() as storage:
+                shutil.copytree(Path(sound, "lab"), Path(storage, "lab"))
+                for _ in range(random_numbers.randint(1, 3)):
+                    path = random_numbers.choice(sorted(Path(storage).rglob("*.parquet")) or [None])
+                    with suppress(pa.ArrowException, OSError):  # what is damaged already may not be read to damage it
+                        random_numbers.choice(DAMAGE)(random_numbers, path)
+                lost = len(list(Path(storage, "lab", "trials").iterdir())) < 2
+                outcomes[judge(storage, before, ["a trials file is lost"] if lost else ())] += 1
+                store = Store(storage, "lab")
+                store.repair()
+                if store.read_trials()[1] or store.repair():
+                    outcomes["WRONG after the repair"] += 1
+    return outcomes
+
+
 if __name__ == "__main__":
-    print(flips(int(sys.argv[1]), int(sys.argv[3]) if len(sys.argv) > 3 else 0))
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    print("flips", flips(int(sys.argv[1]), seed))
+    print("stores", damaged_stores(int(sys.argv[2]), seed))

@@ -190,3 +190,20 @@ def test_in_an_object_store(study, s3):
     assert store.read_trials() == ([], {})
     assert study("restore", "lab.tar.gz", "--storage", s3)[0] == 0
     assert describe_rows(store).startswith("4 trials (1 failed, 2 finished, 1 pruned)")
+
+
+def test_an_archive_larger_than_any_study_is_refused_before_it_is_read(study, tmp_path, monkeypatch):
+    lab()
+    monkeypatch.setattr("study.store.archive.LARGEST_FILE", 1000)
+    with tarfile.open("made.tar.gz", "w:gz") as tar:
+        for name, size in {"lab/study.json": 2, "lab/trials/x": 1001}.items():
+            member = tarfile.TarInfo(name)
+            member.size = size
+            tar.addfile(member, io.BytesIO(b" " * size))
+    long_name = tarfile.TarInfo("lab/trials/" + "x" * 5000)
+    with tarfile.open("long.tar.gz", "w:gz", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(long_name)
+    for name in ("made.tar.gz", "long.tar.gz"):
+        code, _, errors = study("restore", name, "--storage", "elsewhere")
+        assert (code, errors.count("\n"), "larger than any study" in errors) == (2, 1, True)
+    assert not Path("elsewhere").exists()

@@ -18,9 +18,13 @@ def folder(tmp_path):
     return Folder(str(tmp_path), "abc")
 
 
+TIMES = dict.fromkeys(("beat_at", "started_at"), "2026-01-02T03:04:05+00:00")
+PROGRESS = {"cells": 7, "ended": {}, "running": [], "trainings_per_min": None, "time_left_s": None}
+
+
 def beat(folder, **changes):
     """Write what a driver leaves behind."""
-    content = {"id": "other", "host": "elsewhere", "pid": 1, "beats": 3, "beat_at": "then", "started_at": "before"}
+    content = {"id": "other", "host": "elsewhere", "pid": 1, "beats": 3, **TIMES}
     folder.make()
     folder.put(DRIVER_JSON, json.dumps(content | changes).encode())
 
@@ -33,7 +37,7 @@ def ended_process():
 
 def test_it_beats_while_it_is_open_and_is_gone_after(folder):
     with Heartbeat(folder, **FAST) as heartbeat:
-        heartbeat.report_from(lambda: {"cells": 7})
+        heartbeat.report_from(lambda: PROGRESS)
         first = Heartbeat.read(folder)
         wait_until(lambda: Heartbeat.read(folder)["beats"] > first["beats"] + 1)
         held = Heartbeat.read(folder)
@@ -133,3 +137,29 @@ def test_what_is_no_beat_holds_nothing(folder, content):
     assert Heartbeat.read(folder) is None
     with Heartbeat(folder, **FAST):
         pass
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "[" * 100_000, '{"id": 1}', "\0", '{"pid": ' + "9" * 40 + "}"])
+def test_a_driver_json_that_is_none_is_no_sign_of_life(folder, content):
+    folder.make()
+    folder.put(DRIVER_JSON, content.encode())
+    assert Heartbeat.read(folder) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"pid": 10**30}, {"pid": -1}, {"host": None}, {"beat_at": "then"}, {"beat_at": "2026-01-02"}, {"id": []}],
+)
+def test_a_beat_of_wrong_types_is_no_sign_of_life(folder, changes):
+    beat(folder, **changes)
+    assert Heartbeat.read(folder) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"ended": {"finished": "x"}}, {"running": [3]}, {"cells": "7"}, {"time_left_s": []}]
+)
+def test_progress_of_wrong_types_is_left_out(folder, changes):
+    beat(folder, **PROGRESS)
+    assert Heartbeat.read(folder)["cells"] == 7
+    beat(folder, **PROGRESS | changes)
+    assert "cells" not in Heartbeat.read(folder)
