@@ -7,7 +7,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,8 @@ TYPES = {
     "seed": pa.int64(),
 }
 
+COLUMNS_KEY = b"columns"  # of a file's metadata: the names of all its columns; files of before lack it
+FIGURE = re.compile("(?:best_)?(?:train|val|test)_(.+)")
 # Another program may have written a part again, with other widths of the same kinds.
 KINDS = (
     pa.types.is_integer,
@@ -98,22 +100,25 @@ def read_part(
 
     ``source`` is an open file of the study with this ``info``.
     """
-    required = [*REQUIRED_COLUMNS[kind]]
+    required = set(REQUIRED_COLUMNS[kind])
     # A study.json that names no cells says nothing about them.
     study = info if kind == "trials" and info is not None and info.cells else None
     if study is not None:
-        required.append(study.selection)
+        required.add(study.selection)
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             _check_footer(file)
             columns = [column for column in file.schema_arrow.names if column in required or wanted(column)]
             table = file.read(columns, use_threads=False)
             rows = file.metadata.num_rows
+            written = (file.metadata.metadata or {}).get(COLUMNS_KEY, b"").decode().split()
+            required.update(set(written) - set(file.schema_arrow.names))
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise PartError(kind, f"cannot be read ({' '.join(str(error).split())[:200]})") from None
     if len(table) != rows:
         raise PartError(kind, "cannot be read (rows are missing)")
-    _check_columns(kind, table, required)
+    metrics = {metric.name for metric in info.metrics} if info else set[str]()
+    _check_columns(kind, table, required, metrics)
     if kind == "trials":
         _check_trials(name, table)
     if study is not None and cell_id_of(name) not in study.cell_ids:
@@ -130,12 +135,14 @@ def _check_footer(file: pq.ParquetFile) -> None:
             raise ValueError("its footer contradicts itself")
 
 
-def _check_columns(kind: Kind, table: pa.Table, required: Iterable[str]) -> None:
+def _check_columns(kind: Kind, table: pa.Table, required: Iterable[str], metrics: Container[str]) -> None:
     for column in required:
         if column not in table.column_names:
             raise PartError(kind, f"has no column {column}")
     for column in table.schema:
-        expected = TYPES.get(column.name, column.type)
+        figure = FIGURE.fullmatch(column.name)
+        is_figure = kind == "epochs" or (figure is not None and figure[1] in metrics)
+        expected = TYPES.get(column.name, pa.float64() if is_figure else column.type)
         same_kind = any(is_kind(expected) and is_kind(column.type) for is_kind in KINDS)
         if column.type not in (expected, pa.null()) and not same_kind:
             raise PartError(kind, f"has a column {column.name} of {column.type}, expected {expected}")

@@ -15,7 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.parts import Kind, PartError, cell_id_of, check_epochs, ending_of, part_name, read_part, sort_out
+from analysis.parts import (
+    COLUMNS_KEY,
+    Kind,
+    PartError,
+    cell_id_of,
+    check_epochs,
+    ending_of,
+    part_name,
+    read_part,
+    sort_out,
+)
 from analysis.stored import SCHEMA_VERSION, StudyInfo
 from study.store.files import Folder, ForbiddenError
 from trainables.config import TrainingSettings
@@ -144,5 +154,8 @@ class Parts:
     def _put(self, kind: Kind, name: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
         # Without zstd: parts are small, so it would save nothing and read three times slower.
+        # What a file should have is in it twice, so that a column which somebody takes out is missed.
+        columns = {COLUMNS_KEY: " ".join(table.column_names)}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **columns})
         pq.write_table(table, buffer, write_page_checksum=True)
         self._folder.put(f"{kind}/{name}", buffer.getvalue())

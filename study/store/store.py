@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -68,7 +67,8 @@ class Store:
     def read_epochs(self) -> pa.Table:
         """Return all rows of ``epochs`` that belong to a part that counts."""
         names, problems = self.parts.sorted_out()
-        tables = self.parts.each(partial(self.parts.read, "epochs"), names, problems)
+        info = self.read_info()
+        tables = self.parts.each(lambda name: self.parts.read_both(name, info)[1], names, problems)
         return pa.concat_tables(tables.values(), promote_options="permissive") if tables else pa.table({})
 
     def read_parts(

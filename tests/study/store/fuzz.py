@@ -70,7 +70,7 @@ def judge(storage, before, named_by_repair):
 def flip(random_numbers, path):
     """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
-    place = random_numbers.randrange(8 * len(data))
+    place = random_numbers.randrange(8 * max(1, len(data)))
     data[place // 8] ^= 1 << place % 8
     path.write_bytes(data)
 
@@ -109,11 +109,11 @@ def _rows_twice(random_numbers, path):
 
 def _fewer_rows(random_numbers, path):
     table = pq.read_table(path)
-    pq.write_table(table.slice(0, random_numbers.randrange(len(table))), path)
+    pq.write_table(table.slice(0, random_numbers.randrange(max(1, len(table)))), path)
 
 
 def _cut(random_numbers, path):
-    path.write_bytes(path.read_bytes()[: random_numbers.randrange(path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: random_numbers.randrange(max(1, path.stat().st_size))])
 
 
 def _foreign(random_numbers, path):
@@ -149,8 +149,9 @@ def damaged_stores(count, seed):
             with tempfile.TemporaryDirectory() as storage:
                 shutil.copytree(Path(sound, "lab"), Path(storage, "lab"))
                 for _ in range(random_numbers.randint(1, 3)):
-                    path = random_numbers.choice(sorted(Path(storage).rglob("*.parquet")) or [None])
-                    with suppress(pa.ArrowException, OSError):  # what is damaged already may not be read to damage it
+                    # What is damaged or gone already may not be damaged again.
+                    with suppress(pa.ArrowException, OSError, IndexError):
+                        path = random_numbers.choice(sorted(Path(storage).rglob("*.parquet")))
                         random_numbers.choice(DAMAGE)(random_numbers, path)
                 lost = len(list(Path(storage, "lab", "trials").iterdir())) < 2
                 outcomes[judge(storage, before, ["a trials file is lost"] if lost else ())] += 1

@@ -164,7 +164,7 @@ def test_parts_written_before_the_new_columns_are_read_and_superseded(store, fol
     def age(path):
         table = pq.read_table(path)
         new = ["test_accuracy_by_probability", "train_accuracy", "train_digit_accuracy"]
-        pq.write_table(table.drop_columns(new), path)
+        pq.write_table(table.drop_columns(new).replace_schema_metadata(None), path)
 
     other = CellConfig(aux_weight=3)
     store.write(make_result(finished(0), other))
