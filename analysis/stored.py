@@ -246,7 +246,7 @@ class StudyInfo:
             raise ValueError("it is nested too deeply") from None
         values: dict[str, Any] = {"others": {}}
         for key, value in content.items():
-            if key in OPTIONAL and value is None:
+            if key in OPTIONAL and not value:
                 continue
             if key in REQUIRED or key in OPTIONAL:
                 values[key] = tuple(value) if isinstance(value, list) else value
