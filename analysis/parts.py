@@ -43,7 +43,7 @@ FIGURE = re.compile("(?:best_)?(?:train|val|test)_(.+)")
 KINDS = (
     pa.types.is_integer,
     pa.types.is_floating,
-    pa.types.is_timestamp,
+    lambda kind: pa.types.is_timestamp(kind) and kind == pa.timestamp(kind.unit, tz="UTC"),
     lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
 )
 
@@ -113,12 +113,12 @@ def read_part(
             rows = file.metadata.num_rows
             written = (file.metadata.metadata or {}).get(COLUMNS_KEY, b"").decode().split()
             required.update(set(written) - set(file.schema_arrow.names))
+        metrics = {metric.name for metric in info.metrics} if info else set[str]()
+        _check_columns(kind, table, required, metrics)
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise PartError(kind, f"cannot be read ({' '.join(str(error).split())[:200]})") from None
     if len(table) != rows:
         raise PartError(kind, "cannot be read (rows are missing)")
-    metrics = {metric.name for metric in info.metrics} if info else set[str]()
-    _check_columns(kind, table, required, metrics)
     if kind == "trials":
         _check_trials(name, table)
     if study is not None and cell_id_of(name) not in study.cell_ids:
