@@ -137,7 +137,7 @@ def test_one_seed_has_estimates_without_spreads(new_store: Callable[..., StoreBu
 def test_pictures_are_not_blank_and_differ(data: StudyData, tmp_path: Path) -> None:
     write_report(data, ALONE, tmp_path, ("png",))
     pictures = {path.stem: matplotlib.image.imread(path) for path in tmp_path.glob("*.png")}
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for name, picture in pictures.items():
         assert 0.005 < (picture[..., :3].min(axis=-1) < 0.9).mean() < 0.6, name
     assert (pictures["figure2"] != pictures["figure3"]).any()
