@@ -9,6 +9,7 @@ the second convolution, and units after the 64-unit layer. The comparator reads 
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,6 +39,14 @@ class Classifier(PairsNetwork):
         """
         layers = unpack(parameters, self.layers)
         return read_digits(layers, images, masks, Normalisation(layers, moments))[1]
+
+    def outputs(self, target: Tensor, digits: Tensor) -> Tensor:
+        """Return the digit logits, for the kernels; there are none of a target."""
+        return digits
+
+    def digits_weight(self, varied: Mapping[str, Tensor]) -> Tensor:
+        """Return the weight of the digits' loss, ``[K]``: 1, as there is no other."""
+        return torch.ones_like(varied["aux_weight"])
 
     def losses(self, outputs: Tensor, digits: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
         """Return (CE(left digit) + CE(right digit)) / 2, ``[K]``; digits ``[K, B, 2]``."""

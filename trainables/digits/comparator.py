@@ -81,6 +81,14 @@ class Comparator(PairsNetwork):
         weight, bias = layers["output2"]
         return Outputs(linear(hidden, weight.squeeze(1), bias.squeeze(1)), digits)
 
+    def outputs(self, target: Tensor, digits: Tensor) -> Outputs:
+        """Put logits together."""
+        return Outputs(target, digits)
+
+    def digits_weight(self, varied: Mapping[str, Tensor]) -> Tensor:
+        """Return the weight of the digits' loss, ``[K]``."""
+        return varied["aux_weight"]
+
     def losses(self, outputs: Outputs, digits: Tensor, varied: Mapping[str, Tensor]) -> Tensor:
         """Return CE(target) + aux_weight * (CE(left digit) + CE(right digit)) / 2, ``[K]``."""
         on_target = cross_entropy(outputs.target, first_not_larger(digits)).mean(1)

@@ -1,12 +1,8 @@
 """The convolutions of the report's networks (classifier.py) over a stack: images in, features out.
 
-On a CPU this takes most of the time of a step. PyTorch's operators would write and read many
-times the size of their inputs, so kernels.py computes it in one pass (docs/decisions/0008).
+On a CPU, the kernels compute the report's own sizes (docs/decisions/0008), and are held against this.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +14,6 @@ from trainables.engine.layers import by_tower, conv
 
 CHANNELS = (16, 32)
 NO_NORM = Normalisation({}, None)
-_pool = cache(ThreadPoolExecutor)  # one for each number of threads
 
 Parameters = tuple[Tensor, Tensor]  # weights [K, towers, out, in, 3, 3] and biases [K, towers, out]
 
@@ -31,13 +26,6 @@ def read_features(
     ``scale`` ``[K, B, 2, 32]`` multiplies the channels of the second convolution (dropout),
     or is None. ``norm`` normalises the outputs of conv1 and conv2.
     """
-    channels = (block1[0].shape[2], block2[0].shape[2])
-    # The kernels are compiled for one network only; others take PyTorch's operators.
-    if images.device.type == "cpu" and channels == CHANNELS and not norm:
-        if scale is None:
-            scale = images.new_ones(1).expand(*images.shape[:3], CHANNELS[1])
-        features: Tensor = _OnCpu.apply(images, *block1, *block2, scale)  # type: ignore[no-untyped-call]
-        return features
     form = by_layers if images.device.type == "cpu" else by_patches
     return form(images, block1, block2, scale, norm)
 
@@ -105,58 +93,3 @@ def by_layers(
         hidden = hidden * by_tower(scale, towers).reshape(len(hidden), -1, 1, 1)
     features = F.leaky_relu(hidden).reshape(pairs, -1, replicates, towers, 4 * block2[0].shape[2])
     return features.permute(2, 1, 3, 0, 4).flatten(1, 2)
-
-
-class _OnCpu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
-        from trainables.digits import kernels  # here: a GPU needs no numba
-
-        images, weight1, bias1, weight2, bias2, scale = inputs
-        replicates, pairs = images.shape[:2]
-        hidden = images.new_empty(replicates, 2, pairs, 6, 6, CHANNELS[0])
-        features = images.new_empty(replicates, 2, pairs, CHANNELS[1], 4)
-        corner1 = torch.empty_like(hidden, dtype=torch.int8)
-        corner2 = torch.empty_like(features, dtype=torch.int8)
-        written = (hidden, corner1, features, corner2)
-
-        # The kernels read weights with output channels last, to keep them in vector registers.
-        block1 = (weight1.flatten(3).mT, bias1)
-        block2 = (weight2.flatten(4).permute(0, 1, 3, 4, 2), bias2)
-        _by_replicate(kernels.forward, images, *block1, *block2, scale, *written)
-        ctx.save_for_backward(images, weight2, scale, *written)
-        return features.flatten(3)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        from trainables.digits import kernels
-
-        images, weight2, scale, *written = ctx.saved_tensors
-        weight1_gradient = images.new_zeros(*weight2.shape[:2], 9, CHANNELS[0])
-        weight2_gradient = images.new_zeros(*weight2.shape[:3], 3, 3 * CHANNELS[0])
-        bias1_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[0])
-        bias2_gradient = images.new_zeros(*weight2.shape[:2], CHANNELS[1])
-        gradients = (weight1_gradient, bias1_gradient, weight2_gradient, bias2_gradient)
-        channels_last = weight2.permute(0, 1, 2, 4, 5, 3).flatten(4)
-        gradient = gradient.unflatten(3, (CHANNELS[1], 4))
-        _by_replicate(kernels.backward, gradient, images, channels_last, scale, *written, *gradients)
-        weight1_gradient = weight1_gradient.mT.unflatten(3, (1, 3, 3))
-        weight2_gradient = weight2_gradient.unflatten(4, (3, CHANNELS[0])).permute(0, 1, 2, 5, 3, 4)
-        # One for each input of forward; images and scale need none.
-        return None, weight1_gradient, bias1_gradient, weight2_gradient, bias2_gradient, None
-
-
-def _by_replicate(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Call the kernel on the tensors' arrays; each thread takes some replicates."""
-    arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-    threads = min(torch.get_num_threads(), len(arrays[0]))
-    if threads <= 1:
-        kernel(*arrays)
-        return
-    parts = []
-    for thread in range(threads):
-        start = len(arrays[0]) * thread // threads
-        stop = len(arrays[0]) * (thread + 1) // threads
-        parts.append([array[start:stop] for array in arrays])
-    # list() waits for all, and raises here what a kernel raised in its thread.
-    list(_pool(threads).map(lambda part: kernel(*part), parts))

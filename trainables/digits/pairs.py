@@ -1,6 +1,6 @@
 """Pairs of digits: how they are drawn, and what all networks that read them have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,8 @@ class PairsNetwork:
     settings: CellConfig
     layers: tuple[Layer, ...]
     forward: Callable[..., Any]
+    outputs: Callable[[Tensor, Tensor], Any]  # of logits of the target and of digits
+    digits_weight: Callable[[Mapping[str, Tensor]], Tensor]  # [K], of the digits' loss
 
     def initial(self, seeds: Sequence[int], device: torch.device) -> Tensor:
         """Draw the first parameters ``[K, P]``."""
@@ -63,11 +65,29 @@ class PairsNetwork:
 
     def evaluator(self, parameters: Tensor, train: StackedExamples) -> Callable[[Tensor], Any]:
         """Return the network without dropout, normalised by moments of all training pairs."""
+        if self._has_kernels(parameters):
+            from trainables.digits.kernels.stack import logits
+
+            return lambda images: self.outputs(*logits(parameters, images))
         if not self.settings.batch_norm:
             return partial(self.forward, parameters, masks=None)
         answer = partial(self.forward, parameters, masks=None, moments={})
         answer(train.inputs)  # measures the moments; the calls that follow use them
         return answer
+
+    def own_step(self, parameters: Tensor) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """Return the step of the kernels, or None; see ``own_step_of``."""
+        if not self._has_kernels(parameters):
+            return None
+        from trainables.digits.kernels.stack import losses_and_gradient  # here: a GPU needs no numba
+
+        return lambda images, digits, keys, dropout, varied: losses_and_gradient(
+            parameters, images, digits, keys, dropout, self.digits_weight(varied)
+        )
+
+    def _has_kernels(self, parameters: Tensor) -> bool:
+        # They are compiled for the report's network only (docs/decisions/0008).
+        return parameters.device.type == "cpu" and self.settings.width == 1 and not self.settings.batch_norm
 
 
 def draw_split(

@@ -88,8 +88,11 @@ class StackedExamples(Examples):
 
     def batch(self, order: Tensor) -> tuple[Tensor, Tensor]:
         """Gather inputs and labels ``[K, B, ...]`` by ``order`` ``[K, B, ...]``."""
-        rows = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1))
-        return self.inputs[rows, order], self.labels[rows, order]
+        # As rows of one matrix: several times as fast as an index for each axis.
+        starts = torch.arange(len(order), device=order.device).view(-1, *[1] * (order.dim() - 1)) * len(self)
+        index = (order + starts).flatten()
+        inputs, labels = (x.flatten(0, 1).index_select(0, index) for x in (self.inputs, self.labels))
+        return inputs.unflatten(0, order.shape), labels.unflatten(0, order.shape)
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the examples from start to stop in their own order, shaped as a batch."""

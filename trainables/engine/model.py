@@ -53,8 +53,8 @@ class Model(Data, Protocol):
     ``losses`` are means over the examples, and ``sums`` are sums over them by the metric's name.
     ``varied`` has the settings in which replicates differ, each ``[K]`` (float64), but not learning
     rate and dropout. A model may also offer ``figures`` instead of ``sums``, as a Module does but for
-    all replicates, the methods that ``presentation_of`` and ``evaluator_of`` look for, and
-    ``frozen``: which columns of the parameters stay as they are, ``[P]`` (bool).
+    all replicates, the methods that ``presentation_of``, ``evaluator_of`` and ``own_step_of`` look
+    for, and ``frozen``: which columns of the parameters stay as they are, ``[P]`` (bool).
     """
 
     mask_units: int  # dropout units of one example; masks are [K, B * mask_units]
@@ -82,3 +82,13 @@ def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Ca
     if offered is None:
         return lambda inputs: model.forward(parameters, inputs, None)
     return offered(parameters, train)
+
+
+def own_step_of(model: Model, parameters: Tensor) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """Return ``model.own_step(parameters)``: its own way to losses ``[K]`` and gradients ``[K, P]``, or None.
+
+    It is called with inputs, labels, keys of the masks ``[K, 2]``, dropout ``[K]`` and ``varied``.
+    None, and a model that offers none, mean ``forward``, ``losses`` and autograd.
+    """
+    offered: Callable[[Tensor], Callable[..., tuple[Tensor, Tensor]] | None] | None = getattr(model, "own_step", None)
+    return None if offered is None else offered(parameters)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables.engine.examples import StackedExamples
 from trainables.engine.layers import dropout_masks
-from trainables.engine.model import Model, presentation_of
+from trainables.engine.model import Model, own_step_of, presentation_of
 from trainables.engine.optimiser import Stack
 from trainables.engine.streams import fold, stream_keys
 
@@ -31,6 +31,7 @@ class Steps:
         self._dropout = dropout
         self._varied = varied
         self._any_dropout = bool(dropout.any())
+        self._own_step = own_step_of(model, stack.parameters)
 
         # Which numbers a seed draws depends only on the seed.
         seeds = [row.seed for row in stack.rows]
@@ -61,15 +62,18 @@ class Steps:
         # It must not wait for the GPU, and all state stays in place (``GraphedStep``).
         parameters, count = self._stack.parameters, order.shape[1]
         inputs, labels = self._presentation.batch(self._train, order, self._step)
-        masks = None
-        if self._any_dropout:
+        if self._own_step is not None:
             keys = fold(self._dropout_keys, self._step)
-            masks = dropout_masks(keys, count * self._model.mask_units, self._dropout)
-        outputs = self._model.forward(parameters, inputs, masks)
-        losses = self._model.losses(outputs, labels, self._varied)
-
-        # No loss depends on another's parameters, so the gradient of the sum is that of each.
-        losses.sum().backward()
+            losses, parameters.grad = self._own_step(inputs, labels, keys, self._dropout, self._varied)
+        else:
+            masks = None
+            if self._any_dropout:
+                keys = fold(self._dropout_keys, self._step)
+                masks = dropout_masks(keys, count * self._model.mask_units, self._dropout)
+            outputs = self._model.forward(parameters, inputs, masks)
+            losses = self._model.losses(outputs, labels, self._varied)
+            # No loss depends on another's parameters, so the gradient of the sum is that of each.
+            losses.sum().backward()
         self._stack.optimiser.step(parameters, self._rates)
         self._loss_sums += losses.detach() * count
         self._step += 1
