@@ -81,7 +81,7 @@ class PairsNetwork:
             return None
         from trainables.digits.kernels.stack import losses_and_gradient  # here: a GPU needs no numba
 
-        return lambda images, digits, keys, dropout, varied: losses_and_gradient(
+        return lambda parameters, images, digits, keys, dropout, varied: losses_and_gradient(
             parameters, images, digits, keys, dropout, self.digits_weight(varied)
         )
 

@@ -85,10 +85,10 @@ def evaluator_of(model: Model, parameters: Tensor, train: StackedExamples) -> Ca
 
 
 def own_step_of(model: Model, parameters: Tensor) -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """Return ``model.own_step(parameters)``: its own way to losses ``[K]`` and gradients ``[K, P]``, or None.
+    """Return ``model.own_step(parameters)``: the model's way to losses ``[K]`` and gradients ``[K, P]``, or None.
 
-    It is called with inputs, labels, keys of the masks ``[K, 2]``, dropout ``[K]`` and ``varied``.
-    None, and a model that offers none, mean ``forward``, ``losses`` and autograd.
+    It is called with parameters ``[K, P]``, inputs, labels, keys of the masks ``[K, 2]``, dropout
+    ``[K]`` and ``varied``. None, and a model that offers none, mean ``forward``, ``losses`` and autograd.
     """
     offered: Callable[[Tensor], Callable[..., tuple[Tensor, Tensor]] | None] | None = getattr(model, "own_step", None)
     return None if offered is None else offered(parameters)

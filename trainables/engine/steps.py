@@ -64,7 +64,7 @@ class Steps:
         inputs, labels = self._presentation.batch(self._train, order, self._step)
         if self._own_step is not None:
             keys = fold(self._dropout_keys, self._step)
-            losses, parameters.grad = self._own_step(inputs, labels, keys, self._dropout, self._varied)
+            losses, parameters.grad = self._own_step(parameters, inputs, labels, keys, self._dropout, self._varied)
         else:
             masks = None
             if self._any_dropout:

@@ -36,7 +36,7 @@ def drawn(cell, dtype=torch.float64):
 def by_kernels(model, parameters, images, digits, rows=slice(None)):
     varied = {"aux_weight": torch.full((3,), float(model.settings.aux_weight), dtype=torch.float64)[rows]}
     dropout = torch.full((3,), model.settings.dropout, dtype=torch.float64)[rows]
-    return model.own_step(parameters[rows])(images[rows], digits[rows], KEYS[rows], dropout, varied)
+    return model.own_step(parameters)(parameters[rows], images[rows], digits[rows], KEYS[rows], dropout, varied)
 
 
 @pytest.mark.parametrize("settings", COMPARATORS + CLASSIFIERS)
