@@ -43,6 +43,9 @@ class Shown:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
+    def own_step(self, parameters):
+        """What is shown can be seen in the torch form only."""
+
     def forward(self, parameters, images, masks, *moments, **named):
         if torch.is_grad_enabled():
             self.images.append(images.clone())
