@@ -9,7 +9,7 @@ NOWHERE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CAC
 SCRIPT = """
 from trainables.config import TrainableError
 try:
-    import trainables.digits.kernels
+    import trainables.digits.kernels.step
 except TrainableError as error:
     print(error)
 """

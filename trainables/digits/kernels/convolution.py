@@ -12,27 +12,35 @@ All arrays are flat: shapes say how they are read. PyTorch's rules hold: the fir
 corners wins, and leaky ReLU has its slope at 0.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from trainables.config import TrainableError
 from trainables.digits.kernels.vectors import WIDTH, full, load, pick, spread, store
 
 Array = np.ndarray[Any, Any]
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # contract: fused multiply-add
 inlined = njit(inline="always")
+SLOPE = 0.01
+GROUP = 4  # images whose hidden values stay in the first cache while all weights are visited
+
+
+def compiled(function: Any, signatures: list[str] | None = None) -> Any:
+    """Compile a function, or load what was compiled before; raise TrainableError if that can be kept nowhere."""
+    try:
+        options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # contract: fused multiply-add
+        return njit(signatures, cache=True, nogil=True, **options)(function)
+    except RuntimeError as error:
+        fix = "set NUMBA_CACHE_DIR to a folder that can be written"
+        raise TrainableError(f"numba has no place for what it compiles ({error}); {fix}") from None
 
 
 def compiled_once(signature: str) -> Any:
     """Return a decorator that compiles a function for single and double precision only, not for each constant."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    return njit([signature.replace("array", f"{number}[::1]") for number in ("f4", "f8")], **options)
-
-
-SLOPE = 0.01
-GROUP = 4  # images whose hidden values stay in the first cache while all weights are visited
+    return partial(compiled, signatures=[signature.replace("array", f"{number}[::1]") for number in ("f4", "f8")])
 
 
 @inlined
