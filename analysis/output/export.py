@@ -21,7 +21,7 @@ IDENTITY = {"study", "cell_id", "trial_id", "seed", "status"}
 
 
 def trials_table(data: StudyData) -> pa.Table:
-    """Return one row per trial of a planned cell, in the order of study.json's cells, then of seeds.
+    """Return one row per trial of a planned cell, cells in the report's order, then seeds in theirs.
 
     Columns are study, cell, settings, seed, status, and what the store has of the trial.
     """

@@ -43,6 +43,8 @@ def warnings_of(data: StudyData) -> Iterable[str]:
 def mixed_code(info: StudyInfo, trials: pd.DataFrame) -> Iterator[str]:
     """Say of each model whose trials were made by several codes, or a cell's on several data, how many are of each."""
     models = {cell["cell_id"]: cell["model"] for cell in info.cells}
+    if trials.empty:  # and perhaps without columns
+        return
     counted = trials[trials["status"] != "failed"]
     made = _recorded(counted, "cell_id", *MADE_ON)
     for model, rows in made.groupby(made["cell_id"].map(models)):
