@@ -180,7 +180,8 @@ def join_parts(kind: Kind, tables: Mapping[str, pa.Table], unreadable: dict[str,
     ``unreadable`` gets the files that are left out, since their columns do not fit those of the others.
     """
     # Also without any file, the frame has the columns that readers ask for.
-    schema = pa.schema(dict.fromkeys(("trial_id", "status", "cell_id"), pa.string()))
+    asked = dict.fromkeys(("trial_id", "status", "cell_id"), pa.string())
+    schema = pa.schema(asked | ({"epoch": pa.int8()} if kind == "epochs" else {}))
     before = schema
     fitting: dict[str, pa.Table] = {}
     for name, table in tables.items():

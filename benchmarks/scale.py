@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from study.console import PlainConsole
 from study.driver.session import train
 from study.grid.grid import Grid
 from study.plan.jobs import plan_run, study_info
@@ -29,6 +30,7 @@ from study.plan.run_options import TrainingOptions, Work
 from study.store.store import Store
 from trainables.digits.settings import CellConfig
 from trainables.engine.record import EpochRecord, Status
+from trainables.identity import code_id
 from trainables.tune_cell import PackTrainable
 
 SEEDS, EPOCHS = range(10), 2
@@ -56,7 +58,7 @@ class IdleTrainable(PackTrainable):
         done = self._epoch == EPOCHS
         figures = ("learning_rate", "train_loss", "val_loss", *CellConfig.epoch_figures(), *CellConfig.trial_figures())
         values = dict.fromkeys(figures, 0.5)
-        report = {"epoch": self._epoch, "objective": 0.5, "ended": done}
+        report = {"epoch": self._epoch, "objective": 0.5, "ended": done, "code_id": code_id("comparator")}
         status: Status = "completed" if done else "running"
         cells = []
         for cell_id, seeds in self._seeds.items():
@@ -79,11 +81,11 @@ def measure(cells: int, folder: str) -> dict[str, float]:
     configs = grid.cells()
     store = Store(folder, "scale")
     info = study_info("scale", grid, configs, SEEDS, None)
-    work = Work(grid, configs, SEEDS, "none", store, info, again=None)
+    work = Work(grid, configs, SEEDS, "none", store, info, again=lambda: work)
     resources = Resources(TrainingOptions(gpus_per_trial=0))
     began = time.perf_counter()
     with mock.patch("study.driver.tune_run.PackTrainable", IdleTrainable):
-        train(work, resources, Console(quiet=True), "")
+        train(work, resources, PlainConsole(quiet=True), "")
     run_s = time.perf_counter() - began
     began = time.perf_counter()
     again = Store(folder, "scale")

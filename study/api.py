@@ -143,7 +143,8 @@ def load(name: str | None = None, storage: str | Path = RunOptions.storage, *, f
 def list_studies(storage: str | Path = RunOptions.storage) -> pd.DataFrame:
     """Return one row per study in a storage: its grid, and numbers of cells, seeds and trials.
 
-    ``missing`` trials are planned but have no row; ``unreadable`` names files. Raises StoreError.
+    ``missing`` trials are planned but have no row; ``unreadable`` says by a file's name why it
+    is left out. Raises StoreError.
     """
     columns = ("study", "grid", "cells", "seeds", *COUNTED, "missing", "unreadable")
     return pd.DataFrame(list(count_trials(str(storage))), columns=columns)

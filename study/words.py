@@ -5,8 +5,6 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
-from analysis.stored import format_number
-
 Value = bool | int | float | str  # what a setting may be
 
 
@@ -42,6 +40,8 @@ def format_value(value: Value) -> str:
     """Write a setting as a grid file does: off and on, and no needless decimals."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    from analysis.stored import format_number  # here: help and completion print no values
+
     return format_number(value) if isinstance(value, float) else str(value)
 
 

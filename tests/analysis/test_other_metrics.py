@@ -43,11 +43,13 @@ def made_study(storage: Path, cells: Sequence[tuple[dict[str, Any], Figures]], *
         trials = pd.DataFrame(ids | {"status": "completed", "epochs": 5, "error": None} | columns | dict(figures))
         trials = trials.astype({"error": str} | dict.fromkeys(figures, float))
         part = part_name(cell_id, ids["trial_id"])
-        trials.to_parquet(storage / name / "trials" / part)
+        trials.to_parquet(storage / name / "trials" / part, index=False)
         curves = pd.concat([trials.assign(epoch=epoch) for epoch in range(1, 6)])
         for column in figures:
             curves[column] = curves[column].astype(float) * (1.5 - 0.1 * curves["epoch"])
-        curves[["cell_id", "trial_id", "seed", "epoch", *figures]].to_parquet(storage / name / "epochs" / part)
+        curves[["cell_id", "trial_id", "seed", "epoch", *figures]].to_parquet(
+            storage / name / "epochs" / part, index=False
+        )
     info = {"schema": 1, "study": name, "grid": name, "roles": ROLES, "cells": planned, "seeds": [0, 1, 2]}
     info |= {"protocol": {}, "runs": [], "metrics": [RMSE, R2, MISSED], "objective": "rmse"}
     (storage / name / "study.json").write_text(json.dumps(info | changes))

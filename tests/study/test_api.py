@@ -104,15 +104,15 @@ def test_a_run_refuses_what_is_no_option_of_it(tmp_path, options, error, message
 def test_list_studies(storage, tmp_path):
     builder = StoreBuilder(storage, name="half")
     builder.cell([0.8, None, 0.8])
-    builder.part("cell00", [None], status="failed", first_seed=1, suffix="-failed")
+    builder.part("cell00", [None], status="failed", first_seed=1)
     builder.plan(aux_weight=3)
     builder.write_info()
     (storage / "half" / "trials" / "cell01-0.parquet").write_bytes(b"PAR1")
     listed = study.list_studies(storage).set_index("study")
     assert listed.loc["own"].to_dict() == {
         **{"grid": "full", "cells": 3, "seeds": 3},
-        **{"finished": 6, "pruned": 3, "failed": 0, "missing": 0, "unreadable": []},
+        **{"finished": 6, "pruned": 3, "failed": 0, "missing": 0, "unreadable": {}},
     }
     assert listed.loc["half", "missing"] == 3
-    assert listed.loc["half", "unreadable"] == ["trials/cell01-0.parquet"]
+    assert list(listed.loc["half", "unreadable"]) == ["trials/cell01-0.parquet"]
     assert study.list_studies(tmp_path / "nowhere").empty

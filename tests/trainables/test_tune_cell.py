@@ -267,7 +267,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(write, trainable, cells, tm
 
 
 def test_a_checkpoint_that_is_no_folder_is_refused(trainable, cells):
-    with pytest.raises(TypeError, match="folder, got dict"):
+    with pytest.raises(TypeError, match="not dict"):
         trainable(cells[0]).load_checkpoint({"training": {}})
 
 

@@ -170,6 +170,10 @@ def test_plan_says_what_machines_would_take(study):
     _, text, _ = study("plan", "--grid", "full", "--nodes", "2", "--cpus", "48", "--gpus", "4")
     # 33 cells over 8 GPUs
     assert "on 2 x 48 cores and 4 GPUs: 8 stacks of up to 5 cells at once, each with 1 cores and 1 GPUs" in text
+    assert (
+        "at 0.10 s per training (measured: 4 cells of 10 seeds, each in a stack of its own on an NVIDIA H200)" in text
+    )
+    _, text, _ = study("plan", "--grid", "beyond", "--nodes", "1", "--cpus", "8", "--gpus", "1")
     assert "no time is known for such cells on a cuda device: train one there, then plan again" in text
 
 

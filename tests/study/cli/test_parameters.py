@@ -77,7 +77,7 @@ def test_every_option_has_its_variable():
     [
         (["run"], "study: Missing option '--grid'. See: study run --help\n"),
         (["rnu"], "study: No such command 'rnu'. Did you mean 'run'? See: study --help\n"),
-        (["run", "--sede", "3"], "(Possible options: --scheduler, --seeds). See: study run --help\n"),
+        (["run", "--sede", "3"], "(Possible options: --same-code, --scheduler, --seeds). See: study run --help\n"),
         (["grids", "show", "tabel1"], "study: unknown grid 'tabel1': did you mean table1?\n"),
     ],
 )

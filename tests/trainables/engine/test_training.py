@@ -326,14 +326,18 @@ def test_training_pairs_are_evaluated_for_the_seeds_that_end_and_no_other(small_
 
     cell = stopping_cell(small_cell, STOPPING[1].values[0])
     model = build(cell)
-    forward = model.forward
+    evaluator = model.evaluator
 
-    def counted(parameters, images, masks):
-        if masks is None:
-            evaluated.append(images.shape[:2].numel())
-        return forward(parameters, images, masks)
+    def counted(parameters, train):
+        answer = evaluator(parameters, train)
 
-    model.forward = counted
+        def answer_counted(inputs):
+            evaluated.append(inputs.shape[:2].numel())
+            return answer(inputs)
+
+        return answer_counted
+
+    model.evaluator = counted
     training = Training(model, {cell: SEEDS}, pool)
     ends = []
     for records in training:
