@@ -54,6 +54,8 @@ class Draw:
     Raises ValueError.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # a grid says it by a mapping
+
     each_seed: Annotated[
         Literal["fresh", "resplit", "same"],
         Field(description="Whether each seed has fresh data, its own split of one data set, or the same as others."),

@@ -81,6 +81,8 @@ def read_small(name):
         weights[:] = [weight for weight in weights if weight in (0, 1, 10)]  # those that shipped grids name elsewhere
     if "search" in content:
         content["search"]["budget"]["trainings"] = 20  # ten cells, enough for importance
+    if "replicate" in content:
+        content["replicate"]["looks"] = [2, 3]  # the first is the number of seeds
     return path, yaml.safe_dump(content | {{"protocol": protocol, "seeds": 2}})
 
 load.read_grid = read_small

@@ -1,9 +1,11 @@
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from study.grid.grid import GridError
+from study.grid.grid import Grid, GridError
 from study.grid.load import load_grid
 from study.grid.shipped import grid_names
+from trainables.config import Draw
 from trainables.digits.settings import CellConfig
 
 WEIGHTS = [0, 0.1, 0.5, 1, 3, 10, 100, 1000]
@@ -354,3 +356,11 @@ def test_shipped_contrasts_differ_in_what_they_name():
     assert [contrast.name for contrast in grid.contrasts] == [c.name for c in load_grid("table1").contrasts]
     assert grid.contrasts[0].plus == [{"model": "comparator", "sharing": True, "aux_weight": 0, "dropout": 0}]
     assert len(load_grid("dropout-or-rate").contrasts) == 4
+
+
+def test_a_grid_says_what_data_the_seeds_have_in_a_mapping():
+    content = {"name": "own", "description": "Own.", "factors": {"dropout": {"role": "tuned", "values": [0, 0.5]}}}
+    grid = Grid.model_validate(content | {"draw": {"each_seed": "resplit", "test_per_train": 0.6}})
+    assert grid.draw == Draw("resplit", 0.6)
+    with pytest.raises(ValidationError, match="fresh"):
+        Grid.model_validate(content | {"draw": {"each_seed": "other"}})
