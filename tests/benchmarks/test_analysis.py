@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
@@ -51,7 +52,7 @@ def test_the_made_store_is_a_runs_and_every_command_reads_it(tmp_path: Path, pru
         for path in (tmp_path / NAME / kind).iterdir():
             assert pq.read_schema(path).remove_metadata() == schema
     rows, unreadable = store.read_trials()
-    assert unreadable == store.repair() == []
+    assert unreadable == store.repair() == {}
     assert len(rows) == 500
     assert {row["status"] for row in rows} == ({"completed", "pruned"} if pruned else {"completed"})
     assert store.read_epochs().num_rows == sum(row["epochs"] for row in rows)
@@ -69,34 +70,32 @@ def test_the_made_store_is_a_runs_and_every_command_reads_it(tmp_path: Path, pru
 def test_rows_by_column_are_those_of_all_columns(storage: Path) -> None:
     store = Store(str(storage), NAME)
     whole, _ = store.read_trials()
-    assert store.read_trials("cell_id")[0] == [
-        {name: row[name] for name in ("trial_id", "status", "cell_id")} for row in whole
-    ]
+    asked, always = ("device",), ("cell_id", "trial_id", "seed", "status", "epochs", "val_accuracy", "error")
+    rows = store.read_trials(*asked)[0]
+    assert {*rows[0]} == {*asked, *always}
+    assert rows == [{name: row[name] for name in rows[0]} for row in whole]
 
 
 def test_only_the_files_and_columns_that_a_report_shows_are_read(
     storage: Path, data: StudyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[tuple[str, tuple[str, ...]]] = []
+    read: list[tuple[str, str, tuple[str, ...]]] = []
+    read_part = load.read_part
 
-    class Watched(pq.ParquetFile):
-        def __init__(self, path: str, **options: object) -> None:
-            super().__init__(path, **options)
-            self.watched = path
+    def watched(file: object, kind: load.Kind, name: str, *others: object) -> pa.Table:
+        table = read_part(file, kind, name, *others)
+        read.append((kind, name, tuple(table.column_names)))
+        return table
 
-        def read(self, columns: list[str], **options: object) -> object:
-            read.append((self.watched, tuple(columns)))
-            return super().read(columns, **options)
-
-    monkeypatch.setattr(load.pq, "ParquetFile", Watched)
+    monkeypatch.setattr(load, "read_part", watched)
     load_study(str(storage), NAME, shown_cells, for_report=True)
-    epochs = {Path(path).name: columns for path, columns in read if Path(path).parent.name == "epochs"}
+    epochs = {name: columns for kind, name, columns in read if kind == "epochs"}
     assert {name.partition("-")[0] for name in epochs} == set(shown_cells(data))
     assert len(epochs) == PANELS * CURVES < len(data.info.cells) == TRIALS_MADE / len(SEEDS)
     assert set(map(frozenset, epochs.values())) == {frozenset({*load.CURVE_COLUMNS, "val_accuracy"})}
     unread = {*load.UNREAD_COLUMNS, *SETTING_COLUMNS}
     assert len(read) - len(epochs) == len(data.info.cells)  # every trials file, once
-    assert {columns for path, columns in read if Path(path).parent.name == "trials"} == {
+    assert {columns for kind, _, columns in read if kind == "trials"} == {
         tuple(name for name in TRIALS.names if name not in unread and not name.startswith("best_"))
     }
 

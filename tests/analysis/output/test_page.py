@@ -26,12 +26,13 @@ from tests.analysis.conftest import StoreBuilder
 HOSTILE = """<script>alert('a|b & "50 %"')</script>"""
 
 
-def fill(store: StoreBuilder) -> StudyData:
+def fill(store: StoreBuilder, interaction: float = 0.0) -> StudyData:
     """Fill a store whose cells are complete, pruned, failed and not run."""
     for sharing in (False, True):
         for dropout in (0.0, 0.5):
             for weight in (0, 1, 10):
                 gain = 0.03 * sharing + 0.02 * (weight > 0) + 0.04 * dropout
+                gain += interaction * sharing * (dropout > 0) * (weight > 1)
                 store.cell(
                     [0.80 + gain, 0.812 + gain, 0.795 + gain],
                     sharing=sharing,
