@@ -47,6 +47,7 @@ def kinds(grids):
     return list(found.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grids", [grid_names(), ["breast_cancer.yaml"]], ids=["shipped", "example"])
 def test_training_evaluation_ended_rows_and_resuming_stay_on_one_device(grids, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
