@@ -19,9 +19,8 @@ factors:
   aux_weight: {role: tuned, values: [0, 1]}
 protocol: {max_epochs: 3, train_pairs: 100, test_pairs: 50, plateau_patience: 0, stop_patience: 1}
 """
-WITHOUT_RAY = (
-    "import sys; sys.modules['ray'] = None; import runpy; runpy.run_module('benchmarks.gpu', run_name='__main__')"
-)
+FEW = ["--rows", "2", "--processes", "1", "--some-epochs", "1"]
+WITHOUT_RAY = "import sys; sys.modules['ray'] = None; import typer; from benchmarks.gpu import main; typer.run(main)"
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_it_counts_every_epoch_of_every_model(grid):
 
 
 def test_it_runs_without_ray(grid):
-    options = ["--grid", grid, "--device", "cpu", "--seeds", "1", "--rounds", "1", "--ordinary-epochs", "1"]
+    options = ["--grid", grid, "--device", "cpu", "--seeds", "1", "--rounds", "1", "--ordinary-epochs", "1", *FEW]
     command = [sys.executable, "-W", "error", "-c", WITHOUT_RAY, *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
