@@ -37,7 +37,7 @@ def grid(tmp_path):
 def assert_undisturbed(s3, grid):
     store = Store(s3, "own")
     rows, unreadable = store.read_trials()
-    assert unreadable == []
+    assert unreadable == {}
     assert_rows_are_as_trained_directly(
         pd.DataFrame(rows), store.read_epochs().to_pandas(), load_grid(grid).cells(), range(2)
     )
