@@ -159,6 +159,5 @@ def test_down(lab):
         up(lab, "one", "two")
     ray(lab, "down", "-y", CONFIG)
     for host in lab.hosts.values():
-        wait_for(
-            lambda host=host: [line for line in host.processes() if not line.startswith("sshd: ")], [], 240
-        )  # Ray's agents take a minute or two
+        # Ray's agents take a minute or two to end.
+        wait_for(lambda host=host: [line for line in host.processes() if not line.startswith("sshd: ")], [], 240)
