@@ -81,7 +81,7 @@ class SeedTraining:
 
     def close(self) -> None:
         """End the generator where it is, so that its ``finally`` and ``with`` run."""
-        # Its figures are not asked for any more, so what it raises is no reason to fail anything.
+        # Its figures are not asked for any more, so what it raises fails nothing; it is in the worker's log.
         self._end()
 
     def _next_epoch(self) -> EpochRecord:
